@@ -1,0 +1,3 @@
+//! (see the package description)
+
+fn main() {}

@@ -1,0 +1,2 @@
+//! (see the package description)
+#![no_std]
