@@ -1,0 +1,37 @@
+//! Ticks: prints `tick 1`, `tick 2`, … once a second, or every MS milliseconds with `--every=MS`
+//! (or `--every MS`), forever, or N times with `--count=N`; then it exits with 0.
+#![no_std]
+#![no_main]
+
+use core::time::Duration;
+
+use solo5::{Arguments, println, time};
+
+solo5::unikernel!(main);
+
+fn main(arguments: Arguments) -> i32 {
+    let period = arguments.number_of("--every=").or_else(|| every(arguments.clone()));
+    let period = Duration::from_millis(period.unwrap_or(1000));
+    let count = arguments.number_of("--count=").unwrap_or(u64::MAX);
+    // Each tick has its own deadline, so that lateness does not add up.
+    let mut next = time::monotonic();
+    for tick in 1..=count {
+        println!("tick {tick}");
+        next = next.saturating_add(period);
+        if tick < count {
+            time::sleep_until(next);
+        }
+    }
+    0
+}
+
+/// The word after `--every`.
+fn every(mut arguments: Arguments) -> Option<u64> {
+    arguments.find(|word| *word == b"--every")?;
+    let period = arguments.next().and_then(|word| core::str::from_utf8(word).ok()?.parse().ok());
+    if period.is_none() {
+        println!("--every wants a number of milliseconds");
+        solo5::exit(64);
+    }
+    period
+}

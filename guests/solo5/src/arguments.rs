@@ -1,0 +1,90 @@
+//! The command line.
+
+use core::sync::atomic::{AtomicU8, Ordering};
+
+/// The words of the guest's command line, without those that are for this library. Words are
+/// separated by single spaces; there is no quoting, and empty words are skipped.
+#[derive(Clone, Debug)]
+pub struct Arguments {
+    rest: &'static [u8],
+}
+
+impl Arguments {
+    /// Takes the leading `--solo5:` words off `line`; the last of them wins.
+    pub(crate) fn new(line: &'static [u8]) -> Self {
+        let mut arguments = Self { rest: line };
+        loop {
+            let before = arguments.clone();
+            match arguments.next().and_then(Verbosity::from_word) {
+                Some(verbosity) => VERBOSITY.store(verbosity as u8, Ordering::Relaxed),
+                None => return before,
+            }
+        }
+    }
+
+    /// What stands behind `prefix` in the first word that begins with it.
+    pub fn value_of(&self, prefix: &str) -> Option<&'static [u8]> {
+        self.clone().find_map(|word| word.strip_prefix(prefix.as_bytes()))
+    }
+
+    /// Like [`Arguments::value_of`], as a decimal number. A word that is no number ends the guest
+    /// with a message and status 64.
+    pub fn number_of(&self, prefix: &str) -> Option<u64> {
+        let word = self.value_of(prefix)?;
+        let number = core::str::from_utf8(word).ok().and_then(|word| word.parse().ok());
+        if number.is_none() {
+            crate::println!("{prefix} wants a decimal number");
+            crate::exit(64);
+        }
+        number
+    }
+}
+
+impl Iterator for Arguments {
+    type Item = &'static [u8];
+
+    fn next(&mut self) -> Option<&'static [u8]> {
+        let start = self.rest.iter().position(|&byte| byte != b' ')?;
+        let word = &self.rest[start..];
+        let end = word.iter().position(|&byte| byte == b' ').unwrap_or(word.len());
+        self.rest = &word[end..];
+        Some(&word[..end])
+    }
+}
+
+/// How much this library says on the console by itself.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Verbosity {
+    /// Errors only: `--solo5:quiet` or `--solo5:error`.
+    Error = 0,
+    /// `--solo5:warn`.
+    Warn = 1,
+    /// The default, `--solo5:info`.
+    Info = 2,
+    /// Memory layout at the start, too: `--solo5:debug`.
+    Debug = 3,
+}
+
+static VERBOSITY: AtomicU8 = AtomicU8::new(Verbosity::Info as u8);
+
+impl Verbosity {
+    fn from_word(word: &[u8]) -> Option<Self> {
+        match word.strip_prefix(b"--solo5:")? {
+            b"quiet" | b"error" => Some(Self::Error),
+            b"warn" => Some(Self::Warn),
+            b"info" => Some(Self::Info),
+            b"debug" => Some(Self::Debug),
+            _ => None,
+        }
+    }
+}
+
+/// What the command line asked for.
+pub fn verbosity() -> Verbosity {
+    match VERBOSITY.load(Ordering::Relaxed) {
+        0 => Verbosity::Error,
+        1 => Verbosity::Warn,
+        3 => Verbosity::Debug,
+        _ => Verbosity::Info,
+    }
+}

@@ -1,0 +1,149 @@
+//! The hardware virtualized target: calls to the tender through I/O ports, and the CPU's tables.
+
+mod cpu;
+
+use core::arch::asm;
+use core::arch::x86_64::_rdtsc;
+use core::ptr::with_exposed_provenance;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use crate::start::BootInfo;
+
+const WALLTIME: u16 = 1;
+const PUTS: u16 = 2;
+const POLL: u16 = 3;
+const HALT: u16 = 8;
+const PORT_BASE: u16 = 0x500;
+
+const NANOSECONDS: u64 = 1_000_000_000;
+
+/// Nanoseconds per cycle of the time stamp counter, times 2^32.
+static NANOSECONDS_PER_CYCLE: AtomicU64 = AtomicU64::new(0);
+/// Counter at the start.
+static FIRST_CYCLE: AtomicU64 = AtomicU64::new(0);
+
+#[repr(C)]
+struct RawBootInfo {
+    mem_size: u64,
+    kernel_end: u64,
+    cpu_cycle_freq: u64,
+    command_line: u64,
+    manifest: u64,
+}
+
+#[repr(C)]
+struct Puts {
+    data: u64,
+    len: u64,
+}
+
+#[repr(C)]
+struct Poll {
+    timeout: u64,
+    ready_set: u64,
+    ready: i32,
+}
+
+#[repr(C)]
+struct Halt {
+    cookie: u64,
+    exit_status: i32,
+}
+
+/// Writes `value` to an I/O port.
+///
+/// # Safety
+/// What listens there may access memory; it must leave alone what is borrowed.
+pub unsafe fn out32(port: u16, value: u32) {
+    // SAFETY: the caller vouches for the effects.
+    unsafe { asm!("out dx, eax", in("dx") port, in("eax") value, options(nostack)) };
+}
+
+/// Makes call `number` with the structure at address `structure`.
+///
+/// # Safety
+/// As the call demands.
+pub unsafe fn hypercall(number: u16, structure: usize) {
+    // Guest memory ends at 4 GiB.
+    #[expect(clippy::cast_possible_truncation, reason = "all addresses fit into 32 bits")]
+    let address = structure as u32;
+    // SAFETY: the caller vouches for the effects.
+    unsafe { out32(PORT_BASE + number, address) };
+}
+
+/// # Safety
+/// `boot_info` is the address that the tender passed at the entry point, and the CPU is in the
+/// state in which the tender started it.
+pub(crate) unsafe fn start(boot_info: usize) -> BootInfo {
+    // SAFETY: the CPU is in its first state, and nothing else sets up its tables.
+    unsafe { cpu::start() };
+    // SAFETY: the tender stored its boot information there.
+    let info = unsafe { &*with_exposed_provenance::<RawBootInfo>(boot_info) };
+    start_clock(info.cpu_cycle_freq);
+    BootInfo {
+        mem_size: usize::try_from(info.mem_size).unwrap_or(usize::MAX),
+        command_line: usize::try_from(info.command_line).unwrap_or_default(),
+    }
+}
+
+fn start_clock(frequency: u64) {
+    let scale = (u128::from(NANOSECONDS) << 32).checked_div(u128::from(frequency));
+    match scale.and_then(|scale| u64::try_from(scale).ok()) {
+        Some(scale) => NANOSECONDS_PER_CYCLE.store(scale, Ordering::Relaxed),
+        None => {
+            crate::println!("Solo5: a clock of {frequency} Hz is of no use");
+            abort();
+        }
+    }
+    FIRST_CYCLE.store(cycles(), Ordering::Relaxed);
+}
+
+fn cycles() -> u64 {
+    // SAFETY: reading the counter has no effects.
+    unsafe { _rdtsc() }
+}
+
+pub(crate) fn console_write(bytes: &[u8]) {
+    let puts = Puts { data: bytes.as_ptr().addr() as u64, len: bytes.len() as u64 };
+    // SAFETY: the tender reads the structure and the bytes of a slice.
+    unsafe { hypercall(PUTS, (&raw const puts).addr()) };
+}
+
+pub(crate) fn monotonic() -> u64 {
+    let elapsed = cycles().wrapping_sub(FIRST_CYCLE.load(Ordering::Relaxed));
+    let scale = NANOSECONDS_PER_CYCLE.load(Ordering::Relaxed);
+    let nanoseconds = (u128::from(elapsed) * u128::from(scale)) >> 32;
+    u64::try_from(nanoseconds).unwrap_or(u64::MAX)
+}
+
+pub(crate) fn wall() -> u64 {
+    let mut nanoseconds = 0u64;
+    // SAFETY: the tender writes the time into a variable of ours.
+    unsafe { hypercall(WALLTIME, (&raw mut nanoseconds).addr()) };
+    nanoseconds
+}
+
+/// Waits until the deadline or until a device has something.
+pub(crate) fn wait_until(deadline: u64) {
+    let timeout = deadline.saturating_sub(monotonic());
+    let mut poll = Poll { timeout, ready_set: 0, ready: 0 };
+    // SAFETY: the tender reads and writes a variable of ours.
+    unsafe { hypercall(POLL, (&raw mut poll).addr()) };
+}
+
+pub(crate) fn exit(status: i32) -> ! {
+    halt(status, 0)
+}
+
+pub(crate) fn abort() -> ! {
+    exit(255)
+}
+
+/// Ends the guest; `cookie` is 0 or the address of a trap frame.
+fn halt(exit_status: i32, cookie: u64) -> ! {
+    let halt = Halt { cookie, exit_status };
+    loop {
+        // SAFETY: the tender ends the guest.
+        unsafe { hypercall(HALT, (&raw const halt).addr()) };
+    }
+}
