@@ -1,0 +1,274 @@
+//! What the engine is told: requests, what became of its effects, and the passing of time.
+
+use vmm_proto::authority::Link;
+use vmm_proto::id::{Digest, MachineId};
+use vmm_proto::name::{MachineName, Path};
+use vmm_proto::resource::{Arguments, CpuSet, Devices, Restart};
+
+/// The time at which an event happens. The engine has no clock of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Now {
+    /// Milliseconds since the Unix epoch: what is shown, and what certificates are judged by.
+    pub unix_ms: u64,
+    /// Milliseconds of a clock that never goes back: what timers are measured by.
+    pub monotonic_ms: u64,
+}
+
+impl Now {
+    /// Unix seconds, as certificates count them.
+    pub(crate) fn unix_s(self) -> i64 {
+        i64::try_from(self.unix_ms / 1000).unwrap_or(i64::MAX)
+    }
+}
+
+/// One request. The shell chooses it, and gets exactly one [`crate::Effect::Reply`] with it, at
+/// once or after later events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// One image file, stored or about to be. The shell makes the number up and never uses it twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ImageId(pub u64);
+
+/// What this host has for machines. It bounds everything, also the admin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostLimits {
+    /// Machines running at the same time.
+    pub machines: u32,
+    /// MiB of memory for all machines, and for all cached images.
+    pub memory_mib: u64,
+    /// MiB of volumes and kept images.
+    pub storage_mib: u64,
+    /// CPUs that machines may run on.
+    pub cpus: CpuSet,
+}
+
+/// Which of the two Solo5 ABIs an image was built for; the shell reads it from the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A guest of the hardware's virtualization.
+    Hvt,
+    /// A process under seccomp.
+    Spt,
+}
+
+impl Kind {
+    /// `hvt` or `spt`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hvt => "hvt",
+            Self::Spt => "spt",
+        }
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A machine to run. The shell has checked the image; everything else holds by its type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spec {
+    /// What the image is built for.
+    pub kind: Kind,
+    /// The stored file.
+    pub image: ImageId,
+    /// What the file holds.
+    pub image_sha256: Digest,
+    /// Bytes of the file.
+    pub image_size: u32,
+    /// MiB of guest memory, 1 or more.
+    pub memory_mib: u32,
+    /// The CPUs it may run on, at least one.
+    pub cpus: CpuSet,
+    /// Its networks and volumes.
+    pub devices: Devices,
+    /// What its guest is told.
+    pub arguments: Arguments,
+    /// What happens when it ends by itself.
+    pub restart: Restart,
+    /// Start order after a reboot: 0 (first) to 100.
+    pub priority: u8,
+}
+
+/// What a machine will ask of every delegation above it: the part of a [`Spec`] that is known
+/// before the image (and so its [`Kind`]) is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Need {
+    /// MiB of guest memory.
+    pub memory_mib: u32,
+    /// The CPUs it may run on.
+    pub cpus: CpuSet,
+    /// Its networks and volumes.
+    pub devices: Devices,
+}
+
+/// How a machine's process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Exit {
+    /// By itself, with this code.
+    Code(u8),
+    /// By this signal.
+    Signal(u8),
+    /// Killed because its memory was used up.
+    OutOfMemory,
+    /// Nobody saw it.
+    Unknown,
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal(signal) => write!(f, "signal {signal}"),
+            Self::OutOfMemory => f.write_str("out of memory"),
+            Self::Unknown => f.write_str("ended unseen"),
+        }
+    }
+}
+
+/// Something that happened. Requests carry a [`Token`]; the shell has already checked that the
+/// requester has the permission (`vmm_proto::authority::Authorization::may`).
+///
+/// `jitter` is a random number over the whole range of its type; it spreads restarts out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A chain was shown: after a handshake, and again at every request of an open session
+    /// (rule 9). Answered with [`crate::Answer::Accepted`].
+    Presented {
+        /// the request
+        token: Token,
+        /// the delegations of the chain, outermost first
+        links: Vec<Link>,
+    },
+    /// Somebody is about to deploy a machine and asks whether its image must be uploaded. The
+    /// deploy is judged as if it came now, so that nothing is uploaded for a doomed one. Answered
+    /// with [`crate::Answer::Have`] or [`crate::Answer::Upload`]; while the same image is being
+    /// uploaded under the same path, the answer waits for its end.
+    ///
+    /// Whoever gets an answer holds the image until [`Event::ReleaseImage`], and also owes
+    /// [`Event::UploadEnded`] for an `Upload`: also when its session has gone meanwhile.
+    OfferImage {
+        /// the request
+        token: Token,
+        /// the number that the file gets if it must be uploaded
+        fresh: ImageId,
+        /// SHA-256 of the image
+        sha256: Digest,
+        /// bytes of the image
+        size: u32,
+        /// the machine it is for; the image will belong to its path
+        name: MachineName,
+        /// what that machine asks for
+        need: Need,
+        /// the delegations of the requester's chain
+        links: Vec<Link>,
+        /// whether it may take the place of a live machine
+        replace: bool,
+    },
+    /// An upload is over. When it was not `stored`, the shell has removed what there was of it.
+    UploadEnded {
+        /// the file
+        image: ImageId,
+        /// whether the file is complete and its digest right
+        stored: bool,
+    },
+    /// A session no longer needs an image that an offer gave it. What nobody needs is dropped.
+    ReleaseImage {
+        /// the file
+        image: ImageId,
+    },
+    /// Deploy a machine. Answered with [`crate::Answer::Running`] when it runs.
+    Deploy {
+        /// the request
+        token: Token,
+        /// the new machine's id, never used before
+        id: MachineId,
+        /// its full name
+        name: MachineName,
+        /// what it is
+        spec: Spec,
+        /// the delegations of the requester's chain
+        links: Vec<Link>,
+        /// whether it may take the place of a live machine
+        replace: bool,
+    },
+    /// A machine that was to be started runs.
+    Started {
+        /// which
+        id: MachineId,
+        /// its process
+        pid: u32,
+    },
+    /// A machine that was to be started did not get to run its guest.
+    StartFailed {
+        /// which
+        id: MachineId,
+        /// why, for people
+        reason: String,
+        /// see [`Event`]
+        jitter: u32,
+    },
+    /// A machine's process has ended.
+    Exited {
+        /// which
+        id: MachineId,
+        /// how
+        exit: Exit,
+        /// bytes of console output it has produced in its life, over all its runs
+        output_end: u64,
+        /// see [`Event`]
+        jitter: u32,
+    },
+    /// Stop a machine. Answered with [`crate::Answer::Stopped`] when it does not run any more; at
+    /// once, and without a change, for one that has ended already.
+    Stop {
+        /// the request
+        token: Token,
+        /// which
+        name: MachineName,
+        /// how long it is asked before it is killed
+        timeout_ms: u64,
+    },
+    /// Start a machine that has ended. Answered with [`crate::Answer::Running`].
+    Start {
+        /// the request
+        token: Token,
+        /// which
+        name: MachineName,
+        /// the path that the requester speaks for: a refusal shows what is used below it only
+        own: Path,
+    },
+    /// Stop a machine and start it again; one that has ended is just started. Answered with
+    /// [`crate::Answer::Running`].
+    Restart {
+        /// the request
+        token: Token,
+        /// which
+        name: MachineName,
+        /// how long it is asked before it is killed
+        timeout_ms: u64,
+        /// see [`Event::Start`]
+        own: Path,
+    },
+    /// Stop a machine, in whatever state it is, and forget it. Answered with
+    /// [`crate::Answer::Destroyed`] when it is gone.
+    Destroy {
+        /// the request
+        token: Token,
+        /// which
+        name: MachineName,
+    },
+    /// The connection to vmm-spawn is gone. Starts in flight fail. What ran is taken to run on,
+    /// and keeps its reservation; for each machine that the next vmm-spawn does not know, the
+    /// shell reports [`Event::Exited`] with [`Exit::Unknown`]. Until then it answers every
+    /// [`crate::Effect::StartMachine`] with [`Event::StartFailed`].
+    SpawnLost {
+        /// see [`Event`]
+        jitter: u32,
+    },
+    /// Time has passed: due at [`crate::Engine::next_wake`], harmless at any other time.
+    Tick,
+}

@@ -1,0 +1,118 @@
+//! What goes to the event log.
+
+use vmm_proto::id::{Digest, MachineId};
+use vmm_proto::name::{MachineName, Path};
+use vmm_proto::resource::CpuSet;
+
+use crate::event::{Exit, Kind, Token};
+
+/// An entry for the event log. The shell adds the time, which it gave, and who the `cause` is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// Something happened to a machine.
+    Machine {
+        /// its name
+        name: MachineName,
+        /// its id; `None` when a request named a machine that there is not
+        id: Option<MachineId>,
+        /// the request that led to it, when one directly did
+        cause: Option<Token>,
+        /// what happened
+        what: What,
+    },
+    /// A newer certificate of a delegation was shown, and rules from now on (rule 9).
+    Renewed {
+        /// the delegation
+        path: Path,
+        /// the generation that ruled before
+        before: u64,
+        /// the generation that rules now
+        generation: u64,
+    },
+}
+
+/// What happened to a machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// It was admitted.
+    Deployed {
+        /// what its image is built for
+        kind: Kind,
+        /// its image
+        image: Digest,
+        /// MiB of memory
+        memory_mib: u32,
+        /// its CPUs
+        cpus: CpuSet,
+    },
+    /// It runs.
+    Started {
+        /// its process
+        pid: u32,
+    },
+    /// It could not be started.
+    StartFailed {
+        /// why
+        reason: String,
+    },
+    /// Its process ended.
+    Exited {
+        /// how
+        exit: Exit,
+    },
+    /// It will be started again by its restart policy.
+    Restarting {
+        /// after so many milliseconds
+        delay_ms: u64,
+        /// restarts in a row, this one included
+        attempt: u32,
+    },
+    /// It was asked to stop.
+    Stopping {
+        /// and will be killed after so many milliseconds
+        timeout_ms: u64,
+    },
+    /// It did not stop when asked, and is killed.
+    Killed,
+    /// It was stopped on request and stays listed.
+    Stopped,
+    /// It was forgotten on request.
+    Destroyed,
+    /// Another machine has its name now.
+    Replaced {
+        /// that machine
+        by: MachineId,
+    },
+    /// It had ended, and newer ended machines took its place in the list.
+    PushedOut {
+        /// the delegation whose list was full
+        full: Path,
+    },
+    /// A request was refused.
+    Refused {
+        /// [`crate::Refusal::code`]
+        code: &'static str,
+        /// the message
+        message: String,
+    },
+}
+
+impl What {
+    /// Its name in the log.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Deployed { .. } => "deployed",
+            Self::Started { .. } => "started",
+            Self::StartFailed { .. } => "start-failed",
+            Self::Exited { .. } => "exited",
+            Self::Restarting { .. } => "restarting",
+            Self::Stopping { .. } => "stopping",
+            Self::Killed => "killed",
+            Self::Stopped => "stopped",
+            Self::Destroyed => "destroyed",
+            Self::Replaced { .. } => "replaced",
+            Self::PushedOut { .. } => "pushed-out",
+            Self::Refused { .. } => "refused",
+        }
+    }
+}
