@@ -16,6 +16,9 @@ use crate::resource::{Delegation, Machine, ResourceError};
 /// The arc after 2.25 has 61 bits, more than many libraries hold, so the OID is kept encoded.
 pub const OID: &[u8] = &[0x69, 0xa0, 0xc0, 0xa3, 0x9a, 0xc0, 0xd9, 0xf7, 0xdc, 0x6f, 0x01];
 
+/// The arcs under which no other extension may appear, `2.25.2342026648582221423`.
+pub const BASE_OID: &[u8] = &[0x69, 0xa0, 0xc0, 0xa3, 0x9a, 0xc0, 0xd9, 0xf7, 0xdc, 0x6f];
+
 /// The largest grant in bytes. A certificate message of TLS is at most 64 KiB.
 pub const MAX_DER: usize = 64 << 10;
 

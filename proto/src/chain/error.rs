@@ -1,0 +1,137 @@
+//! Why a chain is refused.
+
+use crate::grant::GrantError;
+use crate::name::NameError;
+use crate::resource::Misfit;
+
+/// A refusal: which rule of the profile, which certificate, and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{}{fault} (certificate profile, rule {})", shown(certificate.as_deref()), fault.rule())]
+pub struct ChainError {
+    /// The subject of the certificate at fault, when it is one.
+    pub certificate: Option<String>,
+    /// What is wrong.
+    pub fault: Fault,
+}
+
+fn shown(certificate: Option<&str>) -> String {
+    certificate.map_or_else(String::new, |subject| {
+        let subject: String = subject.chars().take(80).flat_map(char::escape_default).collect();
+        format!("certificate \"{subject}\": ")
+    })
+}
+
+impl From<Fault> for ChainError {
+    fn from(fault: Fault) -> Self {
+        Self { certificate: None, fault }
+    }
+}
+
+/// What is wrong with a chain or a certificate. The message is the documentation.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[allow(missing_docs, reason = "each variant's message says what it means")]
+pub enum Fault {
+    #[error("a client certificate is required")]
+    NoCertificate,
+    #[error("{0} certificates were presented; a leaf has at most six delegations above it")]
+    TooLong(usize),
+    #[error(
+        "the presented list must be the verified path: leaf first, then each issuer in order, \
+             nothing missing, repeated or extra"
+    )]
+    NotThePath,
+    #[error("no valid path leads from this root to it: {0}")]
+    Path(webpki::Error),
+    #[error("the clock is before 1970")]
+    Clock,
+    #[error(
+        "the root certificate is valid from {not_before} to {not_after} (Unix seconds), not now"
+    )]
+    RootNotValid { not_before: i64, not_after: i64 },
+    #[error("not an X.509 certificate in DER")]
+    Encoding,
+    #[error("it has bytes behind its end")]
+    Trailing,
+    #[error("it must be of version 3")]
+    Version,
+    #[error("its serial number must be positive and have 1 to 20 octets")]
+    Serial,
+    #[error("its subject must be exactly one commonName (UTF8String or PrintableString)")]
+    Subject,
+    #[error("{0}")]
+    Label(NameError),
+    #[error("keys must be Ed25519, ECDSA P-256 or P-384")]
+    KeyAlgorithm,
+    #[error("signatures must be Ed25519, or ECDSA with SHA-256 or SHA-384")]
+    SignatureAlgorithm,
+    #[error("the extension {0} stands in it twice")]
+    ExtensionTwice(String),
+    #[error("the extension {0} cannot be read")]
+    Extension(&'static str),
+    #[error("basicConstraints must be there and critical")]
+    BasicConstraints,
+    #[error("keyUsage must be there, critical, and exactly {0}")]
+    KeyUsage(&'static str),
+    #[error("extKeyUsage must be exactly {0}")]
+    ExtendedKeyUsage(&'static str),
+    #[error("a CA certificate must carry a subjectKeyIdentifier")]
+    SubjectKeyId,
+    #[error("its authorityKeyIdentifier must equal the issuer's subjectKeyIdentifier")]
+    AuthorityKeyId,
+    #[error("a server certificate needs a subjectAltName")]
+    SubjectAltName,
+    #[error("it carries no grant")]
+    NoGrant,
+    #[error("the grant must not be critical")]
+    GrantCritical,
+    #[error("it carries an extension of this suite that is not version 1 of the grant")]
+    OtherGrantVersion,
+    #[error("{0}")]
+    Grant(GrantError),
+    #[error("a delegation belongs in a CA certificate, this one is not a CA")]
+    DelegationInLeaf,
+    #[error("a CA certificate must carry a delegation, this one carries {0}")]
+    LeafGrantInCa(&'static str),
+    #[error("a {0} certificate stands where a delegation must be")]
+    NotADelegation(&'static str),
+    #[error("a {0} certificate stands where a leaf must be")]
+    NotALeaf(&'static str),
+    #[error("a {0} certificate cannot speak for a server")]
+    NotAServer(&'static str),
+    #[error("a server presents its certificate alone, or it and the root that issued it")]
+    ServerChain,
+    #[error("larger than its issuer: {0}")]
+    Misfit(Misfit),
+    #[error("this delegation is for other hosts than this one")]
+    OtherHost,
+}
+
+impl Fault {
+    pub(super) fn of(self, subject: &str) -> ChainError {
+        ChainError { certificate: Some(subject.to_owned()), fault: self }
+    }
+
+    /// The number of the rule in the profile's "Rules for a server".
+    pub const fn rule(&self) -> u8 {
+        match self {
+            Self::NoCertificate => 1,
+            Self::TooLong(_) | Self::NotThePath => 2,
+            Self::NoGrant
+            | Self::DelegationInLeaf
+            | Self::LeafGrantInCa(_)
+            | Self::NotADelegation(_)
+            | Self::NotALeaf(_) => 4,
+            Self::Misfit(_) => 5,
+            Self::OtherHost => 6,
+            _ => 3,
+        }
+    }
+
+    /// Whether the library judged it, in the handshake.
+    pub const fn in_handshake(&self) -> bool {
+        matches!(
+            self,
+            Self::NoCertificate | Self::Path(_) | Self::Clock | Self::RootNotValid { .. }
+        )
+    }
+}
