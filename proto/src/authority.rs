@@ -260,7 +260,7 @@ mod tests {
                 memory_mib: 1,
                 cpus: [0].into_iter().collect(),
                 storage_mib: 0,
-                bridges: Default::default(),
+                bridges: crate::resource::Bridges::default(),
                 hosts: None,
             },
             validity: Validity { not_before: 10, not_after: 20 },

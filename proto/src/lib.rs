@@ -25,4 +25,5 @@ pub mod message;
 pub mod name;
 pub mod permission;
 pub mod resource;
+pub mod ring;
 pub mod verb;

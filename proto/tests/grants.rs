@@ -1,5 +1,7 @@
 //! Grants against golden vectors that another encoder made (`vectors/make.py`).
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

@@ -1,0 +1,263 @@
+//! Between a client and `vmmd`, over TLS or the local socket.
+//!
+//! The client opens a request with a number of its own; everything that belongs to it carries that
+//! number, in both directions, until [`Reply::Done`] or [`Reply::Error`].
+
+use bincode::{Decode, Encode};
+
+use super::{ConsoleStart, Exit, Output, Sample};
+use crate::id::{Digest, MachineId};
+
+/// At most so many requests are open at once on one connection.
+pub const MAX_OPEN: usize = 32;
+
+/// From the client.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum ToServer {
+    /// Opens a request.
+    Open(Request),
+    /// A piece of the image that [`Reply::NeedImage`] asked for, at most
+    /// [`crate::frame::MAX_DATA`] bytes.
+    Data(Vec<u8>),
+    /// Ends the request early.
+    Cancel,
+}
+
+/// What a client asks for. Names are relative to the certificate's path, or full with a leading
+/// slash.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Request {
+    /// Deploy a machine. Answers: [`Reply::NeedImage`] perhaps, [`Reply::Deployed`], then its
+    /// console if asked, and [`Reply::Ended`].
+    Deploy {
+        /// `None`: the machine that the leaf is. Otherwise a machine described here.
+        described: Option<Described>,
+        /// Follow its console until it has ended.
+        attach: bool,
+    },
+    /// List machines. Answers: [`Reply::Machines`], as often as needed.
+    Info {
+        /// A machine, or `NAME/` for all below a delegation.
+        name: Option<String>,
+    },
+    /// Read a console. Answers: [`Reply::Output`], and [`Reply::Ended`] when it follows.
+    Attach {
+        /// The machine.
+        name: String,
+        /// Where to begin.
+        start: ConsoleStart,
+        /// Whether to go on with what the machine writes later.
+        follow: bool,
+    },
+    /// End one's own attachments to a console. Answer: [`Reply::Detached`].
+    Detach {
+        /// The machine.
+        name: String,
+    },
+    /// What machines use. Answers: [`Reply::Statistics`].
+    Statistics {
+        /// A machine, or `NAME/` for all below a delegation.
+        name: Option<String>,
+        /// Whether to go on each second.
+        follow: bool,
+    },
+    /// The event log. Answers: [`Reply::LogLine`].
+    Log {
+        /// A machine, or `NAME/` for all below a delegation.
+        name: Option<String>,
+        /// Only what is not older, in Unix milliseconds.
+        since_ms: Option<u64>,
+        /// Whether to go on with what happens later.
+        follow: bool,
+    },
+    /// Limits and their use. Answer: [`Reply::Quota`].
+    Quota,
+    /// Start a machine that is not running.
+    Start {
+        /// The machine.
+        name: String,
+    },
+    /// Stop a machine.
+    Stop {
+        /// The machine.
+        name: String,
+        /// How long it is given to end by itself, in milliseconds; `None`: the server's choice.
+        timeout_ms: Option<u32>,
+    },
+    /// Stop and start a machine.
+    Restart {
+        /// The machine.
+        name: String,
+        /// As in [`Request::Stop`].
+        timeout_ms: Option<u32>,
+    },
+    /// Stop a machine and forget it.
+    Destroy {
+        /// The machine.
+        name: String,
+    },
+}
+
+/// A machine that a request describes.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Described {
+    /// Its name.
+    pub name: String,
+    /// A [`crate::grant::Grant::Machine`] in DER, unsigned.
+    pub grant: Vec<u8>,
+}
+
+/// From the server.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Reply {
+    /// The image's bytes from `offset` on are needed.
+    NeedImage {
+        /// How many bytes the server already has.
+        offset: u64,
+    },
+    /// The machine runs.
+    Deployed(Machine),
+    /// Machines, in the order of their names.
+    Machines(Vec<Machine>),
+    /// A piece of a console.
+    Output(Output),
+    /// The machine whose console was followed has ended.
+    Ended {
+        /// Its state: `exited`, `failed`, `stopped`, or `destroyed` when it is no longer listed.
+        state: String,
+        /// How it ended.
+        exit: Option<Exit>,
+    },
+    /// Attachments that were ended.
+    Detached(u32),
+    /// What machines use.
+    Statistics(Vec<Usage>),
+    /// One record of the event log, as a JSON document.
+    LogLine(String),
+    /// Limits and their use, from the certificate's path down.
+    Quota(Vec<Quota>),
+    /// The request is done.
+    Done,
+    /// The request is refused, or failed.
+    Error(Error),
+}
+
+/// One listed machine.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[allow(missing_docs, reason = "the fields are those of `info --format json`")]
+pub struct Machine {
+    pub name: String,
+    pub state: String,
+    pub id: MachineId,
+    pub pid: Option<u32>,
+    /// `spt` or `hvt`.
+    pub kind: String,
+    pub memory_mib: u32,
+    pub cpus: Vec<u16>,
+    pub image_sha256: Digest,
+    pub image_size: u32,
+    /// Unix milliseconds.
+    pub started_ms: Option<u64>,
+    pub restarts: u32,
+    pub exit: Option<Exit>,
+    pub reason: Option<String>,
+    pub over_quota: bool,
+    pub jail: Vec<String>,
+}
+
+/// What one machine uses.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Usage {
+    /// The machine's full name.
+    pub name: String,
+    /// Its id.
+    pub id: MachineId,
+    /// The newest last; a short history before it. Empty while nothing was measured.
+    pub samples: Vec<Sample>,
+}
+
+/// A limit and what is used of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[allow(missing_docs, reason = "the fields are their own description")]
+pub struct Amount {
+    pub limit: u64,
+    pub used: u64,
+}
+
+/// The limits at one path.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[allow(missing_docs, reason = "the fields are those of `quota --format json`")]
+pub struct Quota {
+    pub path: String,
+    pub machines: Amount,
+    pub memory_mib: Amount,
+    pub storage_mib: Amount,
+    pub cpus: Vec<u16>,
+    pub bridges: Vec<String>,
+}
+
+/// Of which kind a failure is. The client's exit code follows from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum ErrorCode {
+    /// The request itself is wrong: a name, a grant, a message.
+    Usage,
+    /// The chain is refused.
+    Chain,
+    /// The leaf does not have the permission.
+    Permission,
+    /// A limit, of a delegation or of the host.
+    Quota,
+    /// No free address.
+    Address,
+    /// The name is in use.
+    Name,
+    /// There is no such machine.
+    NotFound,
+    /// The machine failed to start.
+    StartFailed,
+    /// The image is not what was signed, or not one that runs here.
+    Image,
+    /// Something that the request needs is not there: a daemon, a feature.
+    Unavailable,
+    /// Too much at once; or the other side was too slow.
+    Busy,
+    /// The server failed.
+    Internal,
+}
+
+impl ErrorCode {
+    /// The word that stands for it in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Usage => "usage",
+            Self::Chain => "chain",
+            Self::Permission => "permission",
+            Self::Quota => "quota",
+            Self::Address => "address",
+            Self::Name => "name",
+            Self::NotFound => "not-found",
+            Self::StartFailed => "start-failed",
+            Self::Image => "image",
+            Self::Unavailable => "unavailable",
+            Self::Busy => "busy",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+/// Why a request failed.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    /// Of which kind it is.
+    pub code: ErrorCode,
+    /// What was refused, by which rule, and what would do.
+    pub message: String,
+}
+
+impl Error {
+    /// A failure of this kind.
+    pub fn new(code: ErrorCode, message: impl std::fmt::Display) -> Self {
+        Self { code, message: message.to_string() }
+    }
+}

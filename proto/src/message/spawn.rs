@@ -1,0 +1,125 @@
+//! Between `vmm-spawn` and its two clients, `vmmd` and `vmm-console`.
+//!
+//! One message a packet on a sequenced-packet Unix socket; descriptors travel beside it. Small
+//! enough to read in one sitting: this is what the privileged process understands.
+
+use bincode::{Decode, Encode};
+
+use super::Exit;
+use crate::id::MachineId;
+
+/// The largest packet in bytes: a machine's arguments have at most 8 KiB.
+pub const MAX_PACKET: usize = 16 << 10;
+
+/// Who connects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum Role {
+    /// `vmmd`: starts and stops machines. There is one at a time; a new one replaces the old.
+    Supervisor,
+    /// `vmm-console`: gets the rings. There is one at a time; a new one replaces the old.
+    Console,
+}
+
+/// To `vmm-spawn`.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum ToSpawn {
+    /// The first message.
+    Hello {
+        /// [`super::VERSION`]
+        version: u16,
+        /// Who connects.
+        role: Role,
+    },
+    /// Start a machine. One descriptor beside it: the image, open for reading. Answered by
+    /// [`FromSpawn::Started`] or [`FromSpawn::StartFailed`].
+    Start(Start),
+    /// End a machine. Its exit is reported when it has ended.
+    Stop {
+        /// Which one.
+        id: MachineId,
+        /// At once (SIGKILL), or asked to (SIGTERM).
+        force: bool,
+    },
+    /// The last reported exit of this machine was seen; it need not be kept.
+    ExitSeen {
+        /// Which one.
+        id: MachineId,
+    },
+    /// Drop everything about a machine, its console ring too. One that runs is killed first.
+    Forget {
+        /// Which one.
+        id: MachineId,
+    },
+}
+
+/// How to start a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Start {
+    /// Which one; started before, it writes to the same ring.
+    pub id: MachineId,
+    /// MiB of guest memory.
+    pub memory_mib: u32,
+    /// CPUs that it may run on, ascending, at least one.
+    pub cpus: Vec<u16>,
+    /// Words for the guest.
+    pub arguments: Vec<String>,
+}
+
+/// From `vmm-spawn`.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum FromSpawn {
+    /// The answer to [`ToSpawn::Hello`].
+    Welcome {
+        /// [`super::VERSION`]
+        version: u16,
+        /// What of the jail cannot be applied on this host, in words.
+        jail: Vec<String>,
+    },
+    /// To the supervisor: after the welcome, one for each machine that is known, in any state.
+    Known {
+        /// Which one.
+        id: MachineId,
+        /// Its process, while it runs.
+        pid: Option<u32>,
+    },
+    /// The machine's guest runs.
+    Started {
+        /// Which one.
+        id: MachineId,
+        /// Its process.
+        pid: u32,
+    },
+    /// The machine could not be started, and nothing of the attempt is left.
+    StartFailed {
+        /// Which one.
+        id: MachineId,
+        /// Why.
+        reason: String,
+    },
+    /// The machine has ended.
+    Exited {
+        /// Which one.
+        id: MachineId,
+        /// How.
+        exit: Exit,
+        /// How many bytes it has written to its console in all.
+        output_end: u64,
+        /// Processor time in user mode, in microseconds.
+        user_us: u64,
+        /// Processor time in the kernel, in microseconds.
+        system_us: u64,
+        /// The most memory that was resident, in KiB.
+        max_resident_kib: u64,
+    },
+    /// To the console: a machine's ring. Two descriptors beside it: the ring ([`crate::ring`]) and
+    /// an eventfd that becomes readable when the ring has grown.
+    Ring {
+        /// Which machine.
+        id: MachineId,
+    },
+    /// To the console: this machine is forgotten.
+    RingGone {
+        /// Which machine.
+        id: MachineId,
+    },
+}
