@@ -1,1 +1,15 @@
-//! (see the package description)
+//! What the daemons and the client need around their own work: options, logging, sockets, frames
+//! over them, packets with descriptors, and an orderly end.
+//!
+//! Nothing here decides anything.
+
+#![forbid(unsafe_code)]
+
+pub mod connection;
+pub mod dirs;
+pub mod logging;
+pub mod options;
+pub mod packet;
+pub mod readiness;
+pub mod run;
+pub mod socket;

@@ -1,0 +1,60 @@
+//! The life of a daemon's process.
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::logging;
+use crate::options::Common;
+
+/// Runs a daemon to its end and turns a failure into a message and exit code 1.
+///
+/// One thread serves everything: what a daemon does between two waits is short, and a second
+/// thread costs memory on every host.
+pub fn daemon<F>(name: &str, options: &Common, work: impl FnOnce() -> F) -> ExitCode
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    logging::init(options);
+    let result = block_on(work);
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{name}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a future to its end on this thread.
+///
+/// # Errors
+/// What the future returns, or why no runtime could be made.
+pub fn block_on<F, T>(work: impl FnOnce() -> F) -> anyhow::Result<T>
+where
+    F: Future<Output = anyhow::Result<T>>,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(4)
+        .build()?;
+    let result = runtime.block_on(async { work().await });
+    // Blocking reads of a terminal or of a slow disk are not waited for.
+    runtime.shutdown_background();
+    result
+}
+
+/// Waits until the process is asked to end: SIGTERM or SIGINT.
+///
+/// # Errors
+/// When the signals cannot be watched.
+pub async fn asked_to_end() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! Unix sockets between the parts of one host.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::net::{UnixListener, UnixStream};
+
+/// How long a part waits before it tries again to reach another, at first and at most.
+const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// A listening socket that removes its name when it is dropped.
+#[derive(Debug)]
+pub struct Listener {
+    inner: UnixListener,
+    path: PathBuf,
+    /// Held as long as the daemon lives: the lock that makes it the only one.
+    _lock: std::fs::File,
+}
+
+impl Listener {
+    /// Listens at `path` with the permissions `mode`. A name left behind by a dead process is
+    /// replaced, that of a living one is not.
+    ///
+    /// # Errors
+    /// When another process serves this socket already, or it cannot be made.
+    pub fn bind(path: &Path, mode: u32) -> anyhow::Result<Self> {
+        let lock = only_one(path)?;
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot replace {}", path.display()));
+            }
+            _ => {}
+        }
+        let inner = UnixListener::bind(path)
+            .with_context(|| format!("cannot listen at {}", path.display()))?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+        Ok(Self { inner, path: path.to_owned(), _lock: lock })
+    }
+
+    /// The next peer that passes `allowed`, by its user and group ids. Others are turned away.
+    ///
+    /// # Errors
+    /// When accepting fails for good.
+    pub async fn accept(&self, allowed: impl Fn(u32, u32) -> bool) -> std::io::Result<UnixStream> {
+        loop {
+            let stream = match self.inner.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) if is_passing(&error) => {
+                    tracing::warn!("cannot accept at {}: {error}", self.path.display());
+                    tokio::time::sleep(RETRY.0).await;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            match stream.peer_cred() {
+                Ok(peer) if allowed(peer.uid(), peer.gid()) => return Ok(stream),
+                Ok(peer) => tracing::warn!(
+                    uid = peer.uid(),
+                    "turned away at {}: not a user of this socket",
+                    self.path.display()
+                ),
+                Err(error) => tracing::warn!("no credentials of a peer: {error}"),
+            }
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::debug!("cannot remove {}: {error}", self.path.display());
+        }
+    }
+}
+
+/// Whether an accept may succeed later: out of descriptors or memory, or the peer has gone.
+pub fn is_passing(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    let passing = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOBUFS,
+        Errno::NOMEM,
+        Errno::CONNABORTED,
+        Errno::INTR,
+        Errno::PROTO,
+        Errno::PERM,
+    ];
+    Errno::from_io_error(error).is_some_and(|errno| passing.contains(&errno))
+}
+
+/// Takes the lock beside a socket: one daemon serves it.
+fn only_one(path: &Path) -> anyhow::Result<std::fs::File> {
+    let lock_path = path.with_extension("lock");
+    let lock = std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&lock_path)
+        .with_context(|| format!("cannot open {}", lock_path.display()))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            bail!("another process serves {} already; stop it first", path.display())
+        }
+        Err(std::fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", lock_path.display()))
+        }
+    }
+}
+
+/// Whether a peer is this process's own user, or root.
+pub fn own_user_or_root(uid: u32, _gid: u32) -> bool {
+    uid == 0 || uid == rustix::process::geteuid().as_raw()
+}
+
+/// Waits that grow from a blink to a second, for someone who tries again.
+#[derive(Debug)]
+pub struct Backoff(Duration);
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self(RETRY.0)
+    }
+}
+
+impl Backoff {
+    /// Waits, longer each time.
+    pub async fn wait(&mut self) {
+        tokio::time::sleep(self.0).await;
+        self.0 = (self.0 * 2).min(RETRY.1);
+    }
+}
