@@ -1,18 +1,79 @@
-//! The engine.
+//! The engine: what it keeps, and which part of it takes which event.
+//!
+//! [`crate::admission`] decides what may run, [`crate::power`] takes the requests about machines
+//! that exist, [`crate::lifecycle`] what their processes do, and [`crate::show`] looks at it all.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use vmm_proto::authority::Link;
 use vmm_proto::id::{Digest, MachineId};
-use vmm_proto::name::{MachineName, Path, Target};
+use vmm_proto::name::{Label, MachineName, Path};
 
-use crate::effect::Effect;
-use crate::event::{Event, HostLimits, Now};
-use crate::view::{QuotaRow, View};
+use crate::admission::{Newcomer, Order};
+use crate::bounds::Claim;
+use crate::delegations::{Delegations, Renewal};
+use crate::effect::{Answer, Effect};
+use crate::ended::Ended;
+use crate::event::{Event, HostLimits, Now, Token};
+use crate::images::{Content, Images};
+use crate::ledger::Ledger;
+use crate::machine::Machine;
+use crate::record::{Record, What};
+use crate::refusal::Refusal;
 
 /// All machines of a host, and all that decides about them.
 #[derive(Debug)]
 pub struct Engine {
-    host: HostLimits,
-    root: Digest,
+    pub(crate) host: HostLimits,
+    pub(crate) delegations: Delegations,
+    pub(crate) ledger: Ledger,
+    pub(crate) images: Images,
+    pub(crate) machines: HashMap<MachineId, Machine>,
+    /// The listed machines, in the order of their names.
+    pub(crate) names: BTreeMap<Path, BTreeMap<Label, MachineId>>,
+    /// Machines that wait to take the place of listed ones.
+    pub(crate) successors: HashSet<MachineId>,
+    pub(crate) ended: Ended,
+    /// Which machine has to be looked at when.
+    pub(crate) timers: BTreeSet<(u64, MachineId)>,
+    /// The time of the last event.
+    pub(crate) latest: Now,
+}
+
+/// One event while it is being taken: its time, and what is to be done about it so far.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    pub(crate) now: Now,
+    pub(crate) effects: Vec<Effect>,
+}
+
+impl Turn {
+    pub(crate) fn push(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    pub(crate) fn reply(&mut self, token: Token, answer: Result<Answer, Refusal>) {
+        self.push(Effect::Reply { token, answer });
+    }
+
+    /// Records what happened to a listed machine.
+    pub(crate) fn record(&mut self, machine: &Machine, cause: Option<Token>, what: What) {
+        let (name, id) = (machine.name.clone(), Some(machine.id));
+        self.push(Effect::Record(Record::Machine { name, id, cause, what }));
+    }
+
+    /// Answers a request with a refusal, and records it.
+    pub(crate) fn refuse(
+        &mut self,
+        token: Token,
+        name: MachineName,
+        id: Option<MachineId>,
+        refusal: Refusal,
+    ) {
+        let what = What::Refused { code: refusal.code(), message: refusal.to_string() };
+        self.push(Effect::Record(Record::Machine { name, id, cause: Some(token), what }));
+        self.reply(token, Err(refusal));
+    }
 }
 
 impl Engine {
@@ -20,42 +81,105 @@ impl Engine {
     /// SubjectPublicKeyInfo: the issuer of the outermost delegations, from which the engine finds
     /// its way down to those that are remembered.
     pub fn new(host: HostLimits, root: Digest) -> Self {
-        Self { host, root }
+        Self {
+            host,
+            delegations: Delegations::new(root),
+            ledger: Ledger::default(),
+            images: Images::default(),
+            machines: HashMap::new(),
+            names: BTreeMap::new(),
+            successors: HashSet::new(),
+            ended: Ended::default(),
+            timers: BTreeSet::new(),
+            latest: Now::default(),
+        }
     }
 
     /// Takes an event and returns what is to be done about it, in order.
+    ///
+    /// No event is out of order: what names a machine, an image or a state of things that is not
+    /// (any more) is refused if it is a request, and otherwise changes nothing.
     pub fn handle(&mut self, now: Now, event: Event) -> Vec<Effect> {
-        let _ = (now, event, &self.host, &self.root);
-        Vec::new()
+        self.latest = now;
+        let mut turn = Turn { now, effects: Vec::new() };
+        self.take(&mut turn, event);
+        turn.effects
+    }
+
+    fn take(&mut self, turn: &mut Turn, event: Event) {
+        match event {
+            Event::Presented { token, links } => {
+                let answer = self.present(turn, &links).map(|()| Answer::Accepted);
+                turn.reply(token, answer);
+            }
+            Event::OfferImage { token, fresh, sha256, size, name, need, links, replace } => {
+                let content = Content { path: name.path.clone(), sha256, size };
+                let claim = Claim::from(&need);
+                let order = Order { name: &name, claim, links: &links, replace };
+                self.offer_image(turn, token, fresh, content, order);
+            }
+            Event::UploadEnded { image, stored } => self.upload_ended(turn, image, stored),
+            Event::ReleaseImage { image } => {
+                let unneeded = self.images.release(image);
+                turn.effects.extend(unneeded.map(|image| Effect::DropImage { image }));
+            }
+            Event::Deploy { token, id, name, spec, links, replace } => {
+                self.deploy(turn, token, Newcomer { id, name, spec }, &links, replace);
+            }
+            Event::Started { id, pid } => self.started(turn, id, pid),
+            Event::StartFailed { id, reason, jitter } => {
+                self.start_failed(turn, id, reason, jitter);
+            }
+            Event::Exited { id, exit, output_end, jitter } => {
+                self.exited(turn, id, exit, output_end, jitter);
+            }
+            Event::Stop { token, name, timeout_ms } => self.stop(turn, token, name, timeout_ms),
+            Event::Start { token, name, own } => self.start(turn, token, name, &own),
+            Event::Restart { token, name, timeout_ms, own } => {
+                self.restart(turn, token, name, timeout_ms, &own);
+            }
+            Event::Destroy { token, name } => self.destroy(turn, token, name),
+            Event::SpawnLost { jitter } => self.spawn_lost(turn, jitter),
+            Event::Tick => self.tick(turn),
+        }
     }
 
     /// When [`Event::Tick`] is due, in milliseconds of the monotonic clock.
     pub fn next_wake(&self) -> Option<u64> {
-        None
+        self.timers.first().map(|(due_ms, _)| *due_ms)
+    }
+
+    /// Judges and remembers a chain, and does what a new bound asks for at once.
+    pub(crate) fn present(&mut self, turn: &mut Turn, links: &[Link]) -> Result<(), Refusal> {
+        let mut renewals = Vec::new();
+        let verdict = self.delegations.present(turn.now, links, &mut renewals);
+        for Renewal { path, before, link } in renewals {
+            let generation = link.grant.generation;
+            turn.push(Effect::Record(Record::Renewed { path: path.clone(), before, generation }));
+            self.push_out(turn, &path, link.grant.machines.into());
+        }
+        verdict
     }
 
     /// The listed machine of that name.
-    pub fn machine(&self, name: &MachineName) -> Option<View<'_>> {
-        let _ = name;
-        None
+    pub(crate) fn listed(&self, name: &MachineName) -> Option<&Machine> {
+        let id = self.names.get(&name.path)?.get(&name.label)?;
+        self.machines.get(id)
     }
 
-    /// The listed machine of that id.
-    pub fn by_id(&self, id: MachineId) -> Option<View<'_>> {
-        let _ = id;
-        None
+    /// Lists a machine under its name.
+    pub(crate) fn enlist(&mut self, machine: Machine) {
+        let MachineName { path, label } = machine.name.clone();
+        self.names.entry(path).or_default().insert(label, machine.id);
+        self.machines.insert(machine.id, machine);
     }
 
-    /// The listed machines that `target` means, in the order of their names.
-    pub fn machines(&self, target: &Target) -> impl Iterator<Item = View<'_>> {
-        let _ = target;
-        std::iter::empty()
-    }
-
-    /// The limits at `path` and at every remembered delegation below it, outermost first. `links`
-    /// are the delegations of the requester's chain. Empty when nothing is known of `path`.
-    pub fn quota(&self, links: &[Link], path: &Path) -> Vec<QuotaRow> {
-        let _ = (links, path);
-        Vec::new()
+    /// Sets or clears the one timer of a machine.
+    pub(crate) fn set_timer(&mut self, id: MachineId, due_ms: Option<u64>) {
+        let Some(machine) = self.machines.get_mut(&id) else { return };
+        if let Some(old) = std::mem::replace(&mut machine.due_ms, due_ms) {
+            self.timers.remove(&(old, id));
+        }
+        self.timers.extend(due_ms.map(|due_ms| (due_ms, id)));
     }
 }

@@ -5,17 +5,47 @@
 //! So the whole of it can be tested as what it is, a function, and one task that owns it can
 //! never be asked two things at once: whoever wants the last free place at the same time as
 //! somebody else gets one yes and one no.
+//!
+//! * [`Event`], [`Effect`], [`Record`], [`Refusal`], [`View`]: the words of the interface.
+//! * The ledger holds what live machines (`starting`, `running`, `stopping`, `restarting`) take
+//!   of every delegation above them and of the host. Checking and reserving is one step.
+//! * The newest certificate of each delegation that was ever shown bounds it, for everyone.
+//! * An image is cached for the path it was uploaded under, while a listed machine or a session
+//!   needs it.
+//!
+//! ```text
+//!   Event ─▶ engine ─┬─▶ admission ──▶ delegations (rule 9), bounds (rule 7), images (rule 10)
+//!                    ├─▶ power ──────▶ lifecycle ──▶ restart, ledger, ended
+//!                    └─▶ lifecycle                                                  ─▶ Effects
+//!   show: looks at everything, changes nothing
+//! ```
 
+mod admission;
+mod bounds;
+mod delegations;
 mod effect;
+mod ended;
 mod engine;
 mod event;
+mod images;
+mod ledger;
+mod lifecycle;
+mod machine;
+mod per_path;
+mod power;
 mod record;
 mod refusal;
+mod restart;
+mod show;
 mod view;
 
+pub use delegations::{MAX_BELOW_TOP, MAX_CHILDREN};
 pub use effect::{Answer, Effect};
 pub use engine::Engine;
 pub use event::{Event, Exit, HostLimits, ImageId, Kind, Need, Now, Spec, Token};
+pub use ledger::Amount;
+pub use lifecycle::{DEFAULT_STOP_MS, KILL_AGAIN_MS};
 pub use record::{Record, What};
 pub use refusal::{Quantity, Refusal};
+pub use restart::{BACKOFF_BASE_MS, BACKOFF_CAP_MS, HEALTHY_MS};
 pub use view::{QuotaRow, State, Used, View};

@@ -1,0 +1,241 @@
+//! What may run: offers of images, deploys, and starts of machines that have ended.
+
+use vmm_proto::authority::Link;
+use vmm_proto::id::MachineId;
+use vmm_proto::name::{MachineName, Path};
+
+use crate::bounds::Claim;
+use crate::delegations::valid;
+use crate::effect::{Answer, Effect};
+use crate::engine::{Engine, Turn};
+use crate::event::{ImageId, Now, Spec, Token};
+use crate::images::{Content, Offer};
+use crate::ledger::Amount;
+use crate::lifecycle::DEFAULT_STOP_MS;
+use crate::machine::{Machine, Then, Why};
+use crate::record::What;
+use crate::refusal::Refusal;
+
+/// A machine that somebody wants to run under a name.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Order<'a> {
+    pub(crate) name: &'a MachineName,
+    pub(crate) claim: Claim<'a>,
+    /// The delegations of the requester's chain.
+    pub(crate) links: &'a [Link],
+    pub(crate) replace: bool,
+}
+
+/// A machine to be deployed.
+#[derive(Debug)]
+pub(crate) struct Newcomer {
+    pub(crate) id: MachineId,
+    pub(crate) name: MachineName,
+    pub(crate) spec: Spec,
+}
+
+/// An order that was found good; nothing is reserved yet.
+#[derive(Debug)]
+#[must_use]
+struct Admitted {
+    /// The delegations above the machine, one for each label of its path.
+    chain: Vec<Link>,
+    /// The machine that has the name now.
+    incumbent: Option<MachineId>,
+    /// What that one holds.
+    held: Amount,
+    /// What is to be held for both of them.
+    reserve: Amount,
+}
+
+impl Engine {
+    pub(crate) fn offer_image(
+        &mut self,
+        turn: &mut Turn,
+        token: Token,
+        fresh: ImageId,
+        content: Content,
+        order: Order<'_>,
+    ) {
+        match self.try_offer(turn, token, fresh, content, order) {
+            Ok(Some(answer)) => turn.reply(token, Ok(answer)),
+            Ok(None) => {}
+            Err(refusal) => turn.refuse(token, order.name.clone(), None, refusal),
+        }
+    }
+
+    fn try_offer(
+        &mut self,
+        turn: &mut Turn,
+        token: Token,
+        fresh: ImageId,
+        content: Content,
+        order: Order<'_>,
+    ) -> Result<Option<Answer>, Refusal> {
+        self.present(turn, order.links)?;
+        let Admitted { chain, .. } = self.judge(turn.now, order)?;
+        match self.images.offer(&content, token, fresh) {
+            Offer::Answer(answer) => return Ok(Some(answer)),
+            Offer::Waits => return Ok(None),
+            Offer::Unknown => {}
+        }
+        if self.images.is_known(fresh) {
+            return Err(Refusal::ImageInUse { image: fresh });
+        }
+        self.image_fits(&chain, &content.path, order.links.len(), content.size.into())?;
+        self.images.expect(fresh, content);
+        Ok(Some(Answer::Upload(fresh)))
+    }
+
+    pub(crate) fn upload_ended(&mut self, turn: &mut Turn, image: ImageId, stored: bool) {
+        let outcome = self.images.upload_ended(image, stored);
+        for (token, answer) in outcome.answers {
+            turn.reply(token, answer);
+        }
+        turn.effects.extend(outcome.drop.map(|image| Effect::DropImage { image }));
+    }
+
+    pub(crate) fn deploy(
+        &mut self,
+        turn: &mut Turn,
+        token: Token,
+        newcomer: Newcomer,
+        links: &[Link],
+        replace: bool,
+    ) {
+        let admitted = self.admit(turn, &newcomer, links, replace);
+        let Newcomer { id, name, spec } = newcomer;
+        let Admitted { chain, incumbent, held, reserve } = match admitted {
+            Ok(admitted) => admitted,
+            Err(refusal) => return turn.refuse(token, name, Some(id), refusal),
+        };
+        self.ledger.exchange(&name.path, held, reserve);
+        self.images.used(spec.image);
+        let machine = Machine::new(id, name, spec, chain, token);
+        let what = What::Deployed {
+            kind: machine.spec.kind,
+            image: machine.spec.image_sha256,
+            memory_mib: machine.spec.memory_mib,
+            cpus: machine.spec.cpus.clone(),
+        };
+        turn.record(&machine, Some(token), what);
+        match incumbent {
+            None => self.install(turn, machine, reserve),
+            Some(incumbent) => self.replace(turn, incumbent, machine, token, reserve),
+        }
+    }
+
+    fn admit(
+        &mut self,
+        turn: &mut Turn,
+        newcomer: &Newcomer,
+        links: &[Link],
+        replace: bool,
+    ) -> Result<Admitted, Refusal> {
+        let Newcomer { id, name, spec } = newcomer;
+        self.present(turn, links)?;
+        if self.machines.contains_key(id) || self.successors.contains(id) {
+            return Err(Refusal::IdInUse { id: *id });
+        }
+        let admitted = self.judge(turn.now, Order { name, claim: spec.into(), links, replace })?;
+        let (sha256, size) = (spec.image_sha256, spec.image_size);
+        let content = Content { path: name.path.clone(), sha256, size };
+        if self.images.is_stored_as(spec.image, &content) {
+            Ok(admitted)
+        } else {
+            Err(Refusal::NoImage { name: name.clone(), image: spec.image })
+        }
+    }
+
+    /// All that decides whether a machine may run, but for its image.
+    fn judge(&self, now: Now, order: Order<'_>) -> Result<Admitted, Refusal> {
+        let Order { name, claim, links, replace } = order;
+        let chain = self.chain_of_order(now, order)?;
+        let incumbent = self.listed(name);
+        if let Some(old) = incumbent {
+            if old.state().needs_replace() && !replace {
+                return Err(Refusal::NameInUse { name: name.clone(), state: old.state() });
+            }
+            if old.successor().is_some() {
+                return Err(Refusal::Busy { name: name.clone(), doing: "is being replaced" });
+            }
+        }
+        let held = incumbent.map(|old| old.held).unwrap_or_default();
+        let reserve = Amount::of_machine(claim.memory_mib).larger(held);
+        self.fits(&chain, &name.path, links.len(), claim, held, reserve)?;
+        Ok(Admitted { chain, incumbent: incumbent.map(|old| old.id), held, reserve })
+    }
+
+    /// The delegations above a machine: the requester's, and the remembered ones further down.
+    fn chain_of_order(&self, now: Now, order: Order<'_>) -> Result<Vec<Link>, Refusal> {
+        let Order { name, links, .. } = order;
+        let own = links.iter().map(|link| &link.label);
+        if links.len() > name.path.depth() || own.ne(name.path.labels().iter().take(links.len())) {
+            let labels = links.iter().map(|link| link.label.clone()).collect();
+            let path = Path::new(labels).map_err(|_| Refusal::BrokenChain)?;
+            return Err(Refusal::Outside { name: name.clone(), path });
+        }
+        let chain = self.delegations.chain_to(links, &name.path)?;
+        self.all_valid(now, &chain, &name.path)?;
+        Ok(chain)
+    }
+
+    fn all_valid(&self, now: Now, chain: &[Link], path: &Path) -> Result<(), Refusal> {
+        for (index, link) in chain.iter().enumerate() {
+            valid(now, self.delegations.newest(link), &path.ancestor(index + 1))?;
+        }
+        Ok(())
+    }
+
+    /// Lists a machine for which `held` is reserved, and has it started.
+    pub(crate) fn install(&mut self, turn: &mut Turn, mut machine: Machine, held: Amount) {
+        let amount = machine.amount();
+        self.ledger.exchange(&machine.name.path, held, amount);
+        machine.held = amount;
+        let (id, name, spec) = (machine.id, machine.name.clone(), machine.spec.clone());
+        self.enlist(machine);
+        turn.push(Effect::StartMachine { id, name, spec });
+    }
+
+    /// Puts a machine into the place of another, for both of which `reserve` is held: at once if
+    /// that one has no process, or else when it has ended.
+    fn replace(
+        &mut self,
+        turn: &mut Turn,
+        incumbent: MachineId,
+        machine: Machine,
+        token: Token,
+        reserve: Amount,
+    ) {
+        let Some(old) = self.machines.get_mut(&incumbent) else {
+            return self.install(turn, machine, reserve);
+        };
+        old.held = reserve;
+        if old.has_process() {
+            self.successors.insert(machine.id);
+            let then = Then::Replace(Box::new(machine), token);
+            self.ask_to_stop(turn, incumbent, DEFAULT_STOP_MS, then, Some(token));
+        } else {
+            self.succeed(turn, incumbent, machine);
+        }
+    }
+
+    /// Starts a machine that has ended: it has to fit like a new one.
+    pub(crate) fn start_ended(
+        &mut self,
+        turn: &mut Turn,
+        token: Token,
+        id: MachineId,
+        own: &Path,
+    ) -> Result<(), Refusal> {
+        let Some(machine) = self.machines.get(&id) else {
+            return Ok(());
+        };
+        let (chain, path) = (&machine.chain, &machine.name.path);
+        self.all_valid(turn.now, chain, path)?;
+        let claim = Claim::from(&*machine.spec);
+        self.fits(chain, path, own.depth(), claim, machine.held, machine.amount())?;
+        self.run(turn, id, Why::Asked(token));
+        Ok(())
+    }
+}

@@ -1,0 +1,316 @@
+//! The newest certificate seen of each delegation (rule 9 of the certificate profile).
+//!
+//! A delegation is known by the key that signed it and its label. Its newest certificate rules for
+//! everyone, so that a smaller share takes effect the first time anybody shows it. The memory is
+//! bounded per delegation and per top-level delegation, because everybody below can mint names;
+//! only the root's own children are not counted: nobody but the root's holder can make them.
+//!
+//! What could refuse nothing any more is forgotten when its room is needed: every certificate of
+//! that delegation that was ever shown here has expired. Nothing is forgotten before, since a
+//! certificate outlives its issuer's memory of it.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use vmm_proto::authority::Link;
+use vmm_proto::id::Digest;
+use vmm_proto::name::{Label, Path};
+
+use crate::event::Now;
+use crate::refusal::Refusal;
+
+/// At most so many live children of one delegation are remembered.
+pub const MAX_CHILDREN: usize = 1024;
+
+/// At most so many live delegations below a top-level one are remembered.
+pub const MAX_BELOW_TOP: usize = 16_384;
+
+/// One certificate may be reached over so many paths (a key that was certified under several
+/// names); with more, the last ones are not found from above.
+const MAX_PATHS: usize = 4;
+
+/// What is remembered of one delegation.
+#[derive(Debug)]
+struct Remembered {
+    /// The newest certificate.
+    link: Link,
+    /// When it was first seen.
+    seen_unix_ms: u64,
+    /// The last second at which any certificate seen of it is valid.
+    until_s: i64,
+    /// Where it was seen. The first one decides under which top-level delegation it counts.
+    paths: Vec<Path>,
+}
+
+impl Remembered {
+    fn top(&self) -> Option<&Label> {
+        self.paths.first().and_then(|path| path.labels().first())
+    }
+}
+
+/// What is remembered below a top-level delegation.
+#[derive(Debug, Default)]
+struct Top {
+    count: usize,
+    issuers: HashSet<Digest>,
+    /// Until this second looking for expired ones would find none.
+    full_until_s: i64,
+}
+
+/// A newer certificate of a delegation has come to rule.
+#[derive(Debug)]
+pub(crate) struct Renewal {
+    pub(crate) path: Path,
+    pub(crate) before: u64,
+    pub(crate) link: Link,
+}
+
+/// The memory.
+#[derive(Debug)]
+pub(crate) struct Delegations {
+    root: Digest,
+    by_issuer: HashMap<Digest, BTreeMap<Label, Remembered>>,
+    tops: HashMap<Label, Top>,
+    /// With so many top-level delegations it is time to look for expired ones.
+    sweep_root_at: usize,
+}
+
+impl Delegations {
+    pub(crate) fn new(root: Digest) -> Self {
+        Self { root, by_issuer: HashMap::new(), tops: HashMap::new(), sweep_root_at: MAX_CHILDREN }
+    }
+
+    /// Judges a chain, and remembers it if it is not refused. Every change goes to `renewals`,
+    /// also when there is no room for a delegation further down.
+    pub(crate) fn present(
+        &mut self,
+        now: Now,
+        links: &[Link],
+        renewals: &mut Vec<Renewal>,
+    ) -> Result<(), Refusal> {
+        let path = self.path_of(links)?;
+        let paths: Vec<Path> = path.lineage().skip(1).collect();
+        for (link, path) in links.iter().zip(&paths) {
+            self.judge(now, link, path)?;
+        }
+        for (link, path) in links.iter().zip(&paths) {
+            self.remember(now, link, path, renewals)?;
+        }
+        Ok(())
+    }
+
+    /// The newest certificate of the delegation that `link` is one of.
+    pub(crate) fn newest<'a>(&'a self, link: &'a Link) -> &'a Link {
+        self.find(&link.issuer, &link.label).map_or(link, |known| &known.link)
+    }
+
+    /// The delegations of `links` and the remembered ones from there down to `path`, the newest of
+    /// each. Fails for one that is not remembered; validity is for the caller to judge.
+    pub(crate) fn chain_to(&self, links: &[Link], path: &Path) -> Result<Vec<Link>, Refusal> {
+        let mut chain: Vec<Link> =
+            links.iter().take(path.depth()).map(|link| self.newest(link).clone()).collect();
+        for depth in chain.len()..path.depth() {
+            let here = path.ancestor(depth + 1);
+            let issuer = chain.last().map_or(self.root, |link| link.key);
+            let known = path
+                .labels()
+                .get(depth)
+                .and_then(|label| self.find(&issuer, label))
+                .filter(|known| known.paths.contains(&here));
+            let Some(known) = known else {
+                return Err(Refusal::UnknownDelegation { path: here });
+            };
+            chain.push(known.link.clone());
+        }
+        Ok(chain)
+    }
+
+    /// The remembered delegations right below `path`, whose own delegation is the last of `chain`.
+    pub(crate) fn children<'a>(
+        &'a self,
+        chain: Option<&Link>,
+        path: &'a Path,
+    ) -> impl Iterator<Item = (Path, &'a Link)> + 'a {
+        let issuer = chain.map_or(self.root, |link| link.key);
+        self.by_issuer.get(&issuer).into_iter().flatten().filter_map(|(label, known)| {
+            let here = path.child(label.clone()).ok()?;
+            known.paths.contains(&here).then_some((here, &known.link))
+        })
+    }
+
+    /// The path of a chain whose links follow from each other, beginning at the root.
+    fn path_of(&self, links: &[Link]) -> Result<Path, Refusal> {
+        let mut issuer = self.root;
+        for link in links {
+            if link.issuer != issuer {
+                return Err(Refusal::BrokenChain);
+            }
+            issuer = link.key;
+        }
+        let labels = links.iter().map(|link| link.label.clone()).collect();
+        Path::new(labels).map_err(|_| Refusal::BrokenChain)
+    }
+
+    fn find(&self, issuer: &Digest, label: &Label) -> Option<&Remembered> {
+        self.by_issuer.get(issuer)?.get(label)
+    }
+
+    fn judge(&self, now: Now, link: &Link, path: &Path) -> Result<(), Refusal> {
+        valid(now, link, path)?;
+        let Some(known) = self.find(&link.issuer, &link.label) else {
+            return Ok(());
+        };
+        let newest = &known.link.grant;
+        if link.grant.generation < newest.generation {
+            return Err(Refusal::Stale {
+                path: path.clone(),
+                presented: link.grant.generation,
+                newest: newest.generation,
+                seen_unix_ms: known.seen_unix_ms,
+            });
+        }
+        if link.grant.generation == newest.generation && link.grant != *newest {
+            return Err(Refusal::OtherShare { path: path.clone(), generation: newest.generation });
+        }
+        Ok(())
+    }
+
+    fn remember(
+        &mut self,
+        now: Now,
+        link: &Link,
+        path: &Path,
+        renewals: &mut Vec<Renewal>,
+    ) -> Result<(), Refusal> {
+        let siblings = self.by_issuer.get_mut(&link.issuer);
+        let Some(known) = siblings.and_then(|siblings| siblings.get_mut(&link.label)) else {
+            self.make_room(now, link, path)?;
+            self.insert(now, link, path);
+            return Ok(());
+        };
+        let before = known.link.grant.generation;
+        if link.grant.generation > before {
+            known.link = link.clone();
+            known.seen_unix_ms = now.unix_ms;
+            renewals.push(Renewal { path: path.clone(), before, link: link.clone() });
+        } else if link.validity.not_after > known.link.validity.not_after {
+            // The same grant, signed again: it lasts as long as the last of them.
+            known.link = link.clone();
+        }
+        known.until_s = known.until_s.max(link.validity.not_after);
+        if !known.paths.contains(path) && known.paths.len() < MAX_PATHS {
+            known.paths.push(path.clone());
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, now: Now, link: &Link, path: &Path) {
+        if path.depth() > 1
+            && let Some(label) = path.labels().first()
+        {
+            let top = self.tops.entry(label.clone()).or_default();
+            top.count += 1;
+            top.issuers.insert(link.issuer);
+            top.full_until_s = top.full_until_s.min(link.validity.not_after);
+        }
+        let remembered = Remembered {
+            link: link.clone(),
+            seen_unix_ms: now.unix_ms,
+            until_s: link.validity.not_after,
+            paths: vec![path.clone()],
+        };
+        self.by_issuer.entry(link.issuer).or_default().insert(link.label.clone(), remembered);
+    }
+
+    fn make_room(&mut self, now: Now, link: &Link, path: &Path) -> Result<(), Refusal> {
+        let count = self.by_issuer.get(&link.issuer).map_or(0, BTreeMap::len);
+        let Some(label) = path.labels().first().filter(|_| path.depth() > 1) else {
+            if count >= self.sweep_root_at {
+                self.forget_expired(now, link.issuer, None);
+                let left = self.by_issuer.get(&link.issuer).map_or(0, BTreeMap::len);
+                self.sweep_root_at = MAX_CHILDREN.max(2 * left);
+            }
+            return Ok(());
+        };
+        let full = |depth, limit| Refusal::TooManyDelegations {
+            path: path.clone(),
+            above: path.ancestor(depth),
+            limit,
+        };
+        if count >= MAX_CHILDREN {
+            self.forget_expired(now, link.issuer, None);
+            if self.by_issuer.get(&link.issuer).map_or(0, BTreeMap::len) >= MAX_CHILDREN {
+                return Err(full(path.depth() - 1, MAX_CHILDREN));
+            }
+        }
+        if self.below_top(label) >= MAX_BELOW_TOP {
+            self.sweep_top(now, label);
+            if self.below_top(label) >= MAX_BELOW_TOP {
+                return Err(full(1, MAX_BELOW_TOP));
+            }
+        }
+        Ok(())
+    }
+
+    fn below_top(&self, label: &Label) -> usize {
+        self.tops.get(label).map_or(0, |top| top.count)
+    }
+
+    /// Forgets what has expired below a top-level delegation, unless it is known that nothing has.
+    fn sweep_top(&mut self, now: Now, label: &Label) {
+        let Some(top) = self.tops.get(label).filter(|top| now.unix_s() > top.full_until_s) else {
+            return;
+        };
+        let issuers: Vec<Digest> = top.issuers.iter().copied().collect();
+        let first = issuers
+            .into_iter()
+            .filter_map(|issuer| self.forget_expired(now, issuer, Some(label)))
+            .min();
+        if let Some(top) = self.tops.get_mut(label) {
+            top.full_until_s = first.unwrap_or(i64::MIN);
+        }
+    }
+
+    /// Forgets what has expired of an issuer's delegations (of those that count under `only`), and
+    /// returns when the next one of them expires.
+    fn forget_expired(&mut self, now: Now, issuer: Digest, only: Option<&Label>) -> Option<i64> {
+        let children = self.by_issuer.get_mut(&issuer)?;
+        let mut next: Option<i64> = None;
+        let tops = &mut self.tops;
+        children.retain(|_, known| {
+            if only.is_some_and(|only| known.top() != Some(only)) {
+                return true;
+            }
+            if known.until_s >= now.unix_s() {
+                next = Some(next.map_or(known.until_s, |next| next.min(known.until_s)));
+                return true;
+            }
+            let counted = known.paths.first().is_some_and(|path| path.depth() > 1);
+            if let Some(top) = known.top().filter(|_| counted).and_then(|top| tops.get_mut(top)) {
+                top.count = top.count.saturating_sub(1);
+            }
+            false
+        });
+        if children.is_empty() {
+            self.by_issuer.remove(&issuer);
+        }
+        if next.is_none()
+            && let Some(top) = only.and_then(|only| self.tops.get_mut(only))
+        {
+            top.issuers.remove(&issuer);
+        }
+        next
+    }
+}
+
+/// Whether the delegation `link` of `path` may be used now.
+pub(crate) fn valid(now: Now, link: &Link, path: &Path) -> Result<(), Refusal> {
+    let now_s = now.unix_s();
+    if link.validity.contains(now_s) {
+        Ok(())
+    } else {
+        Err(Refusal::Expired { path: path.clone(), validity: link.validity, now_s })
+    }
+}
+
+#[cfg(test)]
+mod tests;

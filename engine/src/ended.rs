@@ -1,0 +1,49 @@
+//! Which ended machines are listed below each delegation, and which of them has to go first.
+
+use std::collections::BTreeSet;
+
+use vmm_proto::id::MachineId;
+use vmm_proto::name::{Label, Path};
+
+use crate::per_path::PerPath;
+
+/// The place of an ended machine in the order in which they are pushed out: those that ended by
+/// themselves before those that somebody stopped (and means to start again), older ones first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    stopped: bool,
+    sequence: u64,
+    id: MachineId,
+}
+
+/// The ended machines at and below each path.
+#[derive(Debug, Default)]
+pub(crate) struct Ended {
+    lists: PerPath<BTreeSet<Place>>,
+    sequence: u64,
+}
+
+impl Ended {
+    /// Lists a machine at `path` that just ended.
+    pub(crate) fn add(&mut self, path: &Path, id: MachineId, stopped: bool) -> Place {
+        self.sequence += 1;
+        let place = Place { stopped, sequence: self.sequence, id };
+        self.lists.change_lineage(path, |list| {
+            list.insert(place);
+        });
+        place
+    }
+
+    /// Takes a machine at `path` off the lists.
+    pub(crate) fn remove(&mut self, path: &Path, place: Place) {
+        self.lists.change_lineage(path, |list| {
+            list.remove(&place);
+        });
+    }
+
+    /// The machine that has to go so that at most `limit` stay at and below this path.
+    pub(crate) fn surplus(&self, labels: &[Label], limit: usize) -> Option<MachineId> {
+        let list = self.lists.get(labels)?;
+        if list.len() > limit { list.first().map(|place| place.id) } else { None }
+    }
+}

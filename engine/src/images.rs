@@ -1,0 +1,191 @@
+//! The cached images: who needs them, and how much room they take (rule 10).
+//!
+//! An image belongs to a path and is found by digest and size under that path only, so that a
+//! digest says nothing about what others have. It stays while a listed machine uses it or a
+//! session holds it. Its bytes count once at its path and at every path above, from the moment
+//! its upload is allowed.
+
+use std::collections::{HashMap, VecDeque};
+
+use vmm_proto::id::Digest;
+use vmm_proto::name::{Label, Path};
+
+use crate::effect::Answer;
+use crate::event::{ImageId, Token};
+use crate::per_path::PerPath;
+use crate::refusal::Refusal;
+
+/// What an image is known by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Content {
+    /// The path it belongs to.
+    pub(crate) path: Path,
+    /// SHA-256 of its bytes.
+    pub(crate) sha256: Digest,
+    /// How many they are.
+    pub(crate) size: u32,
+}
+
+#[derive(Debug)]
+struct Image {
+    content: Content,
+    /// Whether all of it is there.
+    stored: bool,
+    /// Listed machines and machines to be that use it.
+    machines: usize,
+    /// Sessions that were offered it.
+    holds: usize,
+    /// Requests that wait for the upload to end, each with the number it proposed.
+    waiting: VecDeque<(Token, ImageId)>,
+}
+
+/// What comes of asking for an image.
+#[derive(Debug)]
+#[must_use]
+pub(crate) enum Offer {
+    /// It is there.
+    Answer(Answer),
+    /// It is being uploaded; the request waits for that.
+    Waits,
+    /// It must be uploaded.
+    Unknown,
+}
+
+/// What comes of the end of an upload.
+#[derive(Debug, Default)]
+#[must_use]
+pub(crate) struct Outcome {
+    pub(crate) answers: Vec<(Token, Result<Answer, Refusal>)>,
+    pub(crate) drop: Option<ImageId>,
+}
+
+/// All cached images.
+#[derive(Debug, Default)]
+pub(crate) struct Images {
+    by_id: HashMap<ImageId, Image>,
+    by_content: HashMap<Content, ImageId>,
+    room: PerPath<u64>,
+}
+
+impl Images {
+    /// Bytes taken at and below the path of these labels.
+    pub(crate) fn room(&self, labels: &[Label]) -> u64 {
+        self.room.get(labels).copied().unwrap_or_default()
+    }
+
+    /// Whether that number is taken.
+    pub(crate) fn is_known(&self, id: ImageId) -> bool {
+        self.by_id.contains_key(&id)
+    }
+
+    /// Whether a machine may use this file as this image.
+    pub(crate) fn is_stored_as(&self, id: ImageId, content: &Content) -> bool {
+        self.by_id.get(&id).is_some_and(|image| image.stored && image.content == *content)
+    }
+
+    /// If there is such an image: hands it out, or has the request wait for its upload.
+    pub(crate) fn offer(&mut self, content: &Content, token: Token, fresh: ImageId) -> Offer {
+        let known = self.by_content.get(content).copied();
+        let Some((id, image)) = known.and_then(|id| Some((id, self.by_id.get_mut(&id)?))) else {
+            return Offer::Unknown;
+        };
+        if image.stored {
+            image.holds += 1;
+            Offer::Answer(Answer::Have(id))
+        } else {
+            image.waiting.push_back((token, fresh));
+            Offer::Waits
+        }
+    }
+
+    /// Takes the room for an image that is about to be uploaded into the file `id`.
+    pub(crate) fn expect(&mut self, id: ImageId, content: Content) {
+        let size = u64::from(content.size);
+        self.room.change_lineage(&content.path, |room| *room = room.saturating_add(size));
+        self.insert(id, content, VecDeque::new());
+    }
+
+    /// An upload is over.
+    pub(crate) fn upload_ended(&mut self, id: ImageId, stored: bool) -> Outcome {
+        match self.by_id.get_mut(&id) {
+            Some(image) if !image.stored && stored => {
+                image.stored = true;
+                let waiting = std::mem::take(&mut image.waiting);
+                image.holds += waiting.len();
+                let have = |(token, _)| (token, Ok(Answer::Have(id)));
+                let answers = waiting.into_iter().map(have).collect();
+                Outcome { answers, drop: self.collect(id) }
+            }
+            Some(image) if !image.stored => {
+                let waiting = std::mem::take(&mut image.waiting);
+                self.hand_on(id, waiting)
+            }
+            // Of an upload that is over already, or was never allowed.
+            Some(_) | None => Outcome::default(),
+        }
+    }
+
+    /// A session needs it no longer. Returns it when nobody else does either.
+    pub(crate) fn release(&mut self, id: ImageId) -> Option<ImageId> {
+        let image = self.by_id.get_mut(&id)?;
+        image.holds = image.holds.saturating_sub(1);
+        self.collect(id)
+    }
+
+    /// A machine uses it from now on.
+    pub(crate) fn used(&mut self, id: ImageId) {
+        if let Some(image) = self.by_id.get_mut(&id) {
+            image.machines += 1;
+        }
+    }
+
+    /// A machine uses it no longer. Returns it when nobody else does either.
+    pub(crate) fn unused(&mut self, id: ImageId) -> Option<ImageId> {
+        let image = self.by_id.get_mut(&id)?;
+        image.machines = image.machines.saturating_sub(1);
+        self.collect(id)
+    }
+
+    fn insert(&mut self, id: ImageId, content: Content, waiting: VecDeque<(Token, ImageId)>) {
+        self.by_content.insert(content.clone(), id);
+        self.by_id.insert(id, Image { content, stored: false, machines: 0, holds: 1, waiting });
+    }
+
+    /// After a failed upload, the next one who waits may try, in the room that is there.
+    fn hand_on(&mut self, id: ImageId, mut waiting: VecDeque<(Token, ImageId)>) -> Outcome {
+        let mut outcome = Outcome::default();
+        let Some(image) = self.by_id.remove(&id) else {
+            return outcome;
+        };
+        self.by_content.remove(&image.content);
+        while let Some((token, fresh)) = waiting.pop_front() {
+            if self.is_known(fresh) {
+                outcome.answers.push((token, Err(Refusal::ImageInUse { image: fresh })));
+                continue;
+            }
+            self.insert(fresh, image.content, waiting);
+            outcome.answers.push((token, Ok(Answer::Upload(fresh))));
+            return outcome;
+        }
+        self.give_back(&image.content);
+        outcome
+    }
+
+    /// Forgets an image that is complete and that nobody needs. The end of an upload, not of the
+    /// interest in it, decides about one that is not complete.
+    fn collect(&mut self, id: ImageId) -> Option<ImageId> {
+        let image = self.by_id.get(&id)?;
+        if !image.stored || image.machines > 0 || image.holds > 0 {
+            return None;
+        }
+        let image = self.by_id.remove(&id)?;
+        self.by_content.remove(&image.content);
+        self.give_back(&image.content);
+        Some(id)
+    }
+
+    fn give_back(&mut self, content: &Content) {
+        let size = u64::from(content.size);
+        self.room.change_lineage(&content.path, |room| *room = room.saturating_sub(size));
+    }
+}

@@ -1,0 +1,417 @@
+//! What becomes of machines: the reports of their processes, and the passing of time.
+
+use vmm_proto::id::MachineId;
+use vmm_proto::name::Path;
+
+use crate::effect::{Answer, Effect};
+use crate::engine::{Engine, Turn};
+use crate::event::{Exit, Spec, Token};
+use crate::ledger::Amount;
+use crate::machine::{Machine, Outcome, Phase, Stop, Then, Why};
+use crate::record::What;
+use crate::refusal::Refusal;
+use crate::restart::{self, End, HEALTHY_MS, Verdict};
+
+/// How long a machine that is replaced or destroyed may take to end before it is killed.
+pub const DEFAULT_STOP_MS: u64 = 10_000;
+
+/// SIGKILL is repeated so often until the exit is reported: the order may have been lost together
+/// with the connection to vmm-spawn.
+pub const KILL_AGAIN_MS: u64 = 5_000;
+
+impl Engine {
+    /// Has a listed machine started, and reserves what it takes: the caller has seen that it fits.
+    pub(crate) fn run(&mut self, turn: &mut Turn, id: MachineId, why: Why) {
+        self.set_timer(id, None);
+        let Some(machine) = self.machines.get_mut(&id) else { return };
+        let before = std::mem::replace(&mut machine.phase, Phase::Starting { why, stop: None });
+        if let Phase::Ended { place, .. } = before {
+            self.ended.remove(&machine.name.path, place);
+        }
+        let amount = machine.amount();
+        self.ledger.exchange(&machine.name.path, machine.held, amount);
+        machine.held = amount;
+        match why {
+            Why::Asked(_) => {
+                machine.in_a_row = 0;
+                machine.exit = None;
+                machine.reason = None;
+            }
+            Why::Policy => {
+                machine.in_a_row = machine.in_a_row.saturating_add(1);
+                machine.restarts = machine.restarts.saturating_add(1);
+            }
+        }
+        let (name, spec) = (machine.name.clone(), machine.spec.clone());
+        turn.push(Effect::StartMachine { id, name, spec });
+    }
+
+    pub(crate) fn started(&mut self, turn: &mut Turn, id: MachineId, pid: u32) {
+        let Some(machine) = self.machines.get_mut(&id) else {
+            // Nobody may run that is not accounted for.
+            return turn.push(Effect::StopMachine { id, force: true });
+        };
+        let (why, stop) = match &mut machine.phase {
+            Phase::Starting { why, stop } => (*why, stop.take()),
+            Phase::Running { .. } | Phase::Stopping(_) => return,
+            Phase::Waiting | Phase::Ended { .. } => {
+                return turn.push(Effect::StopMachine { id, force: true });
+            }
+        };
+        machine.phase = Phase::Running { since_ms: turn.now.monotonic_ms };
+        machine.pid = Some(pid);
+        machine.started_unix_ms = Some(turn.now.unix_ms);
+        machine.exit = None;
+        machine.reason = None;
+        turn.record(machine, why.token(), What::Started { pid });
+        if let Why::Asked(token) = why {
+            turn.reply(token, Ok(Answer::Running { id, pid }));
+        }
+        if let Some(stop) = stop {
+            self.signal(turn, id, stop, None);
+        }
+    }
+
+    pub(crate) fn start_failed(
+        &mut self,
+        turn: &mut Turn,
+        id: MachineId,
+        reason: String,
+        jitter: u32,
+    ) {
+        let Some(machine) = self.machines.get_mut(&id) else { return };
+        let Phase::Starting { why, stop } = &mut machine.phase else { return };
+        let (why, stop) = (*why, stop.take());
+        machine.reason = Some(reason.clone());
+        turn.record(machine, why.token(), What::StartFailed { reason: reason.clone() });
+        let name = machine.name.clone();
+        match (why, stop) {
+            (Why::Asked(token), None) => {
+                self.end(turn, id, Outcome::Failed);
+                turn.reply(token, Err(Refusal::StartFailed { name, reason }));
+                self.list_ended(turn, id);
+            }
+            (Why::Asked(token), Some(stop)) => {
+                turn.reply(token, Err(Refusal::StartFailed { name, reason }));
+                self.conclude(turn, id, stop);
+            }
+            (Why::Policy, Some(stop)) => self.conclude(turn, id, stop),
+            (Why::Policy, None) => {
+                self.ended_by_itself(turn, id, End::NotStarted, jitter);
+            }
+        }
+    }
+
+    pub(crate) fn exited(
+        &mut self,
+        turn: &mut Turn,
+        id: MachineId,
+        exit: Exit,
+        output_end: u64,
+        jitter: u32,
+    ) {
+        let Some(machine) = self.machines.get_mut(&id) else {
+            // Of a machine that was forgotten, or never known: there is nothing to keep of it.
+            return turn.push(Effect::ForgetMachine { id });
+        };
+        match &machine.phase {
+            Phase::Waiting | Phase::Ended { .. } => return,
+            Phase::Starting { .. } => {
+                machine.output_end = machine.output_end.max(output_end);
+                machine.exit = Some(exit);
+                let reason = format!("it ended while it was being started: {exit}");
+                return self.start_failed(turn, id, reason, jitter);
+            }
+            Phase::Running { .. } | Phase::Stopping(_) => {}
+        }
+        machine.output_end = machine.output_end.max(output_end);
+        machine.exit = Some(exit);
+        machine.pid = None;
+        turn.record(machine, None, What::Exited { exit });
+        match std::mem::replace(&mut machine.phase, Phase::Waiting) {
+            Phase::Stopping(stop) => self.conclude(turn, id, stop),
+            Phase::Running { since_ms } => {
+                if turn.now.monotonic_ms.saturating_sub(since_ms) >= HEALTHY_MS {
+                    machine.in_a_row = 0;
+                }
+                self.ended_by_itself(turn, id, End::Exit(exit), jitter);
+            }
+            Phase::Starting { .. } | Phase::Waiting | Phase::Ended { .. } => {}
+        }
+    }
+
+    /// A run ended that nobody asked to end: the restart policy decides.
+    fn ended_by_itself(&mut self, turn: &mut Turn, id: MachineId, end: End, jitter: u32) {
+        let Some(machine) = self.machines.get_mut(&id) else { return };
+        match restart::judge(&machine.spec.restart, end, machine.in_a_row, jitter) {
+            Verdict::Again { delay_ms, attempt } => {
+                machine.phase = Phase::Waiting;
+                turn.record(machine, None, What::Restarting { delay_ms, attempt });
+                self.set_timer(id, Some(turn.now.monotonic_ms.saturating_add(delay_ms)));
+            }
+            Verdict::Stay { reason } => {
+                if let Some(limit) = reason {
+                    machine.reason = Some(match machine.reason.take() {
+                        Some(reason) => format!("{reason}; {limit}"),
+                        None => limit,
+                    });
+                }
+                let outcome = match end {
+                    End::Exit(exit) => exit.outcome(),
+                    End::NotStarted => Outcome::Failed,
+                };
+                self.end(turn, id, outcome);
+                self.list_ended(turn, id);
+            }
+        }
+    }
+
+    /// A machine is to stop. If it was to already, both requests are served, and what comes then
+    /// is the later one's wish; nothing takes back that a machine is to be destroyed but another
+    /// one in its place.
+    pub(crate) fn ask_to_stop(
+        &mut self,
+        turn: &mut Turn,
+        id: MachineId,
+        timeout_ms: u64,
+        then: Then,
+        cause: Option<Token>,
+    ) {
+        let Some(machine) = self.machines.get_mut(&id) else { return };
+        match &mut machine.phase {
+            Phase::Starting { stop: stop @ None, .. } => *stop = Some(Stop::new(timeout_ms, then)),
+            Phase::Running { .. } => self.signal(turn, id, Stop::new(timeout_ms, then), cause),
+            Phase::Starting { stop: Some(stop), .. } => {
+                stop.timeout_ms = stop.timeout_ms.min(timeout_ms);
+                let revoked = stop.then_rather(then);
+                self.call_off(turn, id, revoked);
+            }
+            Phase::Stopping(stop) => {
+                let due_ms = turn.now.monotonic_ms.saturating_add(timeout_ms);
+                let sooner = !stop.killed && machine.due_ms.is_none_or(|due| due_ms < due);
+                let revoked = stop.then_rather(then);
+                if sooner {
+                    self.set_timer(id, Some(due_ms));
+                }
+                self.call_off(turn, id, revoked);
+            }
+            Phase::Waiting | Phase::Ended { .. } => {}
+        }
+    }
+
+    /// Tells the process of a running machine to end.
+    fn signal(&mut self, turn: &mut Turn, id: MachineId, stop: Stop, cause: Option<Token>) {
+        let Some(machine) = self.machines.get_mut(&id) else { return };
+        let timeout_ms = stop.timeout_ms;
+        machine.phase = Phase::Stopping(stop);
+        turn.record(machine, cause, What::Stopping { timeout_ms });
+        turn.push(Effect::StopMachine { id, force: false });
+        self.set_timer(id, Some(turn.now.monotonic_ms.saturating_add(timeout_ms)));
+    }
+
+    /// Answers a request that a later one took back, and undoes what it had brought about.
+    fn call_off(&mut self, turn: &mut Turn, id: MachineId, then: Then) {
+        let Some(machine) = self.machines.get_mut(&id) else { return };
+        let by = match machine.stop().map(|stop| &stop.then) {
+            Some(Then::Destroy) => "destroyed",
+            Some(Then::Replace(..)) => "replaced",
+            Some(Then::Stay | Then::Start(_)) | None => "stopped",
+        };
+        let refusal = Refusal::CalledOff { name: machine.name.clone(), by };
+        match then {
+            Then::Stay | Then::Destroy => {}
+            Then::Start(token) => turn.refuse(token, machine.name.clone(), Some(id), refusal),
+            Then::Replace(successor, token) => {
+                let amount = machine.amount();
+                self.ledger.exchange(&machine.name.path, machine.held, amount);
+                machine.held = amount;
+                self.successors.remove(&successor.id);
+                turn.refuse(token, successor.name, Some(successor.id), refusal);
+                self.drop_if_unneeded(turn, &successor.spec);
+            }
+        }
+    }
+
+    /// A machine that was to stop has no process any more.
+    fn conclude(&mut self, turn: &mut Turn, id: MachineId, stop: Stop) {
+        self.set_timer(id, None);
+        let Stop { stoppers, destroyers, then, .. } = stop;
+        let stopped = stoppers.into_iter().map(|token| (token, Answer::Stopped { id }));
+        let destroyed = destroyers.into_iter().map(|token| (token, Answer::Destroyed { id }));
+        let answers: Vec<_> = stopped.chain(destroyed).collect();
+        let answer = |turn: &mut Turn| {
+            for (token, answer) in answers {
+                turn.reply(token, Ok(answer));
+            }
+        };
+        match then {
+            Then::Stay => {
+                self.end(turn, id, Outcome::Stopped);
+                answer(turn);
+                self.list_ended(turn, id);
+            }
+            Then::Destroy => {
+                self.forget(turn, id, None, What::Destroyed);
+                answer(turn);
+            }
+            Then::Start(token) => {
+                answer(turn);
+                self.run(turn, id, Why::Asked(token));
+            }
+            Then::Replace(successor, _) => {
+                self.succeed(turn, id, *successor);
+                answer(turn);
+            }
+        }
+    }
+
+    /// Puts a machine into the place of one that has no process.
+    pub(crate) fn succeed(&mut self, turn: &mut Turn, old: MachineId, successor: Machine) {
+        self.successors.remove(&successor.id);
+        // What is held for both goes over to the successor, which then keeps what it needs.
+        let held = self.machines.get_mut(&old).map(|old| std::mem::take(&mut old.held));
+        self.forget(turn, old, None, What::Replaced { by: successor.id });
+        self.install(turn, successor, held.unwrap_or_default());
+    }
+
+    /// A machine has ended and gives its reservation back; it stays listed, see
+    /// [`Self::list_ended`].
+    pub(crate) fn end(&mut self, turn: &mut Turn, id: MachineId, outcome: Outcome) {
+        self.set_timer(id, None);
+        let Some(machine) = self.machines.get_mut(&id) else { return };
+        self.ledger.exchange(&machine.name.path, machine.held, Amount::default());
+        machine.held = Amount::default();
+        machine.pid = None;
+        let place = self.ended.add(&machine.name.path, id, outcome == Outcome::Stopped);
+        machine.phase = Phase::Ended { outcome, place };
+        if outcome == Outcome::Stopped {
+            turn.record(machine, None, What::Stopped);
+        }
+        turn.push(Effect::Settled { id, output_end: machine.output_end });
+    }
+
+    /// Makes room for a machine that just ended, in the lists of everything above it.
+    pub(crate) fn list_ended(&mut self, turn: &mut Turn, id: MachineId) {
+        let Some(machine) = self.machines.get(&id) else { return };
+        let path = machine.name.path.clone();
+        let chain = machine.chain.clone();
+        let limits: Vec<u64> =
+            self.bounds_above(&chain, &path).map(|bounds| bounds.machines).collect();
+        for (above, limit) in limits.into_iter().enumerate() {
+            self.push_out(turn, &path.ancestor(path.depth().saturating_sub(above)), limit);
+        }
+    }
+
+    /// Forgets ended machines until at most `limit` are listed at and below `path`.
+    pub(crate) fn push_out(&mut self, turn: &mut Turn, path: &Path, limit: u64) {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        while let Some(id) = self.ended.surplus(path.labels(), limit) {
+            self.forget(turn, id, None, What::PushedOut { full: path.clone() });
+        }
+    }
+
+    /// Takes a machine without a process off all lists.
+    pub(crate) fn forget(
+        &mut self,
+        turn: &mut Turn,
+        id: MachineId,
+        cause: Option<Token>,
+        what: What,
+    ) {
+        self.set_timer(id, None);
+        let Some(machine) = self.machines.remove(&id) else { return };
+        self.ledger.exchange(&machine.name.path, machine.held, Amount::default());
+        if let Some(below) = self.names.get_mut(&machine.name.path) {
+            below.remove(&machine.name.label);
+            if below.is_empty() {
+                self.names.remove(&machine.name.path);
+            }
+        }
+        turn.record(&machine, cause, what);
+        match machine.phase {
+            Phase::Ended { place, .. } => self.ended.remove(&machine.name.path, place),
+            Phase::Starting { .. }
+            | Phase::Running { .. }
+            | Phase::Stopping(_)
+            | Phase::Waiting => {
+                turn.push(Effect::Settled { id, output_end: machine.output_end });
+            }
+        }
+        turn.push(Effect::ForgetMachine { id });
+        self.drop_if_unneeded(turn, &machine.spec);
+    }
+
+    fn drop_if_unneeded(&mut self, turn: &mut Turn, spec: &Spec) {
+        let unneeded = self.images.unused(spec.image);
+        turn.effects.extend(unneeded.map(|image| Effect::DropImage { image }));
+    }
+
+    pub(crate) fn tick(&mut self, turn: &mut Turn) {
+        let is_due = |(due_ms, _): &&(u64, MachineId)| *due_ms <= turn.now.monotonic_ms;
+        let due: Vec<_> = self.timers.iter().take_while(is_due).copied().collect();
+        for (due_ms, id) in due {
+            self.timers.remove(&(due_ms, id));
+            self.due(turn, id);
+        }
+    }
+
+    /// The time of one machine has come.
+    fn due(&mut self, turn: &mut Turn, id: MachineId) {
+        let Some(machine) = self.machines.get_mut(&id) else { return };
+        machine.due_ms = None;
+        match &mut machine.phase {
+            Phase::Waiting => self.run(turn, id, Why::Policy),
+            Phase::Stopping(stop) => {
+                let first = !std::mem::replace(&mut stop.killed, true);
+                if first {
+                    turn.record(machine, None, What::Killed);
+                }
+                turn.push(Effect::StopMachine { id, force: true });
+                self.set_timer(id, Some(turn.now.monotonic_ms.saturating_add(KILL_AGAIN_MS)));
+            }
+            Phase::Starting { .. } | Phase::Running { .. } | Phase::Ended { .. } => {}
+        }
+    }
+
+    pub(crate) fn spawn_lost(&mut self, turn: &mut Turn, jitter: u32) {
+        let starting: Vec<MachineId> = self
+            .names
+            .values()
+            .flat_map(|below| below.values().copied())
+            .filter(|id| {
+                let phase = self.machines.get(id).map(|machine| &machine.phase);
+                matches!(phase, Some(Phase::Starting { .. }))
+            })
+            .collect();
+        let mut jitter = jitter;
+        for id in starting {
+            let reason = "vmm-spawn, which starts machines, is gone".to_owned();
+            self.start_failed(turn, id, reason, jitter);
+            // One number for all of them would bring them back all at once.
+            jitter = jitter.wrapping_mul(0x9E37_79B1).wrapping_add(0x7F4A_7C15);
+        }
+    }
+}
+
+impl Why {
+    fn token(self) -> Option<Token> {
+        match self {
+            Self::Asked(token) => Some(token),
+            Self::Policy => None,
+        }
+    }
+}
+
+impl Stop {
+    fn new(timeout_ms: u64, then: Then) -> Self {
+        Self { timeout_ms, killed: false, stoppers: Vec::new(), destroyers: Vec::new(), then }
+    }
+
+    /// Changes what comes then, and returns the wish that is not fulfilled: usually the former.
+    fn then_rather(&mut self, then: Then) -> Then {
+        match (&self.then, &then) {
+            (Then::Destroy, Then::Stay | Then::Start(_)) => then,
+            _ => std::mem::replace(&mut self.then, then),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Requests about machines that exist: stop, start, restart, destroy.
+
+use vmm_proto::id::MachineId;
+use vmm_proto::name::{MachineName, Path};
+
+use crate::effect::Answer;
+use crate::engine::{Engine, Turn};
+use crate::event::Token;
+use crate::lifecycle::DEFAULT_STOP_MS;
+use crate::machine::{Outcome, Phase, Stop, Then, Why};
+use crate::record::What;
+use crate::refusal::Refusal;
+
+impl Engine {
+    /// Stopping what has ended already is no fault: it is as it was wanted, and stays as it is.
+    pub(crate) fn stop(
+        &mut self,
+        turn: &mut Turn,
+        token: Token,
+        name: MachineName,
+        timeout_ms: u64,
+    ) {
+        let Some(machine) = self.listed(&name) else {
+            return not_found(turn, token, name);
+        };
+        let id = machine.id;
+        match machine.phase {
+            Phase::Ended { .. } => turn.reply(token, Ok(Answer::Stopped { id })),
+            Phase::Waiting => {
+                self.end(turn, id, Outcome::Stopped);
+                turn.reply(token, Ok(Answer::Stopped { id }));
+                self.list_ended(turn, id);
+            }
+            Phase::Starting { .. } | Phase::Running { .. } | Phase::Stopping(_) => {
+                self.ask_to_stop(turn, id, timeout_ms, Then::Stay, Some(token));
+                self.wait_for_stop(id, |stop| stop.stoppers.push(token));
+            }
+        }
+    }
+
+    pub(crate) fn destroy(&mut self, turn: &mut Turn, token: Token, name: MachineName) {
+        let Some(machine) = self.listed(&name) else {
+            return not_found(turn, token, name);
+        };
+        let id = machine.id;
+        if machine.has_process() {
+            self.ask_to_stop(turn, id, DEFAULT_STOP_MS, Then::Destroy, Some(token));
+            self.wait_for_stop(id, |stop| stop.destroyers.push(token));
+        } else {
+            self.forget(turn, id, Some(token), What::Destroyed);
+            turn.reply(token, Ok(Answer::Destroyed { id }));
+        }
+    }
+
+    /// A machine that waits for its policy to start it has its place already, and is started now.
+    pub(crate) fn start(&mut self, turn: &mut Turn, token: Token, name: MachineName, own: &Path) {
+        let Some(machine) = self.listed(&name) else {
+            return not_found(turn, token, name);
+        };
+        let id = machine.id;
+        let verdict = match &machine.phase {
+            Phase::Waiting => {
+                self.run(turn, id, Why::Asked(token));
+                Ok(())
+            }
+            Phase::Ended { .. } => self.start_ended(turn, token, id, own),
+            Phase::Running { .. } => Err(Refusal::AlreadyRunning { name: name.clone() }),
+            Phase::Starting { .. } | Phase::Stopping(_) => Err(self.busy(id, &name)),
+        };
+        if let Err(refusal) = verdict {
+            turn.refuse(token, name, Some(id), refusal);
+        }
+    }
+
+    /// A running machine keeps its place over a restart, so it is not asked whether it fits.
+    pub(crate) fn restart(
+        &mut self,
+        turn: &mut Turn,
+        token: Token,
+        name: MachineName,
+        timeout_ms: u64,
+        own: &Path,
+    ) {
+        let running = self
+            .listed(&name)
+            .filter(|machine| matches!(machine.phase, Phase::Running { .. }))
+            .map(|machine| machine.id);
+        match running {
+            Some(id) => self.ask_to_stop(turn, id, timeout_ms, Then::Start(token), Some(token)),
+            None => self.start(turn, token, name, own),
+        }
+    }
+
+    fn wait_for_stop(&mut self, id: MachineId, wait: impl FnOnce(&mut Stop)) {
+        if let Some(Phase::Starting { stop: Some(stop), .. } | Phase::Stopping(stop)) =
+            self.machines.get_mut(&id).map(|machine| &mut machine.phase)
+        {
+            wait(stop);
+        }
+    }
+
+    /// A start of a machine that is in the middle of something.
+    fn busy(&self, id: MachineId, name: &MachineName) -> Refusal {
+        let stop = self.machines.get(&id).and_then(|machine| machine.stop());
+        let doing = match stop.map(|stop| &stop.then) {
+            None => "is being started",
+            Some(Then::Stay) => "is being stopped",
+            Some(Then::Destroy) => "is being destroyed",
+            Some(Then::Start(_)) => "is being restarted",
+            Some(Then::Replace(..)) => "is being replaced",
+        };
+        Refusal::Busy { name: name.clone(), doing }
+    }
+}
+
+fn not_found(turn: &mut Turn, token: Token, name: MachineName) {
+    let refusal = Refusal::NotFound { name: name.clone() };
+    turn.refuse(token, name, None, refusal);
+}
