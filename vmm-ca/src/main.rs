@@ -1,3 +1,9 @@
-//! (see the package description)
+//! `vmm-ca`: see the library.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    vmm_ca::command::main()
+}

@@ -1,0 +1,155 @@
+//! The command line.
+
+mod init;
+mod list;
+mod preview;
+mod request;
+mod sign;
+
+use std::ffi::OsString;
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum, value_parser};
+
+use crate::time::MAX_DAYS;
+use crate::{Error, Exit};
+
+/// What a command may touch of the world around it.
+pub struct World<'w> {
+    /// File names are relative to this directory.
+    pub directory: PathBuf,
+    /// Unix seconds.
+    pub now: i64,
+    /// Standard output.
+    pub out: &'w mut dyn Write,
+    /// Standard error.
+    pub err: &'w mut dyn Write,
+    /// Where to ask, when someone sits at a terminal.
+    pub terminal: Option<&'w mut dyn BufRead>,
+}
+
+impl World<'_> {
+    fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    fn say(&mut self, text: impl std::fmt::Display) -> Result<(), Error> {
+        let failed = Error::io("write", Path::new("standard output"));
+        writeln!(self.out, "{text}").map_err(failed)
+    }
+
+    fn warn(&mut self, text: impl std::fmt::Display) -> Result<(), Error> {
+        let failed = Error::io("write", Path::new("standard error"));
+        writeln!(self.err, "warning: {text}").map_err(failed)
+    }
+
+    /// Asks a question that is answered by yes or no; the default is no. Without a terminal nobody
+    /// is asked.
+    fn confirm(&mut self, question: &str) -> Result<(), Error> {
+        let Some(terminal) = &mut self.terminal else { return Ok(()) };
+        let failed = |error| Error::io("ask on", Path::new("the terminal"))(error);
+        write!(self.err, "{question} [y/N] ").and_then(|()| self.err.flush()).map_err(failed)?;
+        let mut answer = String::new();
+        terminal.read_line(&mut answer).map_err(failed)?;
+        if ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()) {
+            Ok(())
+        } else {
+            Err(Error::Declined)
+        }
+    }
+}
+
+/// Delegates shares of virtual machine hosts by certificates
+#[derive(Debug, Parser)]
+#[command(name = "vmm-ca", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Set up an authority: its key, its certificate, its database, and a server certificate
+    Init(init::Init),
+    /// Make a key, and a request for a certificate on it
+    #[command(subcommand)]
+    Request(request::Request),
+    /// Sign a request, if it fits the issuer
+    Sign(sign::Sign),
+    /// List everything that an issuer has issued
+    List(list::List),
+}
+
+/// How output is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON document
+    Json,
+}
+
+/// A number of days as an argument.
+fn days() -> clap::builder::RangedI64ValueParser<u32> {
+    value_parser!(u32).range(1..=i64::from(MAX_DAYS))
+}
+
+/// The whole program: the process's own arguments, files, clock and terminal.
+pub fn main() -> ExitCode {
+    let mut input = std::io::stdin().lock();
+    let at_terminal = input.is_terminal();
+    let mut out = std::io::stdout().lock();
+    let mut err = std::io::stderr().lock();
+    let mut world = World {
+        directory: PathBuf::new(),
+        now: crate::time::now(),
+        out: &mut out,
+        err: &mut err,
+        terminal: at_terminal.then_some(&mut input as &mut dyn BufRead),
+    };
+    ExitCode::from(run(std::env::args_os(), &mut world) as u8)
+}
+
+/// Runs one command line, the program's name first.
+pub fn run(
+    arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    world: &mut World<'_>,
+) -> Exit {
+    let result = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => execute(arguments.command, world),
+        Err(error) => return usage(&error, world),
+    };
+    let result = result.and_then(|exit| {
+        world.out.flush().map_err(Error::io("write", Path::new("standard output"))).map(|()| exit)
+    });
+    match result {
+        Ok(exit) => exit,
+        Err(error) => {
+            // When standard error is gone too, the exit code is all that is left to say it with.
+            let _ = writeln!(world.err, "error: {error}");
+            error.exit()
+        }
+    }
+}
+
+fn execute(command: Command, world: &mut World<'_>) -> Result<Exit, Error> {
+    match command {
+        Command::Init(command) => command.run(world).map(|()| Exit::Done),
+        Command::Request(command) => command.run(world).map(|()| Exit::Done),
+        Command::Sign(command) => command.run(world).map(|()| Exit::Done),
+        Command::List(command) => command.run(world).map(|()| Exit::Done),
+    }
+}
+
+/// Help and version go to standard output and are no failure; the rest is.
+fn usage(error: &clap::Error, world: &mut World<'_>) -> Exit {
+    let (stream, exit): (&mut dyn Write, Exit) =
+        if error.use_stderr() { (world.err, Exit::Usage) } else { (world.out, Exit::Done) };
+    match write!(stream, "{}", error.render()) {
+        Ok(()) => exit,
+        Err(_) => Exit::Failed,
+    }
+}

@@ -1,0 +1,217 @@
+//! `vmm-ca sign`
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use rustls_pki_types::CertificateDer;
+use vmm_proto::authority::Validity;
+use vmm_proto::chain::certificate::Certificate;
+use vmm_proto::grant::Grant;
+use vmm_proto::name::Label;
+use vmm_proto::resource::MAX_GENERATION;
+
+use super::preview::Preview;
+use super::{World, days};
+use crate::database::{Database, Issued, Kind};
+use crate::file;
+use crate::issue::Issuer;
+use crate::request::Request;
+use crate::time::{DAY, Moment, within};
+use crate::{Error, Refusal, pem};
+
+/// Days that a delegation is valid when nothing is said.
+const DELEGATION_DAYS: u32 = 365;
+
+/// Days that a leaf is valid when nothing is said.
+const LEAF_DAYS: u32 = 30;
+
+/// Shows what is asked for, what the issuer has and what it gave to others; signs what fits, and
+/// writes LABEL.pem (the certificate) and LABEL.bundle (it and the chain above it).
+#[derive(Debug, Args)]
+pub(super) struct Sign {
+    /// What this issuer has issued; created by its first use
+    database: PathBuf,
+    /// The issuer's certificate, then those above it: cacert.pem, or a delegation's .bundle
+    issuer: PathBuf,
+    /// The issuer's private key
+    issuer_key: PathBuf,
+    /// The request
+    request: PathBuf,
+    /// How long the certificate is valid, but no longer than the issuer (default: 365 for a
+    /// delegation, 30 for a leaf)
+    #[arg(long, value_parser = days())]
+    days: Option<u32>,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// Refuse what would promise more than the issuer has, instead of warning
+    #[arg(long)]
+    no_overcommit: bool,
+}
+
+impl Sign {
+    pub(super) fn run(self, world: &mut World<'_>) -> Result<(), Error> {
+        let issuer = self.load_issuer(world)?;
+        issuer.check(world.now)?;
+        let request = self.load_request(world)?;
+        let output = Output::of(&request, &issuer, world)?;
+        output.spare([&self.issuer, &self.issuer_key, &self.request, &self.database], world)?;
+        let mut database = self.open_database(&issuer, world)?;
+
+        let preview = Preview::new(&request, &issuer, &database, world.now);
+        let validity = self.validity(&request, &issuer, world.now);
+        world.say(preview.text.trim_end())?;
+        world.say(format_args!(
+            "Valid: {} to {}",
+            Moment(validity.not_before),
+            Moment(validity.not_after)
+        ))?;
+        for note in &preview.notes {
+            world.warn(note)?;
+        }
+        issuer.admits(&request)?;
+        self.judge_overcommitment(&preview, world)?;
+        if !self.yes {
+            world.confirm("Sign?")?;
+        }
+
+        let grant = with_generation(&request, database.issued(), world.now)?;
+        let certificate = issuer.sign(&request, &grant, validity)?;
+        database.record(&certificate)?;
+        output.write(&certificate, &issuer)?;
+        let label = &request.label;
+        world.say(format_args!("{label}.pem      the certificate"))?;
+        world.say(format_args!("{label}.bundle   it and the chain above it"))
+    }
+
+    fn load_issuer(&self, world: &World<'_>) -> Result<Issuer, Error> {
+        let (chain_file, key_file) = (world.path(&self.issuer), world.path(&self.issuer_key));
+        let chain = pem::read_certificates(&chain_file)?;
+        let key = crate::key::Key::from_der(&pem::read_key(&key_file)?)
+            .map_err(|error| error.in_file(&key_file))?;
+        Issuer::new(chain, key).map_err(|error| error.in_file(&chain_file))
+    }
+
+    fn load_request(&self, world: &World<'_>) -> Result<Request, Error> {
+        let path = world.path(&self.request);
+        pem::request(&file::read(&path, pem::MAX_FILE)?)
+            .and_then(|der| Request::parse(&der))
+            .map_err(|error| error.in_file(&path))
+    }
+
+    fn open_database(&self, issuer: &Issuer, world: &mut World<'_>) -> Result<Database, Error> {
+        let path = world.path(&self.database);
+        let name = self.database.display();
+        let err = &mut *world.err;
+        let database = Database::open(&path, issuer.key(), || {
+            // If this cannot be said, waiting is still right.
+            let _ = writeln!(err, "waiting for {name}, which another vmm-ca is using");
+        })?;
+        if database.was_torn() {
+            world.warn(format_args!(
+                "{name} ended in the middle of a line, as a crash leaves it; that certificate was \
+                 never handed out, and the line is dropped"
+            ))?;
+        }
+        Ok(database)
+    }
+
+    fn validity(&self, request: &Request, issuer: &Issuer, now: i64) -> Validity {
+        let default = match request.grant {
+            Grant::Delegation(_) => DELEGATION_DAYS,
+            Grant::Permissions(_) | Grant::Machine(_) => LEAF_DAYS,
+        };
+        let days = self.days.unwrap_or(default);
+        within(issuer.validity(), now, i64::from(days) * DAY)
+    }
+
+    fn judge_overcommitment(&self, preview: &Preview, world: &mut World<'_>) -> Result<(), Error> {
+        for overcommitment in &preview.overcommitted {
+            if self.no_overcommit {
+                return Err(Refusal::Overcommitted(overcommitment.to_string()).into());
+            }
+            world.warn(overcommitment)?;
+        }
+        Ok(())
+    }
+}
+
+/// The grant to sign: a delegation's generation is the signer's (profile, rule 9), the larger of
+/// now and one more than the last one given to that label.
+fn with_generation(request: &Request, issued: &[Issued], now: i64) -> Result<Grant, Error> {
+    let Grant::Delegation(mut share) = request.grant.clone() else {
+        return Ok(request.grant.clone());
+    };
+    let last = issued
+        .iter()
+        .filter(|certificate| certificate.name == request.label.as_str())
+        .filter_map(|certificate| match &certificate.kind {
+            Kind::Delegation(share) => Some(share.generation),
+            _ => None,
+        })
+        .max();
+    let next = last.map_or(0, |last| last.saturating_add(1));
+    share.generation = next.max(u64::try_from(now).unwrap_or(0));
+    if share.generation > MAX_GENERATION {
+        return Err(vmm_proto::resource::ResourceError::Generation.into());
+    }
+    Ok(Grant::Delegation(share))
+}
+
+/// Where the certificate goes.
+struct Output {
+    certificate: PathBuf,
+    bundle: PathBuf,
+}
+
+impl Output {
+    /// An older certificate of the same issuer, kind and label is replaced; anything else that goes
+    /// by the name is not.
+    fn of(request: &Request, issuer: &Issuer, world: &World<'_>) -> Result<Self, Error> {
+        let label = &request.label;
+        let output = Self {
+            certificate: world.path(format!("{label}.pem")),
+            bundle: world.path(format!("{label}.bundle")),
+        };
+        for file in [&output.certificate, &output.bundle] {
+            if std::fs::symlink_metadata(file).is_ok()
+                && !is_older(file, label, request.grant.kind(), issuer)
+            {
+                let way_out = format!(
+                    "it is no older certificate of this {}: move it away, or sign in another \
+                     directory",
+                    request.grant.kind()
+                );
+                return Err(Error::Exists { file: file.clone(), way_out });
+            }
+        }
+        Ok(output)
+    }
+
+    /// None of the files that this command reads may be written over.
+    fn spare(&self, inputs: [&PathBuf; 4], world: &World<'_>) -> Result<(), Error> {
+        for input in inputs {
+            let Ok(input) = world.path(input).canonicalize() else { continue };
+            for file in [&self.certificate, &self.bundle] {
+                if file.canonicalize().is_ok_and(|file| file == input) {
+                    let way_out = "this command reads it: sign in another directory".to_owned();
+                    return Err(Error::Exists { file: file.clone(), way_out });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, certificate: &CertificateDer<'static>, issuer: &Issuer) -> Result<(), Error> {
+        file::replace(&self.certificate, &pem::encode_certificates([certificate]))?;
+        let chain = std::iter::once(certificate).chain(issuer.chain_above());
+        file::replace(&self.bundle, &pem::encode_certificates(chain))
+    }
+}
+
+fn is_older(file: &Path, label: &Label, kind: &str, issuer: &Issuer) -> bool {
+    let Ok(certificates) = pem::read_certificates(file) else { return false };
+    certificates.first().and_then(|first| Certificate::parse(first).ok()).is_some_and(|old| {
+        old.subject == label.as_str() && old.role.name() == kind && issuer.is_author_of(&old)
+    })
+}

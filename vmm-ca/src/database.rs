@@ -1,0 +1,273 @@
+//! `ca.db`: everything that one issuer has issued, in an append-only text file.
+//!
+//! The first line says which issuer key the file belongs to; each further line is one JSON record.
+//! A record is on disk before the certificate it is about is written anywhere, so a crash leaves a
+//! record too many at worst, never one too few. A last line without its end is what a crash in the
+//! middle of a record leaves: it was not acted upon yet, and is dropped with a warning. Any other
+//! damage is an error.
+//!
+//! The file is locked (flock) while it is open for issuing.
+
+mod record;
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use rustls_pki_types::CertificateDer;
+use vmm_proto::id::Digest;
+
+pub use record::{Issued, Kind};
+
+use crate::{Error, Refusal, file};
+use record::{Header, Record};
+
+/// The longest line in bytes. The largest certificate (64 KiB) has some 90 KiB in PEM.
+pub const MAX_LINE: u64 = 256 << 10;
+
+/// The largest database in bytes: 1 GiB.
+pub const MAX_SIZE: u64 = 1 << 30;
+
+/// What an issuer has issued.
+#[derive(Debug)]
+pub struct Database {
+    path: PathBuf,
+    issuer: Digest,
+    /// Open and locked for issuing; `None`: only read, or not there yet.
+    file: Option<File>,
+    /// Bytes that are whole lines; what follows them is dropped before the next record.
+    whole: u64,
+    issued: Vec<Issued>,
+    torn: bool,
+}
+
+impl Database {
+    /// Opens the database of the issuer with this key for issuing, and locks it; a file that does not
+    /// exist is made by the first [`Database::record`]. While someone else has the lock, `waiting` is
+    /// called once and then waited.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Unreadable`] for damage, [`Refusal::WrongDatabase`]
+    pub fn open(path: &Path, issuer: Digest, waiting: impl FnOnce()) -> Result<Self, Error> {
+        let file = match OpenOptions::new().read(true).append(true).open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Ok(Self::absent(path, issuer));
+            }
+            Err(error) => return Err(Error::io("open", path)(error)),
+        };
+        lock(&file, path, waiting)?;
+        let mut database = Self::read(path, &file, Some(issuer))?;
+        if database.issuer != issuer {
+            return Err(Refusal::WrongDatabase {
+                file: path.to_owned(),
+                expected: database.issuer.to_string(),
+                found: issuer.to_string(),
+            }
+            .into());
+        }
+        database.file = Some(file);
+        Ok(database)
+    }
+
+    /// Reads a database, of whichever issuer it is.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Unreadable`] for damage
+    pub fn list(path: &Path) -> Result<Self, Error> {
+        let file = File::open(path).map_err(Error::io("open", path))?;
+        // Someone who issues right now may be in the middle of a line: that is no damage.
+        let quiet = file.try_lock_shared().is_ok();
+        let mut database = Self::read(path, &file, None)?;
+        database.torn &= quiet;
+        Ok(database)
+    }
+
+    fn absent(path: &Path, issuer: Digest) -> Self {
+        let path = path.to_owned();
+        Self { path, issuer, file: None, whole: 0, issued: Vec::new(), torn: false }
+    }
+
+    /// Everything issued, oldest first.
+    pub fn issued(&self) -> &[Issued] {
+        &self.issued
+    }
+
+    /// SHA-256 of the issuer's key.
+    pub const fn issuer(&self) -> Digest {
+        self.issuer
+    }
+
+    /// Whether a torn last line was dropped: the trace of a crash.
+    pub const fn was_torn(&self) -> bool {
+        self.torn
+    }
+
+    /// Adds a certificate, and returns when that is on disk.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: nothing was added. [`Error::Malformed`] for a certificate that is not one of
+    /// the profile's.
+    pub fn record(&mut self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
+        let issued = Issued::of(certificate)?;
+        let line = Record::issued(&issued, certificate).to_line()?;
+        self.create_if_absent()?;
+        let Some(file) = &mut self.file else {
+            return Err(Error::Usage("this database was opened for reading".to_owned()));
+        };
+        let whole = self.whole;
+        let failed = Error::io("write", &self.path);
+        // What a crash left behind goes first: it would run into the new line.
+        let written = file
+            .set_len(whole)
+            .and_then(|()| file.write_all(line.as_bytes()))
+            .and_then(|()| file.sync_data());
+        if let Err(error) = written {
+            // On a full disk half a line may be there; if it cannot be cut off now, the next one to
+            // open the file drops it.
+            let _ = file.set_len(whole);
+            return Err(failed(error));
+        }
+        self.whole += line.len() as u64;
+        self.issued.push(issued);
+        Ok(())
+    }
+
+    /// Creates the file when it is not there yet, with its first line.
+    fn create_if_absent(&mut self) -> Result<(), Error> {
+        if self.file.is_some() {
+            return Ok(());
+        }
+        let failed = || Error::io("create", &self.path);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create_new(true)
+            .open(&self.path)
+            .map_err(failed())?;
+        file.try_lock().map_err(|error| failed()(error.into()))?;
+        let header = Header::of(self.issuer).to_line()?;
+        file.write_all(header.as_bytes()).and_then(|()| file.sync_all()).map_err(failed())?;
+        file::sync_directory(&self.path)?;
+        self.whole = header.len() as u64;
+        self.file = Some(file);
+        Ok(())
+    }
+
+    /// Reads all of it. `opener` is the issuer that a file without a whole first line is for: one
+    /// whose creation was cut off by a crash.
+    fn read(path: &Path, file: &File, opener: Option<Digest>) -> Result<Self, Error> {
+        let length = file.metadata().map_err(Error::io("read", path))?.len();
+        if length > MAX_SIZE {
+            let problem = format!("{length} bytes, more than {MAX_SIZE}");
+            return Err(Error::Unreadable { file: path.to_owned(), problem });
+        }
+        let mut lines = Lines { path, reader: BufReader::new(file), number: 0, whole: 0 };
+        let header = match lines.next()? {
+            Line::Whole(line) => Header::parse(&line).map_err(|problem| lines.damage(&problem))?,
+            Line::Torn(line) => return Self::cut_at_birth(path, &line, opener),
+            Line::End => return Self::cut_at_birth(path, &[], opener),
+        };
+        let mut issued = Vec::new();
+        let torn = loop {
+            match lines.next()? {
+                Line::Whole(line) => match Record::parse(&line) {
+                    Ok(record) => issued.push(record),
+                    Err(problem) => return Err(lines.damage(&problem)),
+                },
+                Line::Torn(_) => break true,
+                Line::End => break false,
+            }
+        };
+        let (path, whole) = (path.to_owned(), lines.whole);
+        Ok(Self { path, issuer: header, file: None, whole, issued, torn })
+    }
+
+    /// A file that holds only a part of the line that its creator would have written.
+    fn cut_at_birth(path: &Path, line: &[u8], opener: Option<Digest>) -> Result<Self, Error> {
+        let Some(issuer) = opener else { return Err(not_a_database(path)) };
+        let header = Header::of(issuer).to_line()?;
+        if !header.as_bytes().starts_with(line) {
+            return Err(not_a_database(path));
+        }
+        // Writing the whole line over again is all that is missing.
+        let mut file =
+            OpenOptions::new().append(true).open(path).map_err(Error::io("open", path))?;
+        file.set_len(0)
+            .and_then(|()| file.write_all(header.as_bytes()))
+            .and_then(|()| file.sync_all())
+            .map_err(Error::io("write", path))?;
+        let whole = header.len() as u64;
+        Ok(Self { whole, torn: true, ..Self::absent(path, issuer) })
+    }
+}
+
+fn not_a_database(path: &Path) -> Error {
+    let problem = "not a vmm-ca database: its first line is missing".to_owned();
+    Error::Unreadable { file: path.to_owned(), problem }
+}
+
+fn lock(file: &File, path: &Path, waiting: impl FnOnce()) -> Result<(), Error> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            waiting();
+            file.lock().map_err(Error::io("lock", path))
+        }
+        Err(std::fs::TryLockError::Error(error)) => Err(Error::io("lock", path)(error)),
+    }
+}
+
+/// One step through the file.
+enum Line {
+    Whole(Vec<u8>),
+    /// bytes behind the last line's end
+    Torn(Vec<u8>),
+    End,
+}
+
+struct Lines<'f> {
+    path: &'f Path,
+    reader: BufReader<&'f File>,
+    number: usize,
+    whole: u64,
+}
+
+impl Lines<'_> {
+    fn next(&mut self) -> Result<Line, Error> {
+        let mut line = Vec::new();
+        self.number += 1;
+        if self.number == 1 {
+            self.reader.seek(SeekFrom::Start(0)).map_err(Error::io("read", self.path))?;
+        }
+        let read = (&mut self.reader)
+            .take(MAX_LINE + 1)
+            .read_until(b'\n', &mut line)
+            .map_err(Error::io("read", self.path))?;
+        if read as u64 > MAX_LINE {
+            return Err(self.damage(&format!("longer than {MAX_LINE} bytes")));
+        }
+        match line.pop() {
+            None => Ok(Line::End),
+            Some(b'\n') => {
+                self.whole += read as u64;
+                Ok(Line::Whole(line))
+            }
+            Some(last) => {
+                line.push(last);
+                Ok(Line::Torn(line))
+            }
+        }
+    }
+
+    fn damage(&self, problem: &str) -> Error {
+        let problem = format!(
+            "line {}: {problem}. The database is damaged, or not one: restore it from a copy",
+            self.number
+        );
+        Error::Unreadable { file: self.path.to_owned(), problem }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! The lines of a database.
+
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use serde::{Deserialize, Serialize};
+use vmm_proto::authority::{Serial, Validity};
+use vmm_proto::chain::certificate::{Certificate, Role};
+use vmm_proto::id::Digest;
+use vmm_proto::resource::Delegation;
+
+use crate::{Error, pem};
+
+/// The name and version of the format.
+const FORMAT: &str = "vmm-ca database 1";
+
+/// What of a certificate matters to its issuer later on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Issued {
+    /// Its serial number.
+    pub serial: Serial,
+    /// Its subject: a label, or the name of the root.
+    pub name: String,
+    /// When it may be used.
+    pub validity: Validity,
+    /// SHA-256 of its key.
+    pub key: Digest,
+    /// What it is, and what it promises.
+    pub kind: Kind,
+}
+
+/// What a certificate is, with the numbers that an issuer has to add up.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Kind {
+    /// the root itself
+    Root,
+    /// a server
+    Server,
+    /// a share
+    Delegation(Box<Delegation>),
+    /// interactive use
+    Permissions,
+    /// a machine
+    Machine {
+        /// MiB
+        memory_mib: u32,
+    },
+}
+
+impl Kind {
+    /// A word for it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::Server => "server",
+            Self::Delegation(_) => "delegation",
+            Self::Permissions => "permissions",
+            Self::Machine { .. } => "machine",
+        }
+    }
+}
+
+impl Issued {
+    /// What there is to know of a certificate.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for one that is not as the profile wants it.
+    pub fn of(certificate: &CertificateDer<'_>) -> Result<Self, Error> {
+        let parsed =
+            Certificate::parse(certificate).map_err(|error| Error::Malformed(error.to_string()))?;
+        let kind = match parsed.role {
+            Role::Root => Kind::Root,
+            Role::Server => Kind::Server,
+            Role::Delegation(delegation) => Kind::Delegation(Box::new(delegation)),
+            Role::Permissions(_) => Kind::Permissions,
+            Role::Machine(machine) => Kind::Machine { memory_mib: machine.memory_mib },
+        };
+        Ok(Self {
+            serial: parsed.serial,
+            name: parsed.subject,
+            validity: parsed.validity,
+            key: parsed.key,
+            kind,
+        })
+    }
+}
+
+/// The first line.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Header {
+    format: String,
+    issuer: String,
+}
+
+impl Header {
+    pub(super) fn of(issuer: Digest) -> Self {
+        Self { format: FORMAT.to_owned(), issuer: issuer.to_string() }
+    }
+
+    /// The issuer's key, by the first line.
+    pub(super) fn parse(line: &[u8]) -> Result<Digest, String> {
+        let header: Self =
+            serde_json::from_slice(line).map_err(|_| "not the first line of one".to_owned())?;
+        if header.format != FORMAT {
+            return Err(format!("its format is {:?}, and this is {FORMAT:?}", header.format));
+        }
+        digest(&header.issuer).ok_or_else(|| "the issuer is not a SHA-256".to_owned())
+    }
+
+    pub(super) fn to_line(&self) -> Result<String, Error> {
+        line(self)
+    }
+}
+
+/// Any further line. What is beside the certificate is for people and scripts that read the file;
+/// it must agree with the certificate.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub(super) enum Record {
+    Issued(IssuedRecord),
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct IssuedRecord {
+    serial: String,
+    name: String,
+    kind: String,
+    /// Unix seconds
+    not_before: i64,
+    /// Unix seconds
+    not_after: i64,
+    /// PEM
+    certificate: String,
+}
+
+impl Record {
+    pub(super) fn issued(issued: &Issued, certificate: &CertificateDer<'_>) -> Self {
+        Self::Issued(IssuedRecord {
+            serial: issued.serial.to_string(),
+            name: issued.name.clone(),
+            kind: issued.kind.name().to_owned(),
+            not_before: issued.validity.not_before,
+            not_after: issued.validity.not_after,
+            certificate: pem::encode("CERTIFICATE", certificate),
+        })
+    }
+
+    /// What a line says, if it agrees with the certificate in it.
+    pub(super) fn parse(line: &[u8]) -> Result<Issued, String> {
+        let Self::Issued(record) = serde_json::from_slice(line)
+            .map_err(|error| format!("not a record that this version knows ({error})"))?;
+        let certificate = CertificateDer::from_pem_slice(record.certificate.as_bytes())
+            .map_err(|_| "its certificate is not PEM".to_owned())?;
+        let issued = Issued::of(&certificate).map_err(|error| error.to_string())?;
+        let Self::Issued(expected) = Self::issued(&issued, &certificate);
+        if record == expected {
+            Ok(issued)
+        } else {
+            Err("the record does not agree with its own certificate".to_owned())
+        }
+    }
+
+    pub(super) fn to_line(&self) -> Result<String, Error> {
+        line(self)
+    }
+}
+
+fn line(value: &impl Serialize) -> Result<String, Error> {
+    let mut line = serde_json::to_string(value)
+        .map_err(|error| Error::Malformed(format!("cannot be written as JSON: {error}")))?;
+    line.push('\n');
+    Ok(line)
+}
+
+fn digest(hex: &str) -> Option<Digest> {
+    if hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    let octets: Vec<u8> = hex
+        .as_bytes()
+        .chunks_exact(2)
+        .map(|pair| std::str::from_utf8(pair).ok().and_then(|p| u8::from_str_radix(p, 16).ok()))
+        .collect::<Option<_>>()?;
+    octets.try_into().ok().map(Digest)
+}

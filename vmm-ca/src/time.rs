@@ -1,0 +1,48 @@
+//! Moments and spans, for people and for certificates.
+
+use std::fmt;
+
+use vmm_proto::authority::Validity;
+
+/// Seconds of a day.
+pub const DAY: i64 = 86_400;
+
+/// `notBefore` is backdated by so many seconds, for clocks that are behind (certificate profile,
+/// "Fields other than the extension").
+pub const BACKDATED: i64 = 300;
+
+/// The longest validity that can be asked for, in days: a hundred years.
+pub const MAX_DAYS: u32 = 36_500;
+
+/// A moment in Unix seconds, shown as RFC 3339 in UTC.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(pub i64);
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_second(self.0) {
+            Ok(timestamp) => write!(f, "{timestamp}"),
+            Err(_) => write!(f, "{} (Unix seconds)", self.0),
+        }
+    }
+}
+
+impl fmt::Debug for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The clock's Unix seconds.
+pub(crate) fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
+/// `seconds` from `now` on (backdated), but no longer than `issuer` is valid.
+///
+/// A certificate that outlives its issuer would only look as if it were good for longer: the
+/// chain is valid while all of it is.
+pub fn within(issuer: Validity, now: i64, seconds: i64) -> Validity {
+    let not_after = now.saturating_add(seconds).min(issuer.not_after);
+    Validity { not_before: (now - BACKDATED).min(not_after), not_after }
+}
