@@ -25,6 +25,8 @@ use webpki::aws_lc_rs as algorithms;
 use webpki::{EndEntityCert, KeyUsage};
 
 pub use error::{ChainError, Fault};
+pub use webpki::Error as PathError;
+pub use webpki::aws_lc_rs::{ECDSA_P256_SHA256, ECDSA_P384_SHA384, ED25519};
 pub use root::{Root, RootError};
 
 use crate::authority::{Authorization, Holder, Link};

@@ -74,6 +74,8 @@ pub enum FromSpawn {
         version: u16,
         /// What of the jail cannot be applied on this host, in words.
         jail: Vec<String>,
+        /// To the supervisor: so many [`FromSpawn::Known`] follow at once. To the console: 0.
+        known: u32,
     },
     /// To the supervisor: after the welcome, one for each machine that is known, in any state.
     Known {
