@@ -1,0 +1,39 @@
+//! `vmm-stats`: what each machine uses, sampled once a second from `/proc`, as its latest values
+//! and a short history.
+//!
+//! ```text
+//!  vmmd ── Reset, Watch, Ended, Forget ──▶ table ◀── once a second ── sampler ◀── /proc/PID/stat
+//!       ◀──────── Query → Report ───────────┘
+//! ```
+//!
+//! [`table`] is all state and does no input or output; [`process`] reads `/proc`; [`server`] joins
+//! the two. Nothing is kept on disk: a restarted `vmm-stats` is told by `vmmd` what runs, and begins
+//! a new history.
+
+#![forbid(unsafe_code)]
+
+pub mod process;
+pub mod server;
+pub mod table;
+
+use vmm_service::dirs::Dirs;
+use vmm_service::socket::Listener;
+
+/// Serves `stats.sock` until the process is asked to end.
+///
+/// # Errors
+/// When the socket cannot be served.
+pub async fn run(dirs: Dirs) -> anyhow::Result<()> {
+    let serve = async {
+        dirs.make_run()?;
+        let listener = Listener::bind(&dirs.socket("stats"), 0o600)?;
+        tracing::info!("vmm-stats serves {}", dirs.socket("stats").display());
+        server::serve(&listener).await
+    };
+    tokio::select! {
+        // First, so that signals are watched before the socket exists.
+        biased;
+        asked = vmm_service::run::asked_to_end() => Ok(asked?),
+        served = serve => served,
+    }
+}

@@ -1,0 +1,176 @@
+//! The daemon itself, over its socket.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use vmm_proto::frame::{self, HEADER, Header};
+use vmm_proto::id::MachineId;
+use vmm_proto::message::stats::{FromStats, MAX_MACHINES, ToStats};
+use vmm_proto::message::{Hello, Sample, wire};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+struct Daemon {
+    dir: tempfile::TempDir,
+    child: Child,
+}
+
+impl Daemon {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_vmm-stats"))
+            .arg("--dir")
+            .arg(dir.path())
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self { dir, child }
+    }
+
+    fn connect(&self) -> Connection {
+        let path = self.dir.path().join("stats.sock");
+        let mut stream = until(|| UnixStream::connect(&path).ok());
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        write(&mut stream, 0, &Hello::of("test"));
+        let (request, hello): (u32, Hello) = read(&mut stream);
+        assert_eq!((request, hello), (0, Hello::of("vmm-stats")));
+        Connection(stream)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+struct Connection(UnixStream);
+
+impl Connection {
+    fn tell(&mut self, message: &ToStats) {
+        write(&mut self.0, 1, message);
+    }
+
+    fn query(&mut self, machines: &[MachineId], samples: u16) -> Vec<Vec<Sample>> {
+        let query = ToStats::Query { machines: machines.to_vec(), samples };
+        write(&mut self.0, 7, &query);
+        let (request, FromStats::Report(report)) = read(&mut self.0);
+        assert_eq!(request, 7);
+        assert!(report.iter().map(|(id, _)| id).eq(machines));
+        report.into_iter().map(|(_, samples)| samples).collect()
+    }
+}
+
+fn write<T: bincode::Encode>(stream: &mut UnixStream, request: u32, message: &T) {
+    let mut bytes = Vec::new();
+    frame::encode(request, &wire::encode(message).unwrap(), &mut bytes).unwrap();
+    stream.write_all(&bytes).unwrap();
+}
+
+fn read<T: bincode::Decode<()>>(stream: &mut UnixStream) -> (u32, T) {
+    let mut header = [0; HEADER];
+    stream.read_exact(&mut header).unwrap();
+    let Header { length, request } = Header::parse(header).unwrap();
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    (request, wire::decode(&body).unwrap())
+}
+
+fn until<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(result) = attempt() {
+            return result;
+        }
+        assert!(begun.elapsed() < DEADLINE, "it did not happen in time");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn id(number: u8) -> MachineId {
+    MachineId([number; 16])
+}
+
+#[test]
+fn a_machine_has_a_sample_right_after_its_start_and_more_each_second() {
+    let daemon = Daemon::start();
+    let mut connection = daemon.connect();
+    connection.tell(&ToStats::Reset(vec![(id(1), std::process::id())]));
+    let samples = &connection.query(&[id(1), id(2)], 1)[..];
+    assert!(samples[0][0].resident > 100 << 10, "{samples:?}");
+    assert!(samples[1].is_empty(), "an unknown machine has none: {samples:?}");
+
+    let more = until(|| {
+        let mut samples = connection.query(&[id(1)], 10);
+        (samples[0].len() >= 4).then(|| samples.remove(0))
+    });
+    assert!(more.is_sorted_by_key(|sample| sample.time_ms), "{more:?}");
+    assert!(more.is_sorted_by_key(|sample| sample.user_us), "{more:?}");
+}
+
+#[test]
+fn an_ended_process_keeps_its_samples_until_it_is_forgotten() {
+    let daemon = Daemon::start();
+    let mut connection = daemon.connect();
+    let mut sleeper = Command::new("sleep").arg("1000").spawn().unwrap();
+    connection.tell(&ToStats::Watch { machine: id(1), pid: sleeper.id() });
+    assert!(!connection.query(&[id(1)], 5)[0].is_empty());
+
+    // Nobody said that it ended: seen all the same.
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
+    let after = connection.query(&[id(1)], 121);
+    assert!(!after[0].is_empty());
+    assert_eq!(connection.query(&[id(1)], 121), after, "nothing is added to an ended machine");
+
+    connection.tell(&ToStats::Forget { machine: id(1) });
+    assert!(connection.query(&[id(1)], 5)[0].is_empty());
+}
+
+#[test]
+fn a_reset_ends_what_it_does_not_name() {
+    let daemon = Daemon::start();
+    let mut connection = daemon.connect();
+    let own = std::process::id();
+    connection.tell(&ToStats::Reset(vec![(id(1), own), (id(2), own)]));
+    assert!(!connection.query(&[id(2)], 1)[0].is_empty());
+    drop(connection);
+
+    let mut connection = daemon.connect();
+    connection.tell(&ToStats::Reset(vec![(id(1), own)]));
+    let ended = connection.query(&[id(2)], 121);
+    assert_eq!(connection.query(&[id(2)], 121), ended);
+    assert!(!ended[0].is_empty());
+}
+
+#[test]
+fn a_peer_that_breaks_the_rules_ends_only_its_own_connection() {
+    let daemon = Daemon::start();
+    let mut good = daemon.connect();
+    let mut bad = daemon.connect();
+    bad.tell(&ToStats::Query { machines: vec![id(0); MAX_MACHINES + 1], samples: 1 });
+    assert_eq!(bad.0.read(&mut [0; 16]).unwrap(), 0);
+    let mut worse = daemon.connect();
+    worse.0.write_all(&[0xff; 64]).unwrap();
+    assert_eq!(worse.0.read(&mut [0; 16]).unwrap_or(0), 0);
+    good.tell(&ToStats::Watch { machine: id(1), pid: std::process::id() });
+    assert_eq!(good.query(&[id(1)], 1)[0].len(), 1);
+}
+
+#[test]
+fn asked_to_end_it_does_and_takes_its_socket_along() {
+    let mut daemon = Daemon::start();
+    drop(daemon.connect());
+    let path = daemon.dir.path().join("stats.sock");
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let pid = rustix::process::Pid::from_child(&daemon.child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(daemon.child.wait().unwrap().code(), Some(0));
+    assert!(!path.exists());
+}
