@@ -1,3 +1,7 @@
-//! (see the package description)
+//! See the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    vmm_spawn::main()
+}

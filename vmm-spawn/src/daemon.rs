@@ -1,0 +1,240 @@
+//! The loop: waits for whatever happens, and hands it to who knows what to do.
+
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use std::{io, iter};
+
+use rustix::io::{Errno, read};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::low_level::pipe;
+use tracing::{error, info, warn};
+use vmm_proto::message::VERSION;
+use vmm_proto::message::spawn::{FromSpawn, Role};
+
+use crate::jail;
+use crate::machines::Machines;
+use crate::options::{Config, ConfigError};
+use crate::peer::{Order, Request};
+use crate::peers::{Message, Peers};
+use crate::poller::{Poller, Readiness, Token};
+use crate::socket::{self, Listener};
+
+/// How long machines may take to end when all are killed. Only one that is stuck in the kernel
+/// takes long.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long no connection is accepted after one could not be.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Why the daemon ended, or did not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// {0}
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// {0}
+    #[error(transparent)]
+    Socket(#[from] socket::Error),
+    /// cannot {what}: {error}
+    #[error("cannot {what}: {error}")]
+    Kernel {
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        error: io::Error,
+    },
+    /// {left} machines did not end
+    #[error("{left} machines did not end within {} s after they were killed", END_TIMEOUT.as_secs())]
+    Survivors {
+        /// How many.
+        left: usize,
+    },
+}
+
+/// For `map_err`: names what failed.
+fn failed<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> Error {
+    move |error| Error::Kernel { what, error: error.into() }
+}
+
+/// Runs until SIGTERM or SIGINT, and then ends all machines.
+///
+/// # Errors
+/// It could not begin, or machines could not be ended.
+pub fn run(config: &Config) -> Result<(), Error> {
+    let mut daemon = Daemon::begin(config)?;
+    while !daemon.over()? {
+        daemon.turn()?;
+    }
+    info!("ended");
+    Ok(())
+}
+
+struct Daemon {
+    poller: Rc<Poller>,
+    /// `None` once this process is to end.
+    listener: Option<Listener>,
+    /// Until when no connection is accepted.
+    accept_from: Option<Instant>,
+    signals: UnixStream,
+    peers: Peers,
+    machines: Machines,
+    /// When all machines must have ended, once this process is to end.
+    end_by: Option<Instant>,
+}
+
+impl Daemon {
+    fn begin(config: &Config) -> Result<Self, Error> {
+        let signals = signals().map_err(failed("handle signals"))?;
+        let poller = Rc::new(Poller::new().map_err(failed("make an epoll instance"))?);
+        let listener = Listener::open(&config.dir, config.make_dir)?;
+        let watch = |error: Errno| failed("watch a descriptor")(error);
+        poller.watch(&signals, Token::Signals).map_err(watch)?;
+        poller.watch(&listener, Token::Listener).map_err(watch)?;
+        allow_many_descriptors();
+        for missing in jail::missing() {
+            warn!("no jail: {missing}");
+        }
+        warn!("machines do not survive vmm-spawn yet: they are ended with it");
+        info!(tender = %config.tender.display(), "listening on {}", listener.path().display());
+        Ok(Self {
+            peers: Peers::new(Rc::clone(&poller)),
+            machines: Machines::new(config.tender.clone(), Rc::clone(&poller)),
+            poller,
+            listener: Some(listener),
+            accept_from: None,
+            signals,
+            end_by: None,
+        })
+    }
+
+    /// Whether everything is done.
+    fn over(&self) -> Result<bool, Error> {
+        let Some(end_by) = self.end_by else { return Ok(false) };
+        match self.machines.running() {
+            0 => Ok(true),
+            left if end_by <= Instant::now() => Err(Error::Survivors { left }),
+            _ => Ok(false),
+        }
+    }
+
+    fn turn(&mut self) -> Result<(), Error> {
+        let deadlines =
+            [self.accept_from, self.end_by, self.peers.deadline(), self.machines.deadline()];
+        let next = deadlines.into_iter().flatten().min();
+        let events = self.poller.wait(next).map_err(failed("wait for events"))?;
+        let now = Instant::now();
+        for event in events {
+            self.handle(event, now);
+        }
+        self.peers.expire(now);
+        self.machines.on_time(now);
+        self.accept_again(now);
+        Ok(())
+    }
+
+    fn handle(&mut self, event: Readiness, now: Instant) {
+        match event.token {
+            Token::Listener => self.accept(now),
+            Token::Signals => self.on_signal(now),
+            Token::Peer(number) => {
+                if event.writable {
+                    self.peers.flush(number);
+                }
+                if event.readable
+                    && let Some(request) = self.peers.receive(number)
+                {
+                    self.perform(request, now);
+                }
+            }
+            Token::Console(number) => self.machines.on_console(number, now),
+            Token::Status(number) => self.machines.on_status(number, &mut self.peers),
+            Token::Process(number) => self.machines.on_process(number, &mut self.peers),
+        }
+    }
+
+    fn perform(&mut self, request: Request, now: Instant) {
+        match request {
+            Request::Joined(role) => self.welcome(role),
+            Request::Order(Order::Start(start, image)) => {
+                self.machines.start(now, &start, image, &mut self.peers);
+            }
+            Request::Order(Order::Stop(id, force)) => self.machines.stop(id, force),
+            Request::Order(Order::ExitSeen(id)) => self.machines.exit_seen(id),
+            Request::Order(Order::Forget(id)) => self.machines.forget(id, &mut self.peers),
+        }
+    }
+
+    fn welcome(&mut self, role: Role) {
+        let (known, state) = match role {
+            Role::Supervisor => (self.machines.known(), self.machines.for_supervisor()),
+            Role::Console => (0, self.machines.for_console()),
+        };
+        let welcome = FromSpawn::Welcome { version: VERSION, jail: jail::missing(), known };
+        let messages = iter::once(Message::from(welcome)).chain(state).collect();
+        self.peers.answer_hello(role, messages);
+    }
+
+    fn accept(&mut self, now: Instant) {
+        let Some(listener) = &self.listener else { return };
+        match listener.accept() {
+            Ok(Some((socket, who))) => self.peers.admit(socket, who, now),
+            Ok(None) => {}
+            Err(error) => {
+                error!("cannot accept a connection: {error}; pausing");
+                // The connection still waits: without a pause this would go round and round.
+                match self.poller.forget(listener) {
+                    Ok(()) => self.accept_from = Some(now + ACCEPT_PAUSE),
+                    Err(error) => error!("cannot pause: {error}"),
+                }
+            }
+        }
+    }
+
+    fn accept_again(&mut self, now: Instant) {
+        if self.accept_from.is_none_or(|from| now < from) {
+            return;
+        }
+        self.accept_from = None;
+        let Some(listener) = &self.listener else { return };
+        if let Err(error) = self.poller.watch(listener, Token::Listener) {
+            error!("cannot listen again: {error}; trying later");
+            self.accept_from = Some(now + ACCEPT_PAUSE);
+        }
+    }
+
+    fn on_signal(&mut self, now: Instant) {
+        match read(&self.signals, &mut [0; 16]) {
+            Ok(_) => {}
+            Err(Errno::AGAIN | Errno::INTR) => return,
+            Err(error) => error!("cannot tell which signal came, so it is taken for one: {error}"),
+        }
+        if self.end_by.is_some() {
+            return;
+        }
+        info!("told to end: {} machines are ended first", self.machines.running());
+        self.end_by = Some(now + END_TIMEOUT);
+        self.listener = None;
+        self.machines.end_all();
+    }
+}
+
+/// A stream that gets a byte for each signal to end.
+fn signals() -> io::Result<UnixStream> {
+    let (ours, handlers) = UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    pipe::register(SIGINT, handlers.try_clone()?)?;
+    pipe::register(SIGTERM, handlers)?;
+    Ok(ours)
+}
+
+/// A running machine takes four descriptors here, so that the usual soft limit of 1024 would be
+/// the end at 250 of them.
+fn allow_many_descriptors() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        warn!("the limit of open descriptors cannot be raised: {error}");
+    }
+}

@@ -1,0 +1,78 @@
+//! The one privileged process of the suite, and the parent of all machines.
+//!
+//! It answers two clients on one sequenced-packet socket, in the words of
+//! [`vmm_proto::message::spawn`]: `vmmd`, which has machines started and stopped and is told how
+//! they ended, and `vmm-console`, which is handed a ring of each machine's output. Both may come
+//! and go; machines, their exits and their output wait here.
+//!
+//! One thread, one loop ([`daemon`]), and nothing in it ever waits for anyone:
+//!
+//! ```text
+//!   spawn.sock ── socket ── packet ── peers ┐
+//!                                           ├─ daemon ── poller (epoll)
+//!   tender ── launch ── status ── machine ──┘     │
+//!     └ pipe ── console ── ring (memfd) ── rate   └ machines
+//! ```
+//!
+//! * [`launch`] is the only place that starts a process, [`process`] the only one that reaps one
+//!   (and the only one with unsafe code), [`jail`] says what confines it and what does not.
+//! * [`machine::Run`] is one life of a machine, whoever started it; [`machines`] is the table.
+//! * [`peers`] owns the connections: who may speak, in what order, and what waits to be sent.
+//!
+//! What it promises: a machine's exit is kept until the supervisor has acknowledged it; every byte
+//! that a machine wrote before it ended is counted, and in its ring unless newer bytes took its
+//! place; a machine inherits its image, its status pipe, its console and `/dev/null`, and nothing
+//! else. Machines do not yet survive the end of this process: it ends them before it goes, and one
+//! that is killed leaves them running without a parent that knows them.
+
+pub mod affinity;
+pub mod console;
+pub mod daemon;
+pub mod jail;
+pub mod launch;
+pub mod logging;
+pub mod machine;
+pub mod machines;
+pub mod options;
+pub mod outbox;
+pub mod packet;
+pub mod peer;
+pub mod peers;
+pub mod poller;
+pub mod process;
+pub mod rate;
+pub mod ring;
+pub mod socket;
+pub mod status;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing::error;
+
+use options::Options;
+
+/// Runs the daemon with the arguments of this process until it is told to end.
+///
+/// Status 0: it ended as it was told to. 1: it could not start, or could not go on. 2: its command
+/// line makes no sense.
+pub fn main() -> ExitCode {
+    let options = match Options::try_parse().and_then(Options::refuse_unbuilt) {
+        Ok(options) => options,
+        Err(error) => {
+            // Nobody is left to be told that nobody can be told.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    logging::init(options.verbose, options.log_format);
+    let ended =
+        options.config().map_err(daemon::Error::from).and_then(|config| daemon::run(&config));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The listening socket, and being the only one that listens.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, UCred, accept_with, bind, listen,
+    socket_with, sockopt,
+};
+use tracing::{debug, warn};
+
+/// The socket's name in its directory.
+pub const SOCKET: &str = "spawn.sock";
+
+/// The name of the file that the only instance holds a lock on. It stays when that ends: to
+/// remove it would let two instances each lock a file of that name.
+pub const LOCK: &str = "spawn.lock";
+
+/// Connections that the kernel may hold before they are accepted.
+const BACKLOG: i32 = 16;
+
+/// Why there is no socket to listen on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// cannot make the directory {path:?}: {error}
+    #[error("cannot make the directory {path:?}: {error}")]
+    Directory {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// cannot open {path:?}: {error}
+    #[error("cannot open {path:?}: {error} (--dir DIR names another directory)")]
+    Lock {
+        /// The lock file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// another vmm-spawn runs
+    #[error("another vmm-spawn runs with the directory {0:?}: there can be only one")]
+    InUse(PathBuf),
+    /// {0:?} is in the way: it is not a socket
+    #[error("{0:?} is in the way: it is not a socket, and is not removed")]
+    InTheWay(PathBuf),
+    /// cannot listen on {path:?}: {error}
+    #[error("cannot listen on {path:?}: {error}")]
+    Listen {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+/// The listening socket. Its name is removed with it.
+#[derive(Debug)]
+pub struct Listener {
+    socket: OwnedFd,
+    path: PathBuf,
+    /// Held as long as the socket.
+    _lock: File,
+}
+
+impl Listener {
+    /// Listens in `dir`, which is made if it is missing and `make_dir` is set. Only the user of
+    /// this process may connect.
+    ///
+    /// # Errors
+    /// Another instance listens there, or the file system is against it.
+    pub fn open(dir: &Path, make_dir: bool) -> Result<Self, Error> {
+        if make_dir {
+            make(dir).map_err(|error| Error::Directory { path: dir.into(), error })?;
+        }
+        let lock = lock(dir)?;
+        let path = dir.join(SOCKET);
+        // Whoever made what stands there does not listen: it would hold the lock.
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) if !metadata.file_type().is_socket() => {
+                return Err(Error::InTheWay(path));
+            }
+            Ok(_) => {
+                debug!("the socket {path:?} was left behind and is replaced");
+                fs::remove_file(&path)
+                    .map_err(|e| Error::Listen { path: path.clone(), error: e })?;
+            }
+            Err(_) => {}
+        }
+        let socket =
+            listening(&path).map_err(|error| Error::Listen { path: path.clone(), error })?;
+        Ok(Self { socket, path, _lock: lock })
+    }
+
+    /// Where it listens.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The next connection, and who made it; `None` when there is none, or it is gone again.
+    ///
+    /// # Errors
+    /// No descriptors are left, or no memory. The connection still waits then.
+    pub fn accept(&self) -> Result<Option<(OwnedFd, UCred)>, Errno> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        match accept_with(&self.socket, flags) {
+            Ok(socket) => {
+                let who = sockopt::socket_peercred(&socket)?;
+                Ok(Some((socket, who)))
+            }
+            Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            warn!("cannot remove the socket {:?}: {error}", self.path);
+        }
+    }
+}
+
+fn make(dir: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o755).create(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        done => done,
+    }
+}
+
+fn lock(dir: &Path) -> Result<File, Error> {
+    let path = dir.join(LOCK);
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|error| Error::Lock { path: path.clone(), error })?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(Errno::WOULDBLOCK) => Err(Error::InUse(dir.into())),
+        Err(error) => Err(Error::Lock { path, error: error.into() }),
+    }
+}
+
+fn listening(path: &Path) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    bind(&socket, &SocketAddrUnix::new(path)?)?;
+    // Nobody can connect before it listens, so the mode is in time.
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    listen(&socket, BACKLOG)?;
+    Ok(socket)
+}
