@@ -1,6 +1,7 @@
 //! The command line.
 
 mod init;
+mod inspect;
 mod list;
 mod preview;
 mod request;
@@ -45,6 +46,12 @@ impl World<'_> {
         writeln!(self.err, "warning: {text}").map_err(failed)
     }
 
+    /// An error that does not end the command at once.
+    fn complain(&mut self, error: &Error) -> Result<(), Error> {
+        let failed = Error::io("write", Path::new("standard error"));
+        writeln!(self.err, "error: {error}").map_err(failed)
+    }
+
     /// Asks a question that is answered by yes or no; the default is no. Without a terminal nobody
     /// is asked.
     fn confirm(&mut self, question: &str) -> Result<(), Error> {
@@ -78,6 +85,8 @@ enum Command {
     Request(request::Request),
     /// Sign a request, if it fits the issuer
     Sign(sign::Sign),
+    /// Say what certificates, requests and bundles are
+    Inspect(inspect::Inspect),
     /// List everything that an issuer has issued
     List(list::List),
 }
@@ -90,6 +99,12 @@ enum Format {
     Text,
     /// One JSON document
     Json,
+}
+
+/// One JSON document, for a person to look at too.
+fn json(value: &impl serde::Serialize) -> Result<String, Error> {
+    serde_json::to_string_pretty(value)
+        .map_err(|error| Error::Malformed(format!("cannot be written as JSON: {error}")))
 }
 
 /// A number of days as an argument.
@@ -140,6 +155,7 @@ fn execute(command: Command, world: &mut World<'_>) -> Result<Exit, Error> {
         Command::Init(command) => command.run(world).map(|()| Exit::Done),
         Command::Request(command) => command.run(world).map(|()| Exit::Done),
         Command::Sign(command) => command.run(world).map(|()| Exit::Done),
+        Command::Inspect(command) => command.run(world),
         Command::List(command) => command.run(world).map(|()| Exit::Done),
     }
 }

@@ -70,6 +70,16 @@ impl Database {
         Ok(database)
     }
 
+    /// Creates an empty database.
+    ///
+    /// # Errors
+    /// [`Error::Io`], also when the file exists.
+    pub fn create(path: &Path, issuer: Digest) -> Result<Self, Error> {
+        let mut database = Self::absent(path, issuer);
+        database.create_if_absent()?;
+        Ok(database)
+    }
+
     /// Reads a database, of whichever issuer it is.
     ///
     /// # Errors

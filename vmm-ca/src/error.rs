@@ -114,10 +114,10 @@ pub enum Refusal {
         now: Moment,
     },
     /// a certificate of the bundle is not as the profile wants it
-    #[error("the issuer's bundle: {0}")]
+    #[error("not a chain of certificates: {0}")]
     Chain(#[from] ChainError),
     /// the bundle is not a chain
-    #[error("the issuer's bundle: {0}")]
+    #[error("not a chain of certificates: {0}")]
     Bundle(String),
     /// a delegation larger than its issuer
     #[error("\"{label}\" does not fit in its issuer \"{issuer}\": {misfit}")]
@@ -151,6 +151,9 @@ pub enum Refusal {
          the image by digest (without --embed)", max = crate::issue::MAX_CHAIN
     )]
     ChainTooLarge(usize),
+    /// a label that breaks a rule
+    #[error("{0}")]
+    Label(NameError),
     /// the request is not signed by its own key
     #[error("the request is not signed by its own key: ask its holder to make it again")]
     RequestSignature,

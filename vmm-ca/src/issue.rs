@@ -243,6 +243,14 @@ impl fmt::Debug for Issuer {
     }
 }
 
+/// Whether `below` is issued by `above`: names, key ids, signature, and no larger than it.
+///
+/// # Errors
+/// [`Refusal`], with what is wrong.
+pub fn is_issued_by(below: &CertificateDer<'_>, above: &CertificateDer<'_>) -> Result<(), Refusal> {
+    check::holds(&Certificate::parse(below)?, below, &Certificate::parse(above)?, above)
+}
+
 /// A root is told from a delegation by its fields.
 fn is_root(der: &CertificateDer<'_>) -> bool {
     Certificate::parse(der).is_ok_and(|certificate| certificate.role == Role::Root)

@@ -11,6 +11,7 @@
 //! * [`issue`]: an issuer, the leaves it mints, the certificates it signs; [`profile`] has the
 //!   fields of each kind of certificate.
 //! * [`database`] and [`given`]: what an issuer has issued, on disk, and what that adds up to.
+//! * [`inspect`]: anything in words.
 //! * [`command`]: the command line over all of it.
 //!
 //! Time is an argument everywhere but in [`command::main`].
@@ -24,6 +25,7 @@ pub mod error;
 pub mod file;
 pub mod given;
 pub mod image;
+pub mod inspect;
 pub mod issue;
 pub mod key;
 pub mod options;

@@ -43,7 +43,8 @@ impl Request {
     /// Parses a request and verifies that it is signed by the key that it is for.
     ///
     /// # Errors
-    /// [`Error::Malformed`] for what is no request of this suite; [`Refusal::RequestSignature`].
+    /// [`Error::Malformed`] for what is no request of this suite; [`Refusal::Label`] and
+    /// [`Refusal::RequestSignature`].
     pub fn parse(der: &[u8]) -> Result<Self, Error> {
         let (rest, parsed) = X509CertificationRequest::from_der(der)
             .map_err(|_| malformed("not a PKCS#10 request in DER"))?;
@@ -120,7 +121,7 @@ fn label(name: &X509Name<'_>) -> Result<Label, Error> {
             if *only.attr_type() == x509_parser::oid_registry::OID_X509_COMMON_NAME =>
         {
             let text = only.as_str().map_err(|_| malformed("the subject is not text"))?;
-            Ok(Label::parse(text)?)
+            Ok(Label::parse(text).map_err(Refusal::Label)?)
         }
         _ => Err(malformed("the subject of a request must be exactly one commonName")),
     }

@@ -64,9 +64,9 @@ impl Init {
         let mut files = NewFiles::default();
         files.secret(&ca_key, &key_pem)?;
         files.secret(&server_key, &own_key.to_pem())?;
-        let mut database = Database::open(&database_path, key_digest, || ())?;
-        database.record(&root)?;
+        let mut database = Database::create(&database_path, key_digest)?;
         files.adopt(&database_path);
+        database.record(&root)?;
         database.record(&server)?;
         files.public(&ca_cert, &pem::encode_certificates([&root]))?;
         files.public(&server_cert, &pem::encode_certificates([&server]))?;

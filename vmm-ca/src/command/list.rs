@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use super::{Format, World};
+use super::{Format, World, json};
 use crate::database::{Database, Issued};
 use crate::time::Moment;
 use crate::{Error, describe};
@@ -48,9 +48,7 @@ impl List {
         match self.format {
             Format::Json => {
                 let entries: Vec<_> = entries.collect();
-                let json = serde_json::to_string_pretty(&entries)
-                    .map_err(|error| Error::Crypto(error.to_string()))?;
-                world.say(json)
+                world.say(json(&entries)?)
             }
             Format::Text => {
                 world.say(row(["SERIAL", "NAME", "KIND", "FROM", "UNTIL", "STATE"]))?;

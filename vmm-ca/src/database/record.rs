@@ -3,6 +3,7 @@
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use vmm_proto::authority::{Serial, Validity};
 use vmm_proto::chain::certificate::{Certificate, Role};
 use vmm_proto::id::Digest;
@@ -130,6 +131,8 @@ pub(super) struct IssuedRecord {
     not_before: i64,
     /// Unix seconds
     not_after: i64,
+    /// SHA-256 of the certificate in DER
+    sha256: String,
     /// PEM
     certificate: String,
 }
@@ -142,6 +145,7 @@ impl Record {
             kind: issued.kind.name().to_owned(),
             not_before: issued.validity.not_before,
             not_after: issued.validity.not_after,
+            sha256: Digest(Sha256::digest(certificate).into()).to_string(),
             certificate: pem::encode("CERTIFICATE", certificate),
         })
     }

@@ -56,7 +56,7 @@ impl Issuer {
         });
         match issuer {
             Some(name) if Label::parse(&name).is_ok() => Err(Refusal::Bundle(format!(
-                "the certificate of \"{name}\" is missing from it: give the .bundle that came with \
+                "the certificate of \"{name}\" is missing: give the .bundle that came with \
                  the certificate, not the .pem alone"
             ))),
             Some(_) => Ok(()),
@@ -145,7 +145,7 @@ fn valid_at(certificate: &Certificate, now: i64) -> Result<(), Refusal> {
 }
 
 /// Whether `above` issued `below`: key ids, names, signature, and rule 5 of the profile.
-fn holds(
+pub(super) fn holds(
     below: &Certificate,
     below_der: &CertificateDer<'_>,
     above: &Certificate,
