@@ -3,13 +3,12 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use bincode::{Decode, Encode};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{Instant, timeout, timeout_at};
 use vmm_proto::frame::{self, FrameError, HEADER, Header};
-use vmm_proto::message::wire::{self, WireError};
+use vmm_proto::message::wire::{self, FromWire, ToWire, WireError};
 use vmm_proto::message::{Hello, VERSION};
 
 /// How long a peer may take over one frame once it has begun it.
@@ -62,7 +61,7 @@ pub struct Reader<R, T> {
     message: PhantomData<T>,
 }
 
-impl<R: AsyncRead + Unpin, T: Decode<()>> Reader<R, T> {
+impl<R: AsyncRead + Unpin, T: FromWire> Reader<R, T> {
     /// Reads messages from `inner`.
     pub fn new(inner: R) -> Self {
         Self { inner, buffer: Vec::new(), begun: None, message: PhantomData }
@@ -113,7 +112,7 @@ impl<R: AsyncRead + Unpin, T: Decode<()>> Reader<R, T> {
     }
 
     /// The same stream, for messages of another type.
-    pub fn then<U: Decode<()>>(self) -> Reader<R, U> {
+    pub fn then<U: FromWire>(self) -> Reader<R, U> {
         let Self { inner, buffer, begun, .. } = self;
         Reader { inner, buffer, begun, message: PhantomData }
     }
@@ -138,7 +137,7 @@ pub struct Writer<W, T> {
     message: PhantomData<T>,
 }
 
-impl<W: AsyncWrite + Unpin, T: Encode> Writer<W, T> {
+impl<W: AsyncWrite + Unpin, T: ToWire> Writer<W, T> {
     /// Writes messages to `inner`.
     pub fn new(inner: W) -> Self {
         Self { inner, buffer: Vec::new(), message: PhantomData }
@@ -192,7 +191,7 @@ impl<W: AsyncWrite + Unpin, T: Encode> Writer<W, T> {
     }
 
     /// The same stream, for messages of another type.
-    pub fn then<U: Encode>(self) -> Writer<W, U> {
+    pub fn then<U: ToWire>(self) -> Writer<W, U> {
         Writer { inner: self.inner, buffer: self.buffer, message: PhantomData }
     }
 }
@@ -204,7 +203,7 @@ pub type Halves<In, Out> = (Reader<OwnedReadHalf, In>, Writer<OwnedWriteHalf, Ou
 ///
 /// # Errors
 /// [`ConnectionError`]: no hello in time, or another version.
-pub async fn greet<In: Decode<()>, Out: Encode>(
+pub async fn greet<In: FromWire, Out: ToWire>(
     stream: UnixStream,
     own_name: &str,
 ) -> Result<Halves<In, Out>, ConnectionError> {

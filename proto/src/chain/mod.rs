@@ -25,9 +25,9 @@ use webpki::aws_lc_rs as algorithms;
 use webpki::{EndEntityCert, KeyUsage};
 
 pub use error::{ChainError, Fault};
+pub use root::{Root, RootError};
 pub use webpki::Error as PathError;
 pub use webpki::aws_lc_rs::{ECDSA_P256_SHA256, ECDSA_P384_SHA384, ED25519};
-pub use root::{Root, RootError};
 
 use crate::authority::{Authorization, Holder, Link};
 use crate::id::Digest;
@@ -43,11 +43,11 @@ const MAX_LOOKED_AT: usize = 2 * MAX_PRESENTED;
 
 /// Signatures that a certificate of the profile may carry.
 pub static SIGNATURES: &[&dyn SignatureVerificationAlgorithm] = &[
-    algorithms::ED25519,
-    algorithms::ECDSA_P256_SHA256,
+    ED25519,
+    ECDSA_P256_SHA256,
     algorithms::ECDSA_P256_SHA384,
     algorithms::ECDSA_P384_SHA256,
-    algorithms::ECDSA_P384_SHA384,
+    ECDSA_P384_SHA384,
 ];
 
 /// id-kp-clientAuth and id-kp-serverAuth (RFC 5280, 4.2.1.12), as DER content octets.

@@ -30,11 +30,21 @@ pub enum WireError {
     Trailing(usize),
 }
 
+/// What can be sent.
+pub trait ToWire: Encode {}
+
+impl<T: Encode> ToWire for T {}
+
+/// What can be received.
+pub trait FromWire: Decode<()> {}
+
+impl<T: Decode<()>> FromWire for T {}
+
 /// Encodes a message.
 ///
 /// # Errors
 /// [`WireError::Encode`] when it is larger than a frame may be.
-pub fn encode<T: Encode>(message: &T) -> Result<Vec<u8>, WireError> {
+pub fn encode<T: ToWire>(message: &T) -> Result<Vec<u8>, WireError> {
     let bytes = bincode::encode_to_vec(message, CONFIG)
         .map_err(|error| WireError::Encode(error.to_string()))?;
     if bytes.len() > MAX_BODY {
@@ -47,7 +57,7 @@ pub fn encode<T: Encode>(message: &T) -> Result<Vec<u8>, WireError> {
 ///
 /// # Errors
 /// [`WireError::Decode`], [`WireError::Trailing`]
-pub fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, WireError> {
+pub fn decode<T: FromWire>(bytes: &[u8]) -> Result<T, WireError> {
     let (message, used) = bincode::decode_from_slice(bytes, CONFIG)
         .map_err(|error| WireError::Decode(error.to_string()))?;
     match bytes.len() - used {

@@ -1,0 +1,30 @@
+//! The doors: TLS for the world, a Unix socket for the host's admin. Behind each, a connection
+//! becomes a session with an authorization.
+
+pub(crate) mod local;
+pub(crate) mod tls;
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use vmm_service::socket::Listener;
+
+use crate::Shared;
+
+/// Serves all doors until one of them fails for good.
+pub(crate) async fn serve(
+    shared: &Arc<Shared>,
+    doors: Vec<TcpListener>,
+    local: Listener,
+) -> anyhow::Result<()> {
+    let entrance = Arc::new(tls::Entrance::new(shared));
+    let mut all = tokio::task::JoinSet::new();
+    for door in doors {
+        all.spawn(tls::serve(Arc::clone(&entrance), door));
+    }
+    all.spawn(local::serve(Arc::clone(shared), local));
+    match all.join_next().await {
+        Some(ended) => ended?,
+        None => Ok(()),
+    }
+}

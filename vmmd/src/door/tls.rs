@@ -1,0 +1,238 @@
+//! The TLS door: budgets before the peer is known, the chain judged right after the handshake.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use vmm_proto::authority::Authorization;
+use vmm_proto::chain;
+use vmm_proto::message::client::{Error, ErrorCode, Reply, ToServer};
+use vmm_proto::name::Path;
+use vmm_service::connection::{Reader, Writer};
+use vmm_service::socket::is_passing;
+
+use crate::links::log::Entry;
+use crate::places::{Place, Places};
+use crate::{Shared, clock, session};
+
+/// Bytes that a peer may send before it is known (rule 1).
+const BYTES: usize = 128 << 10;
+
+/// How long the handshake may take (rule 1).
+const TIME: Duration = Duration::from_secs(10);
+
+/// Handshakes at once, of all and of one source address (rule 1).
+const HANDSHAKES: usize = 64;
+const HANDSHAKES_PER_SOURCE: usize = 8;
+
+/// Sessions at once, of all and below one delegation, at every depth.
+const SESSIONS: usize = 1024;
+const SESSIONS_PER_DELEGATION: usize = 256;
+
+/// How long a refused peer's bytes are still read, so that a reset does not eat the refusal.
+const DRAIN: Duration = Duration::from_secs(2);
+
+type Tls = TlsStream<Metered<TcpStream>>;
+
+/// Opens the listening sockets.
+pub(crate) async fn listen(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
+    let mut doors = Vec::new();
+    for address in addresses {
+        let door = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("cannot listen at {address}"))?;
+        tracing::info!("listening at {}", door.local_addr()?);
+        doors.push(door);
+    }
+    Ok(doors)
+}
+
+/// What all TLS doors share.
+pub(crate) struct Entrance {
+    shared: Arc<Shared>,
+    acceptor: TlsAcceptor,
+    /// `None` stands for all sources together.
+    handshakes: Places<Option<IpAddr>>,
+    sessions: Places<Path>,
+}
+
+impl Entrance {
+    /// The entrance of a server.
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        Self {
+            acceptor: TlsAcceptor::from(Arc::clone(&shared.identity.config)),
+            shared: Arc::clone(shared),
+            handshakes: Places::default(),
+            sessions: Places::default(),
+        }
+    }
+}
+
+/// Serves one door.
+pub(crate) async fn serve(entrance: Arc<Entrance>, door: TcpListener) -> anyhow::Result<()> {
+    loop {
+        let (stream, peer) = match door.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) if is_passing(&error) => {
+                tracing::warn!("cannot accept: {error}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            }
+            Err(error) => return Err(error).context("the TLS door failed"),
+        };
+        // A peer over its budget is closed at once: anything said to it would cost more.
+        let source = peer.ip().to_canonical();
+        let keys = [(None, HANDSHAKES), (Some(source), HANDSHAKES_PER_SOURCE)];
+        match entrance.handshakes.take(keys) {
+            Ok(place) => {
+                tokio::spawn(welcome(Arc::clone(&entrance), stream, peer, place));
+            }
+            Err((_, limit)) => {
+                let message = format!("{limit} handshakes at once");
+                refused(&entrance.shared, peer, "busy", &message);
+            }
+        }
+    }
+}
+
+fn refused(shared: &Shared, peer: SocketAddr, code: &str, message: &str) {
+    let entry = Entry::of("refused", "").with("peer", peer);
+    shared.recorder.record(entry.with("code", code).with("message", message));
+}
+
+/// One connection, from its first byte on.
+async fn welcome(
+    entrance: Arc<Entrance>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    handshake: Place<Option<IpAddr>>,
+) {
+    let shared = Arc::clone(&entrance.shared);
+    // Small messages go back and forth; waiting to fill a segment would only delay them.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!("{peer}: {error}");
+    }
+    let metered = Metered { inner: stream, left: Some(BYTES) };
+    let accepted = tokio::time::timeout(TIME, entrance.acceptor.accept(metered)).await;
+    drop(handshake);
+    let mut stream = match accepted {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return refused(&shared, peer, "handshake", &error.to_string()),
+        Err(_) => {
+            let message = format!("not done within {} seconds", TIME.as_secs());
+            return refused(&shared, peer, "handshake", &message);
+        }
+    };
+    stream.get_mut().0.left = None;
+    match admit(&entrance, &stream).await {
+        Ok((authorization, place)) => {
+            let who = authorization.describe();
+            let entry = Entry::of("login", authorization.path()).with("by", &who);
+            shared.recorder.record(entry.with("peer", peer));
+            let (read, write) = tokio::io::split(stream);
+            let (reader, writer) = (Reader::new(read), Writer::new(write));
+            session::run(shared, Arc::new(authorization), reader, writer).await;
+            drop(place);
+        }
+        Err(error) => {
+            refused(&shared, peer, error.code.as_str(), &error.message);
+            turn_away(stream, error).await;
+        }
+    }
+}
+
+/// Everything that is judged right after the handshake.
+async fn admit(entrance: &Entrance, stream: &Tls) -> Result<(Authorization, Place<Path>), Error> {
+    let shared = &entrance.shared;
+    let chain_error = |message: &dyn std::fmt::Display| Error::new(ErrorCode::Chain, message);
+    let connection = stream.get_ref().1;
+    if connection.alpn_protocol() != Some(vmm_proto::message::ALPN) {
+        return Err(chain_error(&"the ALPN protocol must be vmm/1 (certificate profile, rule 1)"));
+    }
+    let presented = connection.peer_certificates().unwrap_or_default();
+    let identity = &shared.identity;
+    let now = clock::unix_s();
+    let authorization = chain::authorize(presented, &identity.root, Some(&identity.key), now)
+        .map_err(|error| chain_error(&error))?;
+    session::present(shared, &authorization).await?;
+    let limits = authorization.path().lineage().map(|path| {
+        let limit = if path.is_host() { SESSIONS } else { SESSIONS_PER_DELEGATION };
+        (path, limit)
+    });
+    let place = entrance.sessions.take(limits).map_err(|(path, limit)| {
+        let of = if path.is_host() { "this host".to_owned() } else { format!("\"{path}/\"") };
+        Error::new(ErrorCode::Busy, format!("{of} has {limit} sessions already; close one first"))
+    })?;
+    Ok((authorization, place))
+}
+
+/// Says why, and closes.
+async fn turn_away(stream: Tls, error: Error) {
+    let (read, write) = tokio::io::split(stream);
+    let mut writer = Writer::new(write);
+    let said = async {
+        writer.send(0, &Reply::Error(error)).await?;
+        writer.close().await
+    };
+    if let Err(error) = said.await {
+        tracing::debug!("a refusal was not read: {error}");
+    }
+    Reader::<_, ToServer>::new(read).drain(DRAIN).await;
+}
+
+/// A stream that may be read so many bytes from, until the limit is lifted.
+#[derive(Debug)]
+pub(crate) struct Metered<S> {
+    inner: S,
+    /// Bytes left; `None`: no limit.
+    left: Option<usize>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut TaskContext<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.left == Some(0) {
+            let message = format!("more than {BYTES} bytes before the handshake was done");
+            return Poll::Ready(Err(io::Error::other(message)));
+        }
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.inner).poll_read(context, buffer);
+        let count = buffer.filled().len() - before;
+        if let Some(left) = &mut self.left {
+            *left = left.saturating_sub(count);
+        }
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut TaskContext<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        context: &mut TaskContext<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,277 @@
+//! Stored images: one file each, named by a number that the server made up.
+//!
+//! Bytes are hashed while they are written and are never held in memory whole. Which image may be
+//! used by whom is the engine's business.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+use ruzstd::decoding::StreamingDecoder;
+use sha2::{Digest as _, Sha256};
+use vmm_engine::{ImageId, Kind};
+use vmm_proto::id::Digest;
+use vmm_proto::resource::{Encoding, Image};
+
+/// Bytes moved at once when an embedded image is unpacked.
+const PIECE: usize = 64 << 10;
+
+/// Why bytes are not the image that was named.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ImageError {
+    /// the image has more bytes than the {0} that were signed
+    #[error("the image has more bytes than the {0} that were signed")]
+    TooLong(u64),
+    /// the image ended after {found} bytes; {expected} were signed
+    #[error("the image ended after {found} bytes; {expected} were signed")]
+    TooShort {
+        /// how many came
+        found: u64,
+        /// how many were signed
+        expected: u64,
+    },
+    /// the image's SHA-256 is {found}; {expected} was signed
+    #[error("the image's SHA-256 is {found}; {expected} was signed")]
+    Digest {
+        /// of what came
+        found: Digest,
+        /// what was signed
+        expected: Digest,
+    },
+    /// the embedded image cannot be unpacked: {0}
+    #[error("the embedded image cannot be unpacked: {0}")]
+    Unpack(String),
+    /// cannot store the image: {0}
+    #[error("cannot store the image: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// The directory of stored images.
+#[derive(Debug, Clone)]
+pub(crate) struct Images {
+    dir: Arc<PathBuf>,
+    kinds: Arc<Mutex<HashMap<ImageId, Kind>>>,
+}
+
+impl Images {
+    /// The store in `dir`. What a former run left there belongs to no machine and is removed.
+    pub(crate) fn open(dir: &Path) -> anyhow::Result<Self> {
+        let dir = dir.join("images");
+        std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        for entry in std::fs::read_dir(&dir)? {
+            let path = entry?.path();
+            std::fs::remove_file(&path)
+                .with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+        Ok(Self { dir: Arc::new(dir), kinds: Arc::default() })
+    }
+
+    fn path(&self, image: ImageId) -> PathBuf {
+        self.dir.join(format!("{:016x}.image", image.0))
+    }
+
+    /// Opens a stored image for reading.
+    pub(crate) fn read(&self, image: ImageId) -> io::Result<File> {
+        File::open(self.path(image))
+    }
+
+    /// Begins to store an image. What is not [`Upload::finish`]ed is removed.
+    pub(crate) fn begin(&self, image: ImageId, sha256: Digest, size: u32) -> io::Result<Upload> {
+        let path = self.path(image);
+        let file = File::options().write(true).create_new(true).open(&path)?;
+        Ok(Upload {
+            file,
+            path: Some(path),
+            hasher: Sha256::new(),
+            sha256,
+            size: size.into(),
+            written: 0,
+        })
+    }
+
+    /// Notes what a stored image is built for.
+    pub(crate) fn set_kind(&self, image: ImageId, kind: Kind) {
+        self.kinds.lock().unwrap_or_else(PoisonError::into_inner).insert(image, kind);
+    }
+
+    /// What a stored image is built for.
+    pub(crate) fn kind(&self, image: ImageId) -> Option<Kind> {
+        self.kinds.lock().unwrap_or_else(PoisonError::into_inner).get(&image).copied()
+    }
+
+    /// Removes a stored image.
+    pub(crate) fn remove(&self, image: ImageId) {
+        self.kinds.lock().unwrap_or_else(PoisonError::into_inner).remove(&image);
+        let path = self.path(image);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::error!("cannot remove {}: {error}", path.display());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// An image that is being stored.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    file: File,
+    /// Where it is, until it is finished.
+    path: Option<PathBuf>,
+    hasher: Sha256,
+    sha256: Digest,
+    size: u64,
+    written: u64,
+}
+
+impl Upload {
+    /// Adds bytes.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), ImageError> {
+        self.written += bytes.len() as u64;
+        if self.written > self.size {
+            return Err(ImageError::TooLong(self.size));
+        }
+        self.hasher.update(bytes);
+        Ok(self.file.write_all(bytes)?)
+    }
+
+    /// Whether all bytes are there.
+    pub(crate) const fn is_complete(&self) -> bool {
+        self.written >= self.size
+    }
+
+    /// How many bytes are there.
+    pub(crate) const fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Checks size and digest, and keeps the file.
+    pub(crate) fn finish(mut self) -> Result<(), ImageError> {
+        if self.written < self.size {
+            return Err(ImageError::TooShort { found: self.written, expected: self.size });
+        }
+        let found = Digest(self.hasher.finalize_reset().into());
+        if found != self.sha256 {
+            return Err(ImageError::Digest { found, expected: self.sha256 });
+        }
+        self.path = None;
+        Ok(())
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if let Some(path) = self.path.take()
+            && let Err(error) = std::fs::remove_file(&path)
+        {
+            tracing::error!("cannot remove {}: {error}", path.display());
+        }
+    }
+}
+
+/// Digest and size of an image: what was signed, or for an embedded one what it unpacks to.
+pub(crate) fn identify(image: &Image) -> Result<(Digest, u32), ImageError> {
+    match image {
+        Image::Digest { sha256, size } => Ok((*sha256, *size)),
+        Image::Embedded { encoding, size, data } => {
+            let mut hasher = Sha256::new();
+            unpack(*encoding, *size, data, |piece| {
+                hasher.update(piece);
+                Ok(())
+            })?;
+            Ok((Digest(hasher.finalize().into()), *size))
+        }
+    }
+}
+
+/// Unpacks an embedded image piece by piece; never more than `size` bytes, and exactly so many.
+pub(crate) fn unpack(
+    encoding: Encoding,
+    size: u32,
+    data: &[u8],
+    mut each: impl FnMut(&[u8]) -> Result<(), ImageError>,
+) -> Result<(), ImageError> {
+    let expected = u64::from(size);
+    let mut source: Box<dyn Read + '_> = match encoding {
+        Encoding::Identity => Box::new(data),
+        Encoding::Zstd => Box::new(
+            StreamingDecoder::new(data).map_err(|error| ImageError::Unpack(error.to_string()))?,
+        ),
+    };
+    let mut piece = vec![0; PIECE];
+    let mut found = 0;
+    loop {
+        let count =
+            source.read(&mut piece).map_err(|error| ImageError::Unpack(error.to_string()))?;
+        if count == 0 {
+            break;
+        }
+        found += count as u64;
+        if found > expected {
+            return Err(ImageError::TooLong(expected));
+        }
+        each(&piece[..count])?;
+    }
+    if found < expected {
+        return Err(ImageError::TooShort { found, expected });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(bytes: &[u8]) -> Digest {
+        Digest(Sha256::digest(bytes).into())
+    }
+
+    fn files(dir: &Path) -> usize {
+        std::fs::read_dir(dir.join("images")).unwrap().count()
+    }
+
+    #[test]
+    fn only_the_signed_bytes_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let images = Images::open(dir.path()).unwrap();
+        let begin = |id| images.begin(ImageId(id), digest(b"image"), 5).unwrap();
+
+        let mut right = begin(1);
+        right.write(b"im").unwrap();
+        right.write(b"age").unwrap();
+        right.finish().unwrap();
+        assert_eq!(io::read_to_string(images.read(ImageId(1)).unwrap()).unwrap(), "image");
+
+        let mut long = begin(2);
+        assert!(matches!(long.write(b"images"), Err(ImageError::TooLong(5))));
+        drop(long);
+        let mut short = begin(3);
+        short.write(b"imag").unwrap();
+        assert!(matches!(short.finish(), Err(ImageError::TooShort { found: 4, expected: 5 })));
+        let mut other = begin(4);
+        other.write(b"IMAGE").unwrap();
+        assert!(matches!(other.finish(), Err(ImageError::Digest { .. })));
+        drop(begin(5));
+        assert_eq!(files(dir.path()), 1, "nothing is left of what failed");
+
+        images.remove(ImageId(1));
+        assert_eq!(files(dir.path()), 0);
+    }
+
+    #[test]
+    fn an_embedded_image_unpacks_to_its_size_or_not_at_all() {
+        let sizes = |size| {
+            let image = Image::Embedded { encoding: Encoding::Identity, size, data: vec![1; 9] };
+            identify(&image)
+        };
+        assert_eq!(sizes(9).unwrap(), (digest(&[1; 9]), 9));
+        assert!(matches!(sizes(8), Err(ImageError::TooLong(8))));
+        assert!(matches!(sizes(10), Err(ImageError::TooShort { found: 9, .. })));
+        let garbage =
+            Image::Embedded { encoding: Encoding::Zstd, size: 9, data: b"not zstd".to_vec() };
+        assert!(matches!(identify(&garbage), Err(ImageError::Unpack(_))));
+    }
+}

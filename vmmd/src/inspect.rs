@@ -1,0 +1,103 @@
+//! What an image is, as the tender tells it. `vmmd` does not parse images itself: a program that
+//! does nothing else looks at the hostile file, and its answer is all that comes back.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+use tokio::io::AsyncReadExt;
+use vmm_engine::Kind;
+
+/// How long the look may take.
+const TIME: Duration = Duration::from_secs(10);
+
+/// Bytes of an answer: a manifest has at most 63 devices.
+const MAX_ANSWER: u64 = 256 << 10;
+
+/// The part of the tender's answer that matters here.
+#[derive(Debug, Deserialize)]
+struct Answer {
+    kind: String,
+    runnable: bool,
+    why_not: Option<String>,
+}
+
+/// Why an image is refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InspectError {
+    /// {0}
+    #[error("{0}")]
+    NotAnImage(String),
+    /// this host cannot run the image: {0}
+    #[error("this host cannot run the image: {0}")]
+    NotRunnable(String),
+    /// the image could not be looked at: {0:#}
+    #[error("the image could not be looked at: {0:#}")]
+    Failed(#[from] anyhow::Error),
+}
+
+/// Finds the tender: as given, or beside this program.
+pub(crate) fn find_tender(given: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let path = match given {
+        Some(path) => path.to_owned(),
+        None => std::env::current_exe()
+            .context("cannot tell where this program is")?
+            .with_file_name("vmm-tender"),
+    };
+    if !path.is_file() {
+        bail!("there is no tender at {}; give its place with --tender", path.display());
+    }
+    Ok(path)
+}
+
+/// Asks `tender` what `image` is.
+pub(crate) async fn inspect(tender: &Path, image: File) -> Result<Kind, InspectError> {
+    let mut child = tokio::process::Command::new(tender)
+        .args(["inspect", "@0", "--format", "json"])
+        .env_clear()
+        .stdin(image)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("cannot run {}", tender.display()))?;
+    let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(anyhow::anyhow!("no pipes to {}", tender.display()).into());
+    };
+    let (mut answer, mut complaint) = (String::new(), String::new());
+    let all = async {
+        let mut out = out.take(MAX_ANSWER);
+        let mut err = err.take(MAX_ANSWER);
+        tokio::try_join!(out.read_to_string(&mut answer), err.read_to_string(&mut complaint))?;
+        child.wait().await
+    };
+    let status = tokio::time::timeout(TIME, all)
+        .await
+        .context("the tender took too long")?
+        .context("the tender's answer could not be read")?;
+    match status.code() {
+        Some(0) => verdict(&answer),
+        Some(1) => {
+            let complaint = complaint.trim();
+            let reason = complaint.strip_prefix("vmm-tender: ").unwrap_or(complaint);
+            Err(InspectError::NotAnImage(reason.to_owned()))
+        }
+        _ => Err(anyhow::anyhow!("the tender ended with {status}: {}", complaint.trim()).into()),
+    }
+}
+
+fn verdict(answer: &str) -> Result<Kind, InspectError> {
+    let answer: Answer =
+        serde_json::from_str(answer).context("the tender's answer is not its JSON")?;
+    match (answer.runnable, answer.kind.as_str()) {
+        (true, "hvt") => Ok(Kind::Hvt),
+        (true, "spt") => Ok(Kind::Spt),
+        (true, other) => Err(anyhow::anyhow!("unknown kind of image \"{other}\"").into()),
+        (false, _) => Err(InspectError::NotRunnable(
+            answer.why_not.unwrap_or_else(|| "the tender does not say why".to_owned()),
+        )),
+    }
+}

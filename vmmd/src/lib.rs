@@ -1,0 +1,106 @@
+//! `vmmd`, the supervisor: it decides from certificates what may run on this host.
+//!
+//! * [`door`]: TLS and the local socket; a chain becomes an authorization, a connection a session.
+//! * [`session`]: requests of one connection, each on its own, many at a time.
+//! * [`core`]: the one task that owns the engine; events in, effects out.
+//! * [`links`]: the ways to `vmm-spawn`, `vmm-console`, `vmm-log` and `vmm-stats`.
+//! * [`images`], [`inspect`]: stored images, and what they are.
+//!
+//! It runs without privileges and decides nothing that the engine can decide.
+
+#![forbid(unsafe_code)]
+
+mod attachments;
+mod clock;
+mod core;
+mod door;
+mod host;
+mod images;
+mod inspect;
+mod links;
+pub mod options;
+mod places;
+mod records;
+mod session;
+mod tls;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use vmm_engine::Engine;
+use vmm_service::dirs::Dirs;
+use vmm_service::run::asked_to_end;
+
+use crate::attachments::Attachments;
+use crate::core::{Core, Deeds};
+use crate::images::Images;
+use crate::links::log::{Entry, Recorder};
+use crate::links::spawn::SpawnLink;
+use crate::links::stats::StatsLink;
+use crate::options::Options;
+
+/// How long the log may take to get the last events to disk at the end.
+const LAST_EVENTS: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// What every session needs.
+struct Shared {
+    dirs: Dirs,
+    identity: tls::Identity,
+    tender: PathBuf,
+    core: Core,
+    images: Images,
+    recorder: Recorder,
+    spawn: SpawnLink,
+    attachments: Attachments,
+}
+
+/// Serves until the process is asked to end.
+///
+/// # Errors
+/// When it cannot begin: files that are missing or wrong, addresses in use.
+pub async fn serve(options: &Options) -> anyhow::Result<()> {
+    let dirs = options.common.dirs();
+    dirs.make_run().context("cannot make the directory of the sockets")?;
+    let own_dir = dirs.state("vmmd").context("cannot make the state directory")?;
+    let identity = tls::identity(&options.ca, &options.cert, &options.key)?;
+    let tender = inspect::find_tender(options.tender.as_deref())?;
+    let limits = host::limits(options, &own_dir)?;
+    let local = door::local::listen(&dirs)?;
+    let doors = door::tls::listen(&options.listen).await?;
+    let images = Images::open(&own_dir)?;
+
+    let engine = Engine::new(limits, identity.root.key());
+    let (core, inbox) = core::new();
+    let (stats, stats_out) = StatsLink::new();
+    let (spawn, spawn_out) = SpawnLink::new(core.clone());
+    let recorder = Recorder::new();
+    tokio::spawn(links::stats::run(dirs.socket("stats"), core.clone(), stats_out));
+    tokio::spawn(links::log::run(dirs.socket("log"), recorder.clone()));
+    tokio::spawn(spawn.clone().run(dirs.socket("spawn"), stats.clone(), spawn_out));
+    let deeds =
+        Deeds { images: images.clone(), spawn: spawn.clone(), stats, recorder: recorder.clone() };
+    tokio::spawn(core::run(engine, inbox, deeds));
+
+    recorder.record(Entry::of("up", "").with("version", env!("CARGO_PKG_VERSION")));
+    let attachments = Attachments::default();
+    let shared = Arc::new(Shared {
+        dirs,
+        identity,
+        tender,
+        core,
+        images,
+        recorder: recorder.clone(),
+        spawn,
+        attachments,
+    });
+    tokio::select! {
+        result = door::serve(&shared, doors, local) => result?,
+        end = asked_to_end() => end?,
+    }
+    recorder.record(Entry::of("down", ""));
+    if tokio::time::timeout(LAST_EVENTS, recorder.flushed()).await.is_err() {
+        tracing::warn!("the last events did not reach vmm-log");
+    }
+    Ok(())
+}

@@ -1,0 +1,230 @@
+//! The way to `vmm-spawn`, which starts and ends machines.
+
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::mpsc;
+use vmm_engine::Event;
+use vmm_proto::id::MachineId;
+use vmm_proto::message::spawn::{FromSpawn, Role, ToSpawn};
+use vmm_proto::message::{VERSION, wire};
+use vmm_proto::name::{Path as Names, Target};
+use vmm_service::packet::PacketSocket;
+use vmm_service::socket::Backoff;
+
+use super::PATIENCE;
+use super::stats::StatsLink;
+use crate::clock;
+use crate::core::Core;
+use crate::records;
+
+/// Commands that wait for `vmm-spawn`. Past that, starts fail.
+const QUEUE: usize = 1024;
+
+/// A command, and for a start the image.
+type Command = (ToSpawn, Option<OwnedFd>);
+
+/// The way to `vmm-spawn`.
+#[derive(Clone)]
+pub(crate) struct SpawnLink {
+    queue: mpsc::Sender<Command>,
+    core: Core,
+    /// What of the jail cannot be applied; `None` while there is no connection.
+    jail: Arc<Mutex<Option<Vec<String>>>>,
+}
+
+impl SpawnLink {
+    /// The way, and the receiving end for [`SpawnLink::run`].
+    pub(crate) fn new(core: Core) -> (Self, mpsc::Receiver<Command>) {
+        let (queue, out) = mpsc::channel(QUEUE);
+        (Self { queue, core, jail: Arc::default() }, out)
+    }
+
+    fn set_jail(&self, jail: Option<Vec<String>>) {
+        *self.jail.lock().unwrap_or_else(PoisonError::into_inner) = jail;
+    }
+
+    /// What of the jail `vmm-spawn` cannot apply; `None` while it is not connected.
+    pub(crate) fn jail(&self) -> Option<Vec<String>> {
+        self.jail.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Gives a command. Without a connection a start fails; anything else is caught up with when
+    /// `vmm-spawn` says what it knows.
+    pub(crate) fn tell(&self, message: ToSpawn, image: Option<OwnedFd>) {
+        if self.jail().is_none() {
+            self.not_told(&message, "vmm-spawn is not running; the host's admin has to start it");
+            return;
+        }
+        if let Err(error) = self.queue.try_send((message, image)) {
+            let (message, _) = error.into_inner();
+            self.not_told(&message, "vmm-spawn does not keep up");
+        }
+    }
+
+    fn not_told(&self, message: &ToSpawn, why: &str) {
+        match message {
+            ToSpawn::Start(start) => self.fail(start.id, why.to_owned()),
+            other => tracing::warn!("{other:?} was not told: {why}"),
+        }
+    }
+
+    /// Reports that a machine was not started.
+    pub(crate) fn fail(&self, id: MachineId, reason: String) {
+        self.core.notice(Event::StartFailed { id, reason, jitter: clock::jitter() });
+    }
+
+    /// Keeps the connection, for ever.
+    pub(crate) async fn run(
+        self,
+        socket: PathBuf,
+        stats: StatsLink,
+        mut out: mpsc::Receiver<Command>,
+    ) {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.connect(&socket).await {
+                Ok(connection) => {
+                    backoff = Backoff::default();
+                    tracing::info!("vmm-spawn is connected");
+                    if let Err(error) = self.serve(&connection, &stats, &mut out).await {
+                        tracing::error!("vmm-spawn is lost: {error}");
+                    }
+                    self.set_jail(None);
+                    while let Ok((message, _)) = out.try_recv() {
+                        self.not_told(&message, "vmm-spawn is not running");
+                    }
+                    self.core.notice(Event::SpawnLost { jitter: clock::jitter() });
+                }
+                Err(error) => tracing::debug!("vmm-spawn: {error}"),
+            }
+            backoff.wait().await;
+        }
+    }
+
+    /// Connects, and brings both sides to the same knowledge of what runs.
+    async fn connect(&self, socket: &std::path::Path) -> io::Result<PacketSocket> {
+        let connection = PacketSocket::connect(socket)?;
+        let hello = ToSpawn::Hello { version: VERSION, role: Role::Supervisor };
+        send(&connection, &hello, None).await?;
+        let greeting = async {
+            let FromSpawn::Welcome { version: VERSION, jail, known } = next(&connection).await?
+            else {
+                return Err(io::Error::other("it speaks another version; upgrade the older one"));
+            };
+            let mut all = HashSet::new();
+            for _ in 0..known {
+                if let FromSpawn::Known { id, .. } = next(&connection).await? {
+                    all.insert(id);
+                }
+            }
+            Ok((jail, all))
+        };
+        let (jail, known) = tokio::time::timeout(PATIENCE, greeting)
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        self.reconcile(&connection, known).await?;
+        self.set_jail(Some(jail));
+        Ok(connection)
+    }
+
+    /// Machines that only `vmm-spawn` knows are nobody's and are ended; machines that only the
+    /// engine takes to run have ended unseen.
+    async fn reconcile(
+        &self,
+        connection: &PacketSocket,
+        known: HashSet<MachineId>,
+    ) -> io::Result<()> {
+        let listed = self.core.look(|engine| {
+            let all = Target::Below(Names::host());
+            let machine =
+                |view: vmm_engine::View<'_>| (view.id, view.pid.is_some(), view.output_end);
+            engine.machines(&all).map(machine).collect::<Vec<_>>()
+        });
+        let listed = listed.await.map_err(|error| io::Error::other(error.message))?;
+        for (id, runs, output_end) in &listed {
+            if *runs && !known.contains(id) {
+                let exit = vmm_engine::Exit::Unknown;
+                let (id, output_end, jitter) = (*id, *output_end, clock::jitter());
+                self.core.notice(Event::Exited { id, exit, output_end, jitter });
+            }
+        }
+        for id in known {
+            if !listed.iter().any(|(listed, ..)| *listed == id) {
+                tracing::warn!("machine {id} runs and is nobody's: it is ended");
+                send(connection, &ToSpawn::Forget { id }, None).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn serve(
+        &self,
+        connection: &PacketSocket,
+        stats: &StatsLink,
+        out: &mut mpsc::Receiver<Command>,
+    ) -> io::Result<()> {
+        loop {
+            tokio::select! {
+                message = next(connection) => {
+                    if let Some(id) = self.heard(stats, message?) {
+                        send(connection, &ToSpawn::ExitSeen { id }, None).await?;
+                    }
+                }
+                command = out.recv() => match command {
+                    Some((message, image)) => send(connection, &message, image).await?,
+                    None => return Ok(()),
+                },
+            }
+        }
+    }
+
+    /// Passes a message on; returns the machine whose exit is to be acknowledged.
+    fn heard(&self, stats: &StatsLink, message: FromSpawn) -> Option<MachineId> {
+        let jitter = clock::jitter();
+        match message {
+            FromSpawn::Started { id, pid } => {
+                stats.watch(id, pid);
+                self.core.notice(Event::Started { id, pid });
+                None
+            }
+            FromSpawn::StartFailed { id, reason } => {
+                self.fail(id, reason);
+                None
+            }
+            FromSpawn::Exited { id, exit, output_end, .. } => {
+                stats.ended(id);
+                let exit = records::exit_to_engine(exit);
+                self.core.notice(Event::Exited { id, exit, output_end, jitter });
+                Some(id)
+            }
+            FromSpawn::Welcome { .. }
+            | FromSpawn::Known { .. }
+            | FromSpawn::Ring { .. }
+            | FromSpawn::RingGone { .. } => {
+                tracing::warn!("vmm-spawn said something out of turn");
+                None
+            }
+        }
+    }
+}
+
+async fn send(
+    connection: &PacketSocket,
+    message: &ToSpawn,
+    image: Option<OwnedFd>,
+) -> io::Result<()> {
+    let bytes = wire::encode(message).map_err(io::Error::other)?;
+    let descriptors: Vec<_> = image.iter().map(AsFd::as_fd).collect();
+    connection.send(&bytes, &descriptors).await
+}
+
+async fn next(connection: &PacketSocket) -> io::Result<FromSpawn> {
+    match connection.receive().await? {
+        Some((bytes, _)) => wire::decode(&bytes).map_err(io::Error::other),
+        None => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+    }
+}

@@ -1,0 +1,138 @@
+//! Between the engine's words and those of the log and the wire.
+
+use vmm_engine::{Exit, Record, Refusal, Token, View, What};
+use vmm_proto::message;
+use vmm_proto::message::client::{Amount, Error, ErrorCode, Machine, Quota};
+
+use crate::links::log::Entry;
+
+/// The wire's word for how a machine ended.
+pub(crate) const fn exit_to_wire(exit: Exit) -> message::Exit {
+    match exit {
+        Exit::Code(code) => message::Exit::Code(code),
+        Exit::Signal(signal) => message::Exit::Signal(signal),
+        Exit::OutOfMemory => message::Exit::OutOfMemory,
+        Exit::Unknown => message::Exit::Unknown,
+    }
+}
+
+/// The engine's word for how a machine ended.
+pub(crate) const fn exit_to_engine(exit: message::Exit) -> Exit {
+    match exit {
+        message::Exit::Code(code) => Exit::Code(code),
+        message::Exit::Signal(signal) => Exit::Signal(signal),
+        message::Exit::OutOfMemory => Exit::OutOfMemory,
+        message::Exit::Unknown => Exit::Unknown,
+    }
+}
+
+/// What a client is told of a refusal.
+pub(crate) fn error(refusal: &Refusal) -> Error {
+    Error::new(code(refusal), refusal)
+}
+
+const fn code(refusal: &Refusal) -> ErrorCode {
+    match refusal {
+        Refusal::Stale { .. }
+        | Refusal::OtherShare { .. }
+        | Refusal::Expired { .. }
+        | Refusal::BrokenChain
+        | Refusal::TooManyDelegations { .. }
+        | Refusal::UnknownDelegation { .. } => ErrorCode::Chain,
+        Refusal::Outside { .. } => ErrorCode::Permission,
+        Refusal::Quota { .. }
+        | Refusal::Cpu { .. }
+        | Refusal::Bridge { .. }
+        | Refusal::ImageRoom { .. } => ErrorCode::Quota,
+        Refusal::NoImage { .. } => ErrorCode::Image,
+        Refusal::NameInUse { .. } | Refusal::AlreadyRunning { .. } => ErrorCode::Name,
+        Refusal::NotFound { .. } => ErrorCode::NotFound,
+        Refusal::StartFailed { .. } => ErrorCode::StartFailed,
+        Refusal::Busy { .. } | Refusal::CalledOff { .. } => ErrorCode::Busy,
+        Refusal::IdInUse { .. } | Refusal::ImageInUse { .. } => ErrorCode::Internal,
+    }
+}
+
+/// The request that led to a record.
+pub(crate) const fn cause(record: &Record) -> Option<Token> {
+    match record {
+        Record::Machine { cause, .. } => *cause,
+        Record::Renewed { .. } => None,
+    }
+}
+
+/// A record as an entry of the log.
+pub(crate) fn entry(record: &Record, by: Option<&str>) -> Entry {
+    let entry = match record {
+        Record::Machine { name, id, what, .. } => {
+            let entry = Entry::of(what.as_str(), &name.path).about(name);
+            let entry = match id {
+                Some(id) => entry.with("id", id),
+                None => entry,
+            };
+            details(entry, what)
+        }
+        Record::Renewed { path, before, generation } => {
+            Entry::of("renewed", path).with("before", before).with("generation", generation)
+        }
+    };
+    match by {
+        Some(by) => entry.with("by", by),
+        None => entry,
+    }
+}
+
+fn details(entry: Entry, what: &What) -> Entry {
+    match what {
+        What::Deployed { kind, image, memory_mib, cpus } => entry
+            .with("kind", kind)
+            .with("image", image)
+            .with("memory_mib", memory_mib)
+            .with("cpus", cpus),
+        What::Started { pid } => entry.with("pid", pid),
+        What::StartFailed { reason } => entry.with("reason", reason),
+        What::Exited { exit } => entry.with("exit", exit),
+        What::Restarting { delay_ms, attempt } => {
+            entry.with("delay_ms", delay_ms).with("attempt", attempt)
+        }
+        What::Stopping { timeout_ms } => entry.with("timeout_ms", timeout_ms),
+        What::Replaced { by } => entry.with("by_machine", by),
+        What::PushedOut { full } => entry.with("full", full),
+        What::Refused { code, message } => entry.with("code", code).with("message", message),
+        What::Killed | What::Stopped | What::Destroyed => entry,
+    }
+}
+
+/// A listed machine as a client sees it.
+pub(crate) fn machine(view: &View<'_>, jail: &[String]) -> Machine {
+    Machine {
+        name: view.name.to_string(),
+        state: view.state.as_str().to_owned(),
+        id: view.id,
+        pid: view.pid,
+        kind: view.spec.kind.as_str().to_owned(),
+        memory_mib: view.spec.memory_mib,
+        cpus: view.spec.cpus.ids().to_vec(),
+        image_sha256: view.spec.image_sha256,
+        image_size: view.spec.image_size,
+        started_ms: view.started_unix_ms,
+        restarts: view.restarts,
+        exit: view.exit.map(exit_to_wire),
+        reason: view.reason.map(str::to_owned),
+        over_quota: view.over_quota,
+        jail: jail.to_vec(),
+    }
+}
+
+/// A row of limits as a client sees it.
+pub(crate) fn quota(row: &vmm_engine::QuotaRow) -> Quota {
+    let amount = |used: vmm_engine::Used| Amount { limit: used.limit, used: used.used };
+    Quota {
+        path: row.path.to_string(),
+        machines: amount(row.machines),
+        memory_mib: amount(row.memory_mib),
+        storage_mib: amount(row.storage_mib),
+        cpus: row.cpus.ids().to_vec(),
+        bridges: row.bridges.iter().map(ToString::to_string).collect(),
+    }
+}

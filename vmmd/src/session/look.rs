@@ -1,0 +1,127 @@
+//! Looking: machines, limits, what is used, what happened.
+
+use std::time::Duration;
+
+use vmm_engine::Engine;
+use vmm_proto::id::MachineId;
+use vmm_proto::message::client::{Error, ErrorCode, Machine, Quota, Reply, Usage};
+use vmm_proto::message::log::ToLog;
+use vmm_proto::name::Target;
+use vmm_proto::verb::Verb;
+
+use super::{Failure, Turn};
+use crate::links::{log, stats};
+use crate::records;
+
+/// Machines, rows or histories in one reply, so that it fits a frame.
+const ROWS: usize = 64;
+
+/// Samples of a machine in an answer that does not follow: half a minute.
+const HISTORY: u16 = 30;
+
+/// How often statistics that follow are sent.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// `info`
+pub(super) async fn info(turn: &Turn, name: Option<String>) -> Result<(), Failure> {
+    let target = turn.target(Verb::Info, name.as_deref())?;
+    let jail = turn.shared.spawn.jail().unwrap_or_default();
+    let wanted = target.clone();
+    let machines: Vec<Machine> = turn
+        .shared
+        .core
+        .look(move |engine| {
+            engine.machines(&wanted).map(|view| records::machine(&view, &jail)).collect()
+        })
+        .await?;
+    if machines.is_empty() {
+        missing(&target)?;
+    }
+    for machines in machines.chunks(ROWS) {
+        turn.say(Reply::Machines(machines.to_vec())).await?;
+    }
+    Ok(())
+}
+
+/// A machine that was named must be there; below a delegation there may be none.
+fn missing(target: &Target) -> Result<(), Error> {
+    match target {
+        Target::Machine(name) => {
+            Err(Error::new(ErrorCode::NotFound, format!("there is no machine \"{name}\"")))
+        }
+        Target::Below(_) => Ok(()),
+    }
+}
+
+/// `quota`
+pub(super) async fn quota(turn: &Turn) -> Result<(), Failure> {
+    turn.target(Verb::Quota, None)?;
+    let authorization = std::sync::Arc::clone(&turn.authorization);
+    let rows: Vec<Quota> = turn
+        .shared
+        .core
+        .look(move |engine| {
+            let rows = engine.quota(authorization.links(), authorization.path());
+            rows.iter().map(records::quota).collect()
+        })
+        .await?;
+    for rows in rows.chunks(ROWS) {
+        turn.say(Reply::Quota(rows.to_vec())).await?;
+    }
+    Ok(())
+}
+
+/// `statistics`
+pub(super) async fn statistics(
+    turn: &Turn,
+    name: Option<String>,
+    follow: bool,
+) -> Result<(), Failure> {
+    let target = turn.target(Verb::Statistics, name.as_deref())?;
+    let socket = turn.shared.dirs.socket("stats");
+    let mut ticks = tokio::time::interval(PERIOD);
+    loop {
+        ticks.tick().await;
+        let wanted = target.clone();
+        let listed = move |engine: &Engine| -> Vec<(String, MachineId)> {
+            engine.machines(&wanted).map(|view| (view.name.to_string(), view.id)).collect()
+        };
+        let listed = turn.shared.core.look(listed).await?;
+        if listed.is_empty() {
+            missing(&target)?;
+        }
+        let history = if follow { 1 } else { HISTORY };
+        for machines in listed.chunks(ROWS / 8) {
+            let ids: Vec<_> = machines.iter().map(|(_, id)| *id).collect();
+            let samples = stats::query(&socket, &ids, history).await?;
+            let usages = machines.iter().zip(samples);
+            let usages =
+                usages.map(|((name, id), samples)| Usage { name: name.clone(), id: *id, samples });
+            turn.say(Reply::Statistics(usages.collect())).await?;
+        }
+        if !follow {
+            return Ok(());
+        }
+    }
+}
+
+/// `log`
+pub(super) async fn log(
+    turn: &Turn,
+    name: Option<String>,
+    since_ms: Option<u64>,
+    follow: bool,
+) -> Result<(), Failure> {
+    let target = turn.target(Verb::Log, name.as_deref())?;
+    let machine = match &target {
+        Target::Machine(name) => Some(name.to_string()),
+        Target::Below(_) => None,
+    };
+    let path = target.path().to_string();
+    let read = ToLog::Read { path, machine, since_ms, follow };
+    let mut reader = log::read(&turn.shared.dirs.socket("log"), read).await?;
+    while let Some(line) = reader.next().await? {
+        turn.say(Reply::LogLine(line)).await?;
+    }
+    Ok(())
+}

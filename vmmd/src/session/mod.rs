@@ -1,0 +1,342 @@
+//! One connection: its requests, each on its own, many at a time.
+
+mod console;
+mod deploy;
+mod look;
+mod power;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+use vmm_engine::Event;
+use vmm_proto::authority::Authorization;
+use vmm_proto::message::client::{Error, ErrorCode, MAX_OPEN, Reply, Request, ToServer};
+use vmm_proto::name::{MachineName, Target};
+use vmm_proto::verb::Verb;
+use vmm_service::connection::{ConnectionError, Reader, Writer};
+
+use crate::links::log::Entry;
+use crate::{Shared, clock};
+
+/// Replies that wait to be written. Requests wait when it is full: their own connection's reader
+/// is slow, and nobody else's.
+const REPLIES: usize = 64;
+
+/// Pieces of an image that wait to be stored.
+const PIECES: usize = 4;
+
+/// Bytes written at once.
+const BATCH: usize = 128 << 10;
+
+/// How long a connection may stay open without a request.
+const IDLE: Duration = Duration::from_mins(5);
+
+/// Why a request failed, and whether the event log has it already.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    pub(crate) recorded: bool,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { error, recorded: false }
+    }
+}
+
+/// Shows the engine the delegations of a chain (rule 9): a newer one takes effect, an outdated one
+/// is refused.
+///
+/// # Errors
+/// The engine's refusal.
+pub(crate) async fn present(shared: &Shared, of: &Authorization) -> Result<(), Error> {
+    let links = of.links().to_vec();
+    let by: Arc<str> = of.describe().into();
+    let event = |token| Event::Presented { token, links };
+    shared.core.request(&by, event).await.map(drop).map_err(|failure| failure.error)
+}
+
+/// Serves one connection until it ends.
+pub(crate) async fn run<R, W>(
+    shared: Arc<Shared>,
+    authorization: Arc<Authorization>,
+    reader: Reader<R, ToServer>,
+    writer: Writer<W, Reply>,
+) where
+    R: AsyncRead + Unpin + Send + 'static,
+    W: AsyncWrite + Unpin + Send + 'static,
+{
+    let (out, replies) = mpsc::channel(REPLIES);
+    let mut writing = tokio::spawn(write(writer, replies));
+    let who: Arc<str> = authorization.describe().into();
+    let session =
+        Session { shared, authorization, who, out, open: HashMap::new(), tasks: JoinSet::new() };
+    let out = session.out.clone();
+    let ended = tokio::select! {
+        ended = session.read(reader) => ended,
+        _ = &mut writing => return,
+    };
+    if let Err(error) = ended {
+        tracing::debug!("a session ended: {error}");
+        let error = Error::new(ErrorCode::Usage, error);
+        // The peer may have gone; then there is nobody to tell.
+        let _gone = out.send((0, Reply::Error(error))).await;
+    }
+    drop(out);
+    if let Err(error) = writing.await {
+        tracing::error!("the writer of a session failed: {error}");
+    }
+}
+
+/// Writes replies as they come, as many at once as there are.
+async fn write<W: AsyncWrite + Unpin>(
+    mut writer: Writer<W, Reply>,
+    mut replies: mpsc::Receiver<(u32, Reply)>,
+) {
+    while let Some((request, reply)) = replies.recv().await {
+        let written = async {
+            writer.push(request, &reply)?;
+            while writer.waiting() < BATCH
+                && let Ok((request, reply)) = replies.try_recv()
+            {
+                writer.push(request, &reply)?;
+            }
+            writer.flush().await
+        };
+        if let Err(error) = written.await {
+            tracing::debug!("a session's peer: {error}");
+            return;
+        }
+    }
+    if let Err(error) = writer.close().await {
+        tracing::debug!("a session's peer: {error}");
+    }
+}
+
+/// A request that is being answered.
+struct Open {
+    pieces: mpsc::Sender<Vec<u8>>,
+    task: AbortHandle,
+}
+
+struct Session {
+    shared: Arc<Shared>,
+    authorization: Arc<Authorization>,
+    who: Arc<str>,
+    out: mpsc::Sender<(u32, Reply)>,
+    open: HashMap<u32, Open>,
+    tasks: JoinSet<u32>,
+}
+
+impl Session {
+    /// Takes what the client sends. When this ends, so do all requests.
+    async fn read<R: AsyncRead + Unpin>(
+        mut self,
+        mut reader: Reader<R, ToServer>,
+    ) -> Result<(), ConnectionError> {
+        loop {
+            tokio::select! {
+                message = reader.next() => match message? {
+                    Some((number, message)) => self.take(number, message).await,
+                    None => return Ok(()),
+                },
+                Some(done) = self.tasks.join_next() => self.ended(done),
+                () = tokio::time::sleep(IDLE), if self.open.is_empty() => return Ok(()),
+            }
+        }
+    }
+
+    async fn take(&mut self, number: u32, message: ToServer) {
+        match message {
+            ToServer::Open(request) => self.begin(number, request).await,
+            ToServer::Data(piece) => {
+                let pieces = self.open.get(&number).map(|open| open.pieces.clone());
+                if let Some(pieces) = pieces {
+                    // A request that has failed takes no more; its answer says why.
+                    let _ended = pieces.send(piece).await;
+                }
+            }
+            ToServer::Cancel => {
+                if let Some(open) = self.open.get(&number) {
+                    open.task.abort();
+                }
+            }
+        }
+    }
+
+    async fn begin(&mut self, number: u32, request: Request) {
+        let refusal = if number == 0 || self.open.contains_key(&number) {
+            Some(Error::new(ErrorCode::Usage, format!("the request number {number} is in use")))
+        } else if self.open.len() >= MAX_OPEN {
+            let message = format!("at most {MAX_OPEN} requests are open on one connection");
+            Some(Error::new(ErrorCode::Busy, message))
+        } else {
+            None
+        };
+        if let Some(error) = refusal {
+            // The writer's end is seen by the loop.
+            let _gone = self.out.send((number, Reply::Error(error))).await;
+            return;
+        }
+        let (pieces, arriving) = mpsc::channel(PIECES);
+        let turn = Turn {
+            shared: Arc::clone(&self.shared),
+            authorization: Arc::clone(&self.authorization),
+            who: Arc::clone(&self.who),
+            number,
+            out: self.out.clone(),
+            pieces: arriving,
+        };
+        let task = self.tasks.spawn(turn.answer(request));
+        self.open.insert(number, Open { pieces, task });
+    }
+
+    fn ended(&mut self, done: Result<u32, tokio::task::JoinError>) {
+        match done {
+            Ok(number) => {
+                self.open.remove(&number);
+            }
+            Err(error) => {
+                if !error.is_cancelled() {
+                    tracing::error!("a request failed: {error}");
+                }
+                self.open.retain(|_, open| !open.task.is_finished());
+            }
+        }
+    }
+}
+
+/// One request and what it needs.
+struct Turn {
+    shared: Arc<Shared>,
+    authorization: Arc<Authorization>,
+    who: Arc<str>,
+    number: u32,
+    out: mpsc::Sender<(u32, Reply)>,
+    pieces: mpsc::Receiver<Vec<u8>>,
+}
+
+impl Turn {
+    /// Answers the request; returns its number.
+    async fn answer(mut self, request: Request) -> u32 {
+        let verb = verb_of(&request);
+        let not_after = self.authorization.validity().not_after;
+        let result = tokio::select! {
+            result = self.judged(verb, request) => result,
+            () = until(not_after) => Err(expired().into()),
+        };
+        let last = match result {
+            Ok(()) => Reply::Done,
+            Err(Failure { error, recorded }) => {
+                if !recorded {
+                    self.record_refusal(verb, &error);
+                }
+                Reply::Error(error)
+            }
+        };
+        // The writer may have ended; the connection is over then.
+        let _gone = self.out.send((self.number, last)).await;
+        self.number
+    }
+
+    fn record_refusal(&self, verb: Verb, error: &Error) {
+        let entry = Entry::of("refused", self.authorization.path())
+            .with("by", &self.who)
+            .with("verb", verb)
+            .with("code", error.code.as_str())
+            .with("message", &error.message);
+        self.shared.recorder.record(entry);
+    }
+
+    /// What is judged anew at every request, and then the request.
+    async fn judged(&mut self, verb: Verb, request: Request) -> Result<(), Failure> {
+        if !self.authorization.validity().contains(clock::unix_s()) {
+            return Err(expired().into());
+        }
+        self.authorization.has(verb).map_err(denied)?;
+        present(&self.shared, &self.authorization).await?;
+        match request {
+            Request::Deploy { described, attach } => deploy::deploy(self, described, attach).await,
+            Request::Info { name } => look::info(self, name).await,
+            Request::Quota => look::quota(self).await,
+            Request::Statistics { name, follow } => look::statistics(self, name, follow).await,
+            Request::Log { name, since_ms, follow } => {
+                look::log(self, name, since_ms, follow).await
+            }
+            Request::Attach { name, start, follow } => {
+                console::attach(self, &name, start, follow).await
+            }
+            Request::Detach { name } => console::detach(self, &name).await,
+            Request::Start { name } => power::start(self, &name).await,
+            Request::Stop { name, timeout_ms } => power::stop(self, &name, timeout_ms).await,
+            Request::Restart { name, timeout_ms } => power::restart(self, &name, timeout_ms).await,
+            Request::Destroy { name } => power::destroy(self, &name).await,
+        }
+    }
+
+    /// What the client means by a name, if it may do this there.
+    fn target(&self, verb: Verb, name: Option<&str>) -> Result<Target, Error> {
+        let usage = |error| Error::new(ErrorCode::Usage, error);
+        let target = self.authorization.target(name).map_err(usage)?;
+        self.authorization.may(verb, &target).map_err(denied)?;
+        Ok(target)
+    }
+
+    /// The machine that the client means by a name, if it may do this to it.
+    fn machine(&self, verb: Verb, name: &str) -> Result<MachineName, Error> {
+        match self.target(verb, Some(name))? {
+            Target::Machine(name) => Ok(name),
+            Target::Below(path) => {
+                let message = format!("\"{path}/\" is not one machine; {verb} takes one");
+                Err(Error::new(ErrorCode::Usage, message))
+            }
+        }
+    }
+
+    /// Sends a reply that is not the last.
+    async fn say(&self, reply: Reply) -> Result<(), Error> {
+        let gone = |_| Error::new(ErrorCode::Internal, "the connection is over");
+        self.out.send((self.number, reply)).await.map_err(gone)
+    }
+}
+
+fn denied(denied: vmm_proto::authority::Denied) -> Error {
+    Error::new(ErrorCode::Permission, denied)
+}
+
+fn expired() -> Error {
+    let message = "a certificate of this chain has expired; ask its issuer for a new one";
+    Error::new(ErrorCode::Chain, message)
+}
+
+/// Waits until after `not_after` (Unix seconds).
+async fn until(not_after: i64) {
+    let left = not_after.saturating_sub(clock::unix_s()).saturating_add(1);
+    let days_30 = 30 * 24 * 3600;
+    match u64::try_from(left) {
+        // The timer of tokio has an end; nothing stays open that long.
+        Ok(left) if left > days_30 => std::future::pending().await,
+        Ok(left) => tokio::time::sleep(Duration::from_secs(left)).await,
+        Err(_) => {}
+    }
+}
+
+const fn verb_of(request: &Request) -> Verb {
+    match request {
+        Request::Deploy { .. } => Verb::Deploy,
+        Request::Info { .. } => Verb::Info,
+        Request::Attach { .. } => Verb::Attach,
+        Request::Detach { .. } => Verb::Detach,
+        Request::Statistics { .. } => Verb::Statistics,
+        Request::Log { .. } => Verb::Log,
+        Request::Quota => Verb::Quota,
+        Request::Start { .. } => Verb::Start,
+        Request::Stop { .. } => Verb::Stop,
+        Request::Restart { .. } => Verb::Restart,
+        Request::Destroy { .. } => Verb::Destroy,
+    }
+}

@@ -1,0 +1,58 @@
+//! Starting, stopping, restarting, destroying what exists.
+
+use vmm_engine::{Answer, Event};
+use vmm_proto::verb::Verb;
+
+use super::{Failure, Turn};
+
+/// How long a machine is given to end by itself when the client does not say, in milliseconds.
+const TIMEOUT_MS: u64 = 10_000;
+
+/// The longest time that it can be given: an hour.
+const MAX_TIMEOUT_MS: u64 = 3_600_000;
+
+fn timeout(timeout_ms: Option<u32>) -> u64 {
+    timeout_ms.map_or(TIMEOUT_MS, u64::from).min(MAX_TIMEOUT_MS)
+}
+
+/// `stop`
+pub(super) async fn stop(turn: &Turn, name: &str, timeout_ms: Option<u32>) -> Result<(), Failure> {
+    let name = turn.machine(Verb::Stop, name)?;
+    let timeout_ms = timeout(timeout_ms);
+    ask(turn, move |token| Event::Stop { token, name, timeout_ms }).await
+}
+
+/// `start`
+pub(super) async fn start(turn: &Turn, name: &str) -> Result<(), Failure> {
+    let name = turn.machine(Verb::Start, name)?;
+    let own = turn.authorization.path().clone();
+    ask(turn, move |token| Event::Start { token, name, own }).await
+}
+
+/// `restart`
+pub(super) async fn restart(
+    turn: &Turn,
+    name: &str,
+    timeout_ms: Option<u32>,
+) -> Result<(), Failure> {
+    let name = turn.machine(Verb::Restart, name)?;
+    let own = turn.authorization.path().clone();
+    let timeout_ms = timeout(timeout_ms);
+    ask(turn, move |token| Event::Restart { token, name, timeout_ms, own }).await
+}
+
+/// `destroy`
+pub(super) async fn destroy(turn: &Turn, name: &str) -> Result<(), Failure> {
+    let name = turn.machine(Verb::Destroy, name)?;
+    ask(turn, move |token| Event::Destroy { token, name }).await
+}
+
+async fn ask(
+    turn: &Turn,
+    make: impl FnOnce(vmm_engine::Token) -> Event + Send + 'static,
+) -> Result<(), Failure> {
+    turn.shared.recorder.check_room()?;
+    let answer: Answer = turn.shared.core.request(&turn.who, make).await?;
+    tracing::debug!(?answer);
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! TLS as the certificate profile wants it (rules 1 and 3): version 1.3 only, a client certificate
+//! required, nothing remembered between two connections.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{NoServerSessionStorage, ServerConfig};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
+};
+use vmm_proto::chain::certificate::{Certificate, Role};
+use vmm_proto::chain::{self, ChainError, Fault, Root, SIGNATURES};
+use vmm_proto::id::Digest;
+use vmm_proto::message::ALPN;
+
+/// The largest PEM file that is read, in bytes.
+const MAX_FILE: u64 = 1 << 20;
+
+/// What the server is configured with.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    /// The one root.
+    pub(crate) root: Arc<Root>,
+    /// SHA-256 of this server's SubjectPublicKeyInfo (rule 6).
+    pub(crate) key: Digest,
+    /// For the acceptor.
+    pub(crate) config: Arc<ServerConfig>,
+}
+
+/// Reads the three files and makes the configuration.
+///
+/// # Errors
+/// When a file cannot be read, or is not what the profile wants in its place.
+pub(crate) fn identity(ca: &Path, cert: &Path, key: &Path) -> anyhow::Result<Identity> {
+    let root = read_root(ca)?;
+    let own = first_certificate(cert)?;
+    let parsed = Certificate::parse(&own)
+        .with_context(|| format!("{} is no server certificate", cert.display()))?;
+    let Role::Server = parsed.role else {
+        bail!(
+            "{} is a {} certificate; give the server's (server.pem of `vmm-ca init`)",
+            cert.display(),
+            parsed.role.name()
+        );
+    };
+    let key_pem = read_file(key)?;
+    let key_der = PrivateKeyDer::from_pem_slice(&key_pem)
+        .with_context(|| format!("{} holds no private key in PEM", key.display()))?;
+    let root = Arc::new(root);
+    let config = server_config(&root, own, key_der).with_context(|| {
+        format!("{} and {} do not make a TLS server", cert.display(), key.display())
+    })?;
+    Ok(Identity { root, key: parsed.key, config: Arc::new(config) })
+}
+
+fn read_root(ca: &Path) -> anyhow::Result<Root> {
+    let der = first_certificate(ca)?;
+    let root = Root::from_der(&der).with_context(|| ca.display().to_string())?;
+    root.check_validity(crate::clock::unix_s()).with_context(|| ca.display().to_string())?;
+    Ok(root)
+}
+
+fn read_file(path: &Path) -> anyhow::Result<Vec<u8>> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes))
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(bytes)
+}
+
+fn first_certificate(path: &Path) -> anyhow::Result<CertificateDer<'static>> {
+    CertificateDer::from_pem_slice(&read_file(path)?)
+        .with_context(|| format!("{} holds no certificate in PEM", path.display()))
+}
+
+fn server_config(
+    root: &Arc<Root>,
+    certificate: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ServerConfig, Error> {
+    let provider = Arc::new(provider());
+    let verifier = Arc::new(PathVerifier {
+        root: Arc::clone(root),
+        hints: vec![DistinguishedName::from(root.subject_der().to_vec())],
+        algorithms: provider.signature_verification_algorithms,
+    });
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(vec![certificate], key)?;
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    // A resumed session would skip the verifier.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    Ok(config)
+}
+
+/// aws-lc-rs, which offers X25519MLKEM768, with the signatures of the profile only.
+fn provider() -> CryptoProvider {
+    use rustls::pki_types::SignatureVerificationAlgorithm as Algorithm;
+    static MAPPING: &[(SignatureScheme, &[&dyn Algorithm])] = &[
+        (SignatureScheme::ED25519, &[chain::ED25519]),
+        (SignatureScheme::ECDSA_NISTP256_SHA256, &[chain::ECDSA_P256_SHA256]),
+        (SignatureScheme::ECDSA_NISTP384_SHA384, &[chain::ECDSA_P384_SHA384]),
+    ];
+    CryptoProvider {
+        signature_verification_algorithms: WebPkiSupportedAlgorithms {
+            all: SIGNATURES,
+            mapping: MAPPING,
+        },
+        ..aws_lc_rs::default_provider()
+    }
+}
+
+/// The part of the verification that belongs into the handshake: the library's.
+#[derive(Debug)]
+struct PathVerifier {
+    root: Arc<Root>,
+    hints: Vec<DistinguishedName>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ClientCertVerifier for PathVerifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.hints
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let mut presented = vec![end_entity.clone()];
+        presented.extend(intermediates.iter().cloned());
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        match chain::verify_path(&presented, &self.root, now) {
+            Ok(()) => Ok(ClientCertVerified::assertion()),
+            Err(error) => Err(alert(error)),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(Error::General("TLS 1.3 only".to_owned()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// The alert that says as much as an alert can.
+fn alert(error: ChainError) -> Error {
+    use chain::PathError as Path;
+    let certificate = match &error.fault {
+        Fault::Path(Path::CertExpired { .. }) => CertificateError::Expired,
+        Fault::Path(Path::CertNotValidYet { .. }) => CertificateError::NotValidYet,
+        Fault::Path(Path::UnknownIssuer) => CertificateError::UnknownIssuer,
+        Fault::Path(Path::BadDer | Path::BadDerTime) => CertificateError::BadEncoding,
+        Fault::Path(Path::InvalidSignatureForPublicKey) => CertificateError::BadSignature,
+        Fault::Path(Path::RequiredEkuNotFoundContext(_)) => CertificateError::InvalidPurpose,
+        _ => CertificateError::Other(OtherError(Arc::new(error))),
+    };
+    Error::InvalidCertificate(certificate)
+}
