@@ -1,7 +1,8 @@
 //! The engine: what it keeps, and which part of it takes which event.
 //!
 //! [`crate::admission`] decides what may run, [`crate::power`] takes the requests about machines
-//! that exist, [`crate::lifecycle`] what their processes do, and [`crate::show`] looks at it all.
+//! that exist, [`crate::lifecycle`] and [`crate::ending`] what becomes of their processes, and
+//! [`crate::show`] looks at it all.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 

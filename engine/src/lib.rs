@@ -15,8 +15,8 @@
 //!
 //! ```text
 //!   Event ─▶ engine ─┬─▶ admission ──▶ delegations (rule 9), bounds (rule 7), images (rule 10)
-//!                    ├─▶ power ──────▶ lifecycle ──▶ restart, ledger, ended
-//!                    └─▶ lifecycle                                                  ─▶ Effects
+//!                    ├─▶ power ──────▶ ending ─────▶ ledger, ended                  ─▶ Effects
+//!                    └─▶ lifecycle ──▶ restart, ending
 //!   show: looks at everything, changes nothing
 //! ```
 
@@ -25,6 +25,7 @@ mod bounds;
 mod delegations;
 mod effect;
 mod ended;
+mod ending;
 mod engine;
 mod event;
 mod images;
@@ -41,10 +42,11 @@ mod view;
 
 pub use delegations::{MAX_BELOW_TOP, MAX_CHILDREN};
 pub use effect::{Answer, Effect};
+pub use ending::DEFAULT_STOP_MS;
 pub use engine::Engine;
 pub use event::{Event, Exit, HostLimits, ImageId, Kind, Need, Now, Spec, Token};
 pub use ledger::Amount;
-pub use lifecycle::{DEFAULT_STOP_MS, KILL_AGAIN_MS};
+pub use lifecycle::KILL_AGAIN_MS;
 pub use record::{Record, What};
 pub use refusal::{Quantity, Refusal};
 pub use restart::{BACKOFF_BASE_MS, BACKOFF_CAP_MS, HEALTHY_MS};

@@ -4,9 +4,9 @@ use vmm_proto::id::MachineId;
 use vmm_proto::name::{MachineName, Path};
 
 use crate::effect::Answer;
+use crate::ending::DEFAULT_STOP_MS;
 use crate::engine::{Engine, Turn};
 use crate::event::Token;
-use crate::lifecycle::DEFAULT_STOP_MS;
 use crate::machine::{Outcome, Phase, Stop, Then, Why};
 use crate::record::What;
 use crate::refusal::Refusal;

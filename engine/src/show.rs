@@ -24,7 +24,7 @@ impl Engine {
     }
 
     /// The listed machines that `target` means, in the order of their names.
-    pub fn machines(&self, target: &Target) -> impl Iterator<Item = View<'_>> {
+    pub fn machines<'a>(&'a self, target: &Target) -> impl Iterator<Item = View<'a>> + use<'a> {
         let (exactly, below) = match target {
             Target::Machine(name) => (self.machine(name), None),
             Target::Below(path) => (None, Some(path.clone())),

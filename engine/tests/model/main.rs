@@ -1,0 +1,191 @@
+//! Any sequence of events, against a naive model.
+//!
+//! [`world`] plays the shell, vmm-spawn and the tenants: it keeps what really runs, which files
+//! exist, and which certificates were issued. [`naive`] says what should be admitted, by adding up
+//! the list of machines again each time. After every event all invariants below must hold.
+
+// "cfg(test)" tells clippy that these are tests, too.
+#[cfg(test)]
+mod naive;
+#[cfg(test)]
+mod world;
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use vmm_engine::State;
+
+use world::{NODES, Op, World, ops};
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+
+    #[test]
+    fn after_any_sequence_of_events_every_invariant_holds(ops in ops()) {
+        play(ops);
+    }
+}
+
+/// Without this, the test above could pass because nothing ever happens.
+#[test]
+fn the_sequences_reach_everything_that_can_happen() {
+    let mut runner = TestRunner::deterministic();
+    let mut seen = BTreeSet::new();
+    for _ in 0..300 {
+        let ops = ops().new_tree(&mut runner).unwrap().current();
+        seen.extend(play(ops).seen);
+    }
+    for kind in [
+        // records
+        "deployed",
+        "started",
+        "start-failed",
+        "exited",
+        "restarting",
+        "stopping",
+        "killed",
+        "stopped",
+        "destroyed",
+        "replaced",
+        "pushed-out",
+        "refused",
+        "renewed",
+        // refusals
+        "stale",
+        "expired",
+        "quota",
+        "cpu",
+        "image",
+        "name",
+        "not-found",
+        "busy",
+        "running",
+        "called-off",
+    ] {
+        assert!(seen.contains(kind), "{kind} never happened");
+    }
+}
+
+fn play(ops: Vec<Op>) -> World {
+    let mut world = World::new();
+    for op in ops {
+        step(&mut world, op);
+    }
+    world.let_everything_finish();
+    check(&world);
+    invariant_every_token_is_answered_in_the_end(&world);
+    world
+}
+
+fn step(world: &mut World, op: Op) {
+    let before: Vec<_> = NODES.map(|node| naive::held(world, node, None)).to_vec();
+    world.perform(op);
+    check(world);
+    invariant_what_runs_fits_every_delegation_above_it(world, &before);
+}
+
+fn check(world: &World) {
+    invariant_ledger_equals_the_sum_of_live_machines(world);
+    invariant_states_tell_what_really_runs(world);
+    invariant_every_token_is_answered_at_most_once(world);
+    invariant_no_image_is_lost_or_dropped_while_used(world);
+    invariant_images_fit_and_their_room_is_their_sum(world);
+    invariant_ended_lists_are_bounded(world);
+    invariant_over_quota_is_what_does_not_fit_any_more(world);
+    invariant_names_are_unique_and_in_order(world);
+    // `invariant_no_machine_is_started_twice` is checked at each effect, in the world.
+}
+
+/// Neither a delegation nor the host is exceeded; one that has become too small for what is live
+/// does not get more. (What runs is never more than what is live, see below.)
+fn invariant_what_runs_fits_every_delegation_above_it(
+    world: &World,
+    before: &[vmm_engine::Amount],
+) {
+    for (node, before) in NODES.into_iter().zip(before) {
+        let now = naive::held(world, node, None);
+        let Some((machines, memory_mib)) = naive::bounds(world, node) else { continue };
+        assert!(now.machines <= machines.max(before.machines), "{node}: {now:?}");
+        assert!(now.memory_mib <= memory_mib.max(before.memory_mib), "{node}: {now:?}");
+    }
+}
+
+fn invariant_ledger_equals_the_sum_of_live_machines(world: &World) {
+    for node in NODES {
+        let used = world.engine.usage(&naive::path(node));
+        assert_eq!(used, naive::held(world, node, None), "at {node:?}");
+        let running = naive::running_processes(world, node);
+        assert!(running.machines <= used.machines && running.memory_mib <= used.memory_mib);
+    }
+}
+
+fn invariant_states_tell_what_really_runs(world: &World) {
+    for view in world.list() {
+        let process = world.processes.get(&view.id);
+        match view.state {
+            State::Starting => assert!(process.is_some_and(|process| process.pid.is_none())),
+            State::Running => assert!(process.is_some_and(|process| process.pid == view.pid)),
+            State::Stopping => assert!(process.is_some()),
+            State::Restarting | State::Stopped | State::Exited | State::Failed => {
+                assert!(process.is_none(), "{view:?}");
+                assert_eq!(view.pid, None);
+            }
+        }
+    }
+    for id in world.processes.keys() {
+        assert!(world.engine.by_id(*id).is_some_and(|view| view.state.is_live()));
+    }
+}
+
+fn invariant_every_token_is_answered_at_most_once(world: &World) {
+    for (token, answers) in &world.answers {
+        assert!(*answers <= 1, "{token:?} was answered {answers} times");
+    }
+}
+
+fn invariant_every_token_is_answered_in_the_end(world: &World) {
+    for (token, answers) in &world.answers {
+        assert_eq!(*answers, 1, "{token:?}");
+    }
+}
+
+/// What a machine or a session needs is there, and what nobody needs is not.
+fn invariant_no_image_is_lost_or_dropped_while_used(world: &World) {
+    let used = naive::images_in_use(world);
+    for image in &used {
+        assert!(world.files.get(image).is_some_and(|file| file.stored), "{image:?} is lost");
+    }
+    for (image, file) in &world.files {
+        let needed = !file.stored || file.holds > 0 || used.contains(image);
+        assert!(needed, "{image:?} was not dropped");
+    }
+}
+
+fn invariant_images_fit_and_their_room_is_their_sum(world: &World) {
+    for node in NODES {
+        let room = naive::image_bytes(world, node);
+        assert_eq!(world.engine.image_room(&naive::path(node)), room, "at {node:?}");
+    }
+}
+
+fn invariant_ended_lists_are_bounded(world: &World) {
+    for node in NODES {
+        let Some((machines, _)) = naive::bounds(world, node) else { continue };
+        let ended = naive::below(world, node).filter(|view| !view.state.is_live()).count();
+        assert!(ended <= machines as usize, "{ended} ended machines below {node:?}");
+    }
+}
+
+fn invariant_over_quota_is_what_does_not_fit_any_more(world: &World) {
+    for view in world.list() {
+        let expected = view.state.is_live() && naive::is_over_quota(world, &view);
+        assert_eq!(view.over_quota, expected, "{view:?}");
+    }
+}
+
+fn invariant_names_are_unique_and_in_order(world: &World) {
+    let names: Vec<_> = world.list().iter().map(|view| view.name.clone()).collect();
+    assert!(names.is_sorted_by(|a, b| a < b), "{names:?}");
+}

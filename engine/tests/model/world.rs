@@ -1,0 +1,586 @@
+//! A shell, a vmm-spawn and some tenants, simulated.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use vmm_engine::{
+    Answer, Effect, Engine, Event, Exit, HostLimits, ImageId, Kind, Need, Now, Record, Spec, Token,
+    View,
+};
+use vmm_proto::authority::{Link, Serial, Validity};
+use vmm_proto::id::{Digest, MachineId};
+use vmm_proto::name::{MachineName, Path, Target};
+use vmm_proto::resource::{Arguments, Bridges, CpuSet, Delegation, Devices, Restart};
+
+use crate::naive;
+
+/// The delegations there are; the empty path is the host.
+pub(crate) const NODES: [&str; 6] = ["", "a", "b", "a/x", "a/y", "a/x/z"];
+pub(crate) const HOST_MACHINES: u32 = 7;
+pub(crate) const HOST_MEMORY: u64 = 40;
+/// Names of machines; "x" is the name of a delegation, too.
+const LABELS: [&str; 2] = ["m", "x"];
+const ROOT: Digest = Digest([255; 32]);
+
+pub(crate) fn host_cpus() -> CpuSet {
+    [0, 1, 2].into_iter().collect()
+}
+
+/// One thing that somebody does. Numbers choose among what there is.
+#[derive(Debug, Clone)]
+pub(crate) enum Op {
+    Reissue { node: usize, machines: u16, memory: u32, cpus: u8, newer: u8, lasts_s: Option<u8> },
+    Present { node: usize, old: bool },
+    Offer { what: What, sha: u8, size_mib: u8 },
+    UploadEnds { which: usize, stored: bool },
+    Release { which: usize },
+    Deploy { what: What, file: usize, restart: u8 },
+    ProcessStarts { which: usize },
+    ProcessFails { which: usize },
+    ProcessExits { which: usize, exit: u8 },
+    Stop { which: usize, timeout_ms: u16 },
+    Start { which: usize },
+    Restart { which: usize, timeout_ms: u16 },
+    Destroy { which: usize },
+    SpawnLost,
+    Pass { ms: u16 },
+    Nonsense { id: u8, kind: u8 },
+}
+
+/// A machine that somebody wants.
+#[derive(Debug, Clone)]
+pub(crate) struct What {
+    node: usize,
+    label: usize,
+    /// How much deeper the machine lies than the requester's path.
+    deeper: usize,
+    old: bool,
+    memory: u32,
+    cpu: u16,
+    replace: bool,
+}
+
+pub(crate) fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let what =
+        (0..NODES.len(), 0..LABELS.len(), 0..2_usize, 0..20, 1..9_u32, 0..40_u16, any::<bool>())
+            .prop_map(|(node, label, deeper, old, memory, cpu, replace)| {
+                // Mostly CPU 0, which nearly everybody has.
+                let cpu = if cpu < 4 { cpu } else { 0 };
+                What { node, label, deeper, old: old == 0, memory, cpu, replace }
+            });
+    let reissue = (1..NODES.len(), 0..7_u16, 0..32_u32, 0..32_u8, 0..3_u8, any::<u8>()).prop_map(
+        |(node, machines, memory, cpus, newer, lasts)| Op::Reissue {
+            node,
+            machines,
+            memory,
+            cpus: if cpus < 8 { cpus } else { 7 },
+            newer,
+            lasts_s: (lasts < 16).then_some(lasts),
+        },
+    );
+    let op = prop_oneof![
+        1 => reissue,
+        2 => (1..NODES.len(), any::<bool>()).prop_map(|(node, old)| Op::Present { node, old }),
+        8 => (what.clone(), 0..3_u8, 1..4_u8)
+            .prop_map(|(what, sha, size_mib)| Op::Offer { what, sha, size_mib }),
+        8 => (any::<usize>(), 0..6).prop_map(|(which, n)| Op::UploadEnds { which, stored: n > 0 }),
+        3 => any::<usize>().prop_map(|which| Op::Release { which }),
+        16 => (what, any::<usize>(), 0..4_u8)
+            .prop_map(|(what, file, restart)| Op::Deploy { what, file, restart }),
+        12 => any::<usize>().prop_map(|which| Op::ProcessStarts { which }),
+        2 => any::<usize>().prop_map(|which| Op::ProcessFails { which }),
+        8 => (any::<usize>(), any::<u8>())
+            .prop_map(|(which, exit)| Op::ProcessExits { which, exit }),
+        5 => (any::<usize>(), 0..500_u16)
+            .prop_map(|(which, timeout_ms)| Op::Stop { which, timeout_ms }),
+        5 => any::<usize>().prop_map(|which| Op::Start { which }),
+        4 => (any::<usize>(), 0..500_u16)
+            .prop_map(|(which, timeout_ms)| Op::Restart { which, timeout_ms }),
+        2 => any::<usize>().prop_map(|which| Op::Destroy { which }),
+        1 => Just(Op::SpawnLost),
+        6 => (0..12_000_u16).prop_map(|ms| Op::Pass { ms }),
+        2 => (any::<u8>(), 0..6_u8).prop_map(|(id, kind)| Op::Nonsense { id, kind }),
+    ];
+    vec(op, 1..160)
+}
+
+/// A process, or the order to make one.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) name: MachineName,
+    pub(crate) memory_mib: u32,
+    /// Nothing before it has started.
+    pub(crate) pid: Option<u32>,
+    told_to_stop: bool,
+    killed: bool,
+}
+
+/// An image file.
+#[derive(Debug)]
+pub(crate) struct File {
+    pub(crate) node: &'static str,
+    sha: u8,
+    pub(crate) size: u32,
+    pub(crate) stored: bool,
+    pub(crate) holds: usize,
+}
+
+pub(crate) struct World {
+    pub(crate) engine: Engine,
+    now: Now,
+    /// All certificates of each delegation, the newest last.
+    issued: BTreeMap<&'static str, Vec<Link>>,
+    /// The newest ones that the host has been shown.
+    pub(crate) known: BTreeMap<&'static str, Link>,
+    /// Every machine that was ever admitted.
+    pub(crate) deployed: BTreeMap<MachineId, Spec>,
+    pub(crate) processes: BTreeMap<MachineId, Process>,
+    pub(crate) files: BTreeMap<ImageId, File>,
+    pub(crate) answers: BTreeMap<Token, u32>,
+    /// What was offered by requests that are not answered yet, or were answered with an upload.
+    offers: BTreeMap<Token, (&'static str, u8, u32)>,
+    /// The kinds of records and refusals that have come.
+    pub(crate) seen: BTreeSet<&'static str>,
+    counter: u64,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let host = HostLimits {
+            machines: HOST_MACHINES,
+            memory_mib: HOST_MEMORY,
+            storage_mib: 0,
+            cpus: host_cpus(),
+        };
+        let mut world = Self {
+            engine: Engine::new(host, ROOT),
+            now: Now { unix_ms: 1_000_000, monotonic_ms: 0 },
+            issued: BTreeMap::new(),
+            known: BTreeMap::new(),
+            deployed: BTreeMap::new(),
+            processes: BTreeMap::new(),
+            files: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            offers: BTreeMap::new(),
+            seen: BTreeSet::new(),
+            counter: 0,
+        };
+        for node in NODES.into_iter().filter(|node| !node.is_empty()) {
+            world.issue(node, 1, (4, 16, 7), None);
+        }
+        world
+    }
+
+    pub(crate) fn now_s(&self) -> i64 {
+        i64::try_from(self.now.unix_ms / 1000).unwrap()
+    }
+
+    pub(crate) fn list(&self) -> Vec<View<'_>> {
+        self.engine.machines(&Target::Below(Path::host())).collect()
+    }
+
+    pub(crate) fn perform(&mut self, op: Op) {
+        match op {
+            Op::Reissue { node, machines, memory, cpus, newer, lasts_s } => {
+                let last = self.issued[NODES[node]].last().unwrap().grant.generation;
+                let lasts_s = lasts_s.map(i64::from);
+                self.issue(NODES[node], last + u64::from(newer), (machines, memory, cpus), lasts_s);
+            }
+            Op::Present { node, old } => {
+                let links = self.chain(&naive::path(NODES[node]), old);
+                let accepted = naive::present(self, &links);
+                let token = self.token();
+                let effects = self.happen(Event::Presented { token, links });
+                assert_eq!(answered(&effects, token, |a| *a == Answer::Accepted), accepted);
+            }
+            Op::Offer { what, sha, size_mib } => self.offer(&what, sha, u32::from(size_mib) << 20),
+            Op::UploadEnds { which, stored } => {
+                let uploads = self.files.iter().filter(|(_, file)| !file.stored);
+                if let Some(image) = choose(uploads.map(|(image, _)| *image), which) {
+                    self.upload_ends(image, stored);
+                }
+            }
+            Op::Release { which } => {
+                let held = self.files.iter().filter(|(_, file)| file.stored && file.holds > 0);
+                if let Some(image) = choose(held.map(|(image, _)| *image), which) {
+                    self.files.get_mut(&image).unwrap().holds -= 1;
+                    self.happen(Event::ReleaseImage { image });
+                }
+            }
+            Op::Deploy { what, file, restart } => self.deploy(&what, file, restart),
+            Op::ProcessStarts { which } => self.process_starts(which),
+            Op::ProcessFails { which } => self.process_fails(which),
+            Op::ProcessExits { which, exit } => self.process_exits(which, exit),
+            Op::Stop { which, timeout_ms } => {
+                let (token, name) = (self.token(), self.some_name(which));
+                self.happen(Event::Stop { token, name, timeout_ms: timeout_ms.into() });
+            }
+            Op::Start { which } => self.start(which),
+            Op::Restart { which, timeout_ms } => {
+                let (token, name) = (self.token(), self.some_name(which));
+                let timeout_ms = timeout_ms.into();
+                self.happen(Event::Restart { token, name, timeout_ms, own: Path::host() });
+            }
+            Op::Destroy { which } => {
+                let (token, name) = (self.token(), self.some_name(which));
+                self.happen(Event::Destroy { token, name });
+            }
+            Op::SpawnLost => {
+                self.processes.retain(|_, process| process.pid.is_some());
+                self.happen(Event::SpawnLost { jitter: 7 });
+            }
+            Op::Pass { ms } => self.pass(ms.into()),
+            Op::Nonsense { id, kind } => self.nonsense(id, kind),
+        }
+    }
+
+    /// Every process does what it was told, every upload ends, and time passes.
+    pub(crate) fn let_everything_finish(&mut self) {
+        for _ in 0..40 {
+            while self.processes.values().any(|process| process.pid.is_none()) {
+                self.process_starts(0);
+            }
+            while self.processes.values().any(|process| process.told_to_stop) {
+                self.process_exits(0, 0);
+            }
+            let uploads = self.files.iter().filter(|(_, file)| !file.stored);
+            if let Some(image) = choose(uploads.map(|(image, _)| *image), 0) {
+                self.upload_ends(image, true);
+            }
+        }
+    }
+
+    fn offer(&mut self, what: &What, sha: u8, size: u32) {
+        let (name, links, cpus) = self.wish(what);
+        let node = NODES[what.node];
+        let accepted = naive::present(self, &links)
+            && naive::admits(self, &name, what.memory, &cpus, what.replace);
+        let known = self
+            .files
+            .values()
+            .find(|file| file.node == node && file.sha == sha && file.size == size);
+        let (waits, room) = match known {
+            Some(file) => (!file.stored, true),
+            None => (false, naive::image_fits(self, node, size)),
+        };
+        let token = self.token();
+        self.offers.insert(token, (node, sha, size));
+        let need = Need { memory_mib: what.memory, cpus, devices: Devices::default() };
+        let fresh = ImageId(self.count());
+        let sha256 = Digest([sha; 32]);
+        let replace = what.replace;
+        let effects = self.happen(Event::OfferImage {
+            token,
+            fresh,
+            sha256,
+            size,
+            name,
+            need,
+            links,
+            replace,
+        });
+        let got = |a: &Answer| matches!(a, Answer::Have(_) | Answer::Upload(_));
+        assert_eq!(answered(&effects, token, got), accepted && room && !waits, "{effects:?}");
+        assert_eq!(self.answers[&token] == 0, accepted && waits);
+    }
+
+    fn deploy(&mut self, what: &What, file: usize, restart: u8) {
+        let (name, links, cpus) = self.wish(what);
+        if file % 8 < 5 && !self.files.values().any(|file| file.node == NODES[what.node]) {
+            self.offer(what, 0, 1 << 20);
+            let uploads = self.files.iter().filter(|(_, file)| !file.stored);
+            if let Some(image) = choose(uploads.map(|(image, _)| *image), file) {
+                self.upload_ends(image, true);
+            }
+        }
+        let usable = |file: &File| file.stored && file.node == NODES[what.node];
+        let chosen = choose(self.files.iter().filter(|(_, file)| usable(file)), file);
+        let file = if file.is_multiple_of(8) { choose(self.files.iter(), file) } else { chosen };
+        let (image, image_sha256, image_size, usable) = match file {
+            Some((image, file)) => (*image, Digest([file.sha; 32]), file.size, usable(file)),
+            None => (ImageId(u64::MAX), Digest([0; 32]), 1, false),
+        };
+        let spec = Spec {
+            kind: Kind::Spt,
+            image,
+            image_sha256,
+            image_size,
+            memory_mib: what.memory,
+            cpus: cpus.clone(),
+            devices: Devices::default(),
+            arguments: Arguments::default(),
+            restart: match restart {
+                0 | 1 => Restart::Never,
+                2 => Restart::on_failure(vec![], 3).unwrap(),
+                _ => Restart::Always,
+            },
+            priority: 50,
+        };
+        let admitted = naive::present(self, &links)
+            && naive::admits(self, &name, what.memory, &cpus, what.replace)
+            && usable;
+        let (token, id) = (self.token(), machine_id(self.count()));
+        if admitted {
+            self.deployed.insert(id, spec.clone());
+        }
+        let replace = what.replace;
+        let effects = self.happen(Event::Deploy { token, id, name, spec, links, replace });
+        assert_eq!(self.answers[&token] == 0, admitted, "{effects:?}");
+    }
+
+    fn start(&mut self, which: usize) {
+        let name = self.some_name(which);
+        let admitted = self.engine.machine(&name).is_some_and(|view| match view.state {
+            vmm_engine::State::Restarting => true,
+            state if state.is_live() => false,
+            _ => {
+                naive::chain_is_valid(self, &name.path)
+                    && naive::fits(self, &name, view.spec.memory_mib, &view.spec.cpus)
+            }
+        });
+        let token = self.token();
+        let effects = self.happen(Event::Start { token, name, own: Path::host() });
+        assert_eq!(self.answers[&token] == 0, admitted, "{effects:?}");
+    }
+
+    fn process_starts(&mut self, which: usize) {
+        let starting = self.processes.iter().filter(|(_, process)| process.pid.is_none());
+        if let Some(id) = choose(starting.map(|(id, _)| *id), which) {
+            let pid = u32::try_from(self.count()).unwrap();
+            self.processes.get_mut(&id).unwrap().pid = Some(pid);
+            self.happen(Event::Started { id, pid });
+        }
+    }
+
+    fn process_fails(&mut self, which: usize) {
+        let starting = self.processes.iter().filter(|(_, process)| process.pid.is_none());
+        if let Some(id) = choose(starting.map(|(id, _)| *id), which) {
+            self.processes.remove(&id);
+            self.happen(Event::StartFailed { id, reason: "no luck".to_owned(), jitter: 5 });
+        }
+    }
+
+    fn process_exits(&mut self, which: usize, exit: u8) {
+        let started = || self.processes.iter().filter(|(_, process)| process.pid.is_some());
+        // Those that were told to stop do so before others end by themselves.
+        let obedient = started().filter(|(_, process)| process.told_to_stop).map(|(id, _)| *id);
+        let id = choose(obedient, which).or_else(|| choose(started().map(|(id, _)| *id), which));
+        let Some(id) = id else { return };
+        let exit = match exit {
+            0..60 => Exit::Code(0),
+            60..120 => Exit::Code(1),
+            120..180 => Exit::Signal(9),
+            180..220 => Exit::OutOfMemory,
+            220.. => Exit::Unknown,
+        };
+        self.processes.remove(&id);
+        let output_end = self.count();
+        self.happen(Event::Exited { id, exit, output_end, jitter: 3 });
+    }
+
+    fn upload_ends(&mut self, image: ImageId, stored: bool) {
+        if stored {
+            self.files.get_mut(&image).unwrap().stored = true;
+        } else {
+            self.files.remove(&image);
+        }
+        self.happen(Event::UploadEnded { image, stored });
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.now.unix_ms += ms;
+        self.now.monotonic_ms += ms;
+        self.happen(Event::Tick);
+        assert!(self.engine.next_wake().is_none_or(|due| due > self.now.monotonic_ms));
+        let stuck = self.processes.values().filter(|p| p.told_to_stop && p.pid.is_some());
+        for process in stuck {
+            let kill_is_due = ms > vmm_engine::DEFAULT_STOP_MS;
+            assert!(process.killed || !kill_is_due, "{process:?}");
+        }
+    }
+
+    /// Events about what is not: they change nothing that anybody relies upon.
+    fn nonsense(&mut self, id: u8, kind: u8) {
+        let nobody = MachineId([id; 16]);
+        let idle = self.list().iter().find(|view| !view.state.is_live()).map(|view| view.id);
+        let id = if kind.is_multiple_of(2) { nobody } else { idle.unwrap_or(nobody) };
+        let event = match kind {
+            0 | 1 => Event::Started { id, pid: 1 },
+            2 => Event::StartFailed { id, reason: String::new(), jitter: 0 },
+            3 | 4 => Event::Exited { id, exit: Exit::Unknown, output_end: 0, jitter: 0 },
+            _ => Event::UploadEnded { image: ImageId(u64::MAX - 1), stored: true },
+        };
+        self.happen(event);
+    }
+
+    fn happen(&mut self, event: Event) -> Vec<Effect> {
+        let effects = self.engine.handle(self.now, event);
+        for effect in &effects {
+            self.take(effect);
+        }
+        effects
+    }
+
+    fn take(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Record(Record::Machine { what, .. }) => {
+                self.seen.insert(what.as_str());
+            }
+            Effect::Record(Record::Renewed { .. }) => {
+                self.seen.insert("renewed");
+            }
+            Effect::StartMachine { id, name, spec } => {
+                self.invariant_no_machine_is_started_twice(*id, name, spec.memory_mib);
+            }
+            Effect::StopMachine { id, force } => {
+                if let Some(process) = self.processes.get_mut(id) {
+                    assert!(process.pid.is_some(), "there is nothing to stop yet");
+                    assert!(!*force || process.told_to_stop, "killed without having been asked");
+                    process.told_to_stop = true;
+                    process.killed |= force;
+                }
+            }
+            Effect::ForgetMachine { id } => {
+                assert!(!self.processes.contains_key(id), "forgotten while it runs");
+            }
+            Effect::DropImage { image } => {
+                let file = self.files.remove(image).expect("a file is dropped once");
+                assert!(file.stored && file.holds == 0, "dropped while needed");
+            }
+            Effect::Reply { token, answer } => {
+                *self.answers.get_mut(token).expect("an answer to a request") += 1;
+                match answer {
+                    Ok(Answer::Have(image)) => self.files.get_mut(image).unwrap().holds += 1,
+                    Ok(Answer::Upload(image)) => {
+                        let (node, sha, size) = self.offers[token];
+                        let file = File { node, sha, size, stored: false, holds: 1 };
+                        assert!(self.files.insert(*image, file).is_none());
+                    }
+                    Ok(Answer::Running { id, pid }) => {
+                        assert_eq!(self.processes[id].pid, Some(*pid));
+                    }
+                    Ok(Answer::Stopped { id }) => assert!(!self.processes.contains_key(id)),
+                    Ok(Answer::Destroyed { id }) => assert!(self.engine.by_id(*id).is_none()),
+                    Ok(Answer::Accepted) => {}
+                    Err(refusal) => {
+                        self.seen.insert(refusal.code());
+                    }
+                }
+            }
+            Effect::Settled { id, .. } => assert!(!self.processes.contains_key(id)),
+        }
+    }
+
+    fn invariant_no_machine_is_started_twice(
+        &mut self,
+        id: MachineId,
+        name: &MachineName,
+        memory_mib: u32,
+    ) {
+        assert!(self.deployed.contains_key(&id), "started without having been admitted");
+        assert!(
+            self.processes.values().all(|process| process.name != *name),
+            "{name} runs already"
+        );
+        let process = Process {
+            name: name.clone(),
+            memory_mib,
+            pid: None,
+            told_to_stop: false,
+            killed: false,
+        };
+        assert!(self.processes.insert(id, process).is_none(), "{id} was started twice");
+    }
+
+    fn wish(&mut self, what: &What) -> (MachineName, Vec<Link>, CpuSet) {
+        let name = name(what.node, what.label);
+        let mut links = self.chain(&name.path, what.old);
+        links.truncate(name.path.depth().saturating_sub(what.deeper));
+        (name, links, [what.cpu].into_iter().collect())
+    }
+
+    /// Mostly the name of a listed machine.
+    fn some_name(&self, which: usize) -> MachineName {
+        let listed = choose(self.list().into_iter().map(|view| view.name.clone()), which);
+        let unlisted = name(which % NODES.len(), which % LABELS.len());
+        listed.filter(|_| !which.is_multiple_of(8)).unwrap_or(unlisted)
+    }
+
+    /// The chain of a path as its holders have it: the newest certificates, or with one that is
+    /// older than that.
+    fn chain(&self, path: &Path, old: bool) -> Vec<Link> {
+        let of = |path: &Path| {
+            let node = NODES.into_iter().find(|node| naive::path(node) == *path).unwrap();
+            let all = &self.issued[node];
+            all[all.len().saturating_sub(if old { 2 } else { 1 })].clone()
+        };
+        path.lineage().skip(1).map(|path| of(&path)).collect()
+    }
+
+    fn issue(
+        &mut self,
+        node: &'static str,
+        generation: u64,
+        (machines, memory_mib, cpus): (u16, u32, u8),
+        lasts_s: Option<i64>,
+    ) {
+        let path = naive::path(node);
+        let key = |path: &Path| {
+            let index = NODES.into_iter().position(|node| naive::path(node) == *path).unwrap();
+            if index == 0 { ROOT } else { Digest([u8::try_from(index).unwrap(); 32]) }
+        };
+        let serial = self.count().to_be_bytes();
+        let link = Link {
+            label: path.labels().last().unwrap().clone(),
+            issuer: key(&path.ancestor(path.depth() - 1)),
+            key: key(&path),
+            serial: Serial(serial.into()),
+            grant: Delegation {
+                generation,
+                machines,
+                memory_mib,
+                cpus: (0..3).filter(|cpu| cpus & 1 << cpu != 0).collect(),
+                storage_mib: 0,
+                bridges: Bridges::default(),
+                hosts: None,
+            },
+            validity: Validity {
+                not_before: 0,
+                not_after: lasts_s.map_or(i64::MAX, |lasts_s| self.now_s() + lasts_s),
+            },
+        };
+        self.issued.entry(node).or_default().push(link);
+    }
+
+    fn token(&mut self) -> Token {
+        let token = Token(self.count());
+        self.answers.insert(token, 0);
+        token
+    }
+
+    fn count(&mut self) -> u64 {
+        self.counter += 1;
+        self.counter
+    }
+}
+
+fn answered(effects: &[Effect], token: Token, is: impl Fn(&Answer) -> bool) -> bool {
+    effects.iter().any(|effect| {
+        matches!(effect, Effect::Reply { token: to, answer: Ok(answer) } if *to == token && is(answer))
+    })
+}
+
+fn choose<T>(items: impl Iterator<Item = T>, which: usize) -> Option<T> {
+    let mut items: Vec<T> = items.collect();
+    if items.is_empty() { None } else { Some(items.swap_remove(which % items.len())) }
+}
+
+fn name(node: usize, label: usize) -> MachineName {
+    let label = LABELS[label].parse().unwrap();
+    MachineName { path: naive::path(NODES[node]), label }
+}
+
+fn machine_id(number: u64) -> MachineId {
+    MachineId((u128::from(number) << 64).to_be_bytes())
+}
