@@ -2,34 +2,39 @@
 
 use core::sync::atomic::{AtomicU8, Ordering};
 
-/// The words of the guest's command line, without those that are for this library. Words are
+/// The guest's command line, without the leading words that are for this library. Words are
 /// separated by single spaces; there is no quoting, and empty words are skipped.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Arguments {
-    rest: &'static [u8],
+    line: &'static [u8],
 }
 
 impl Arguments {
     /// Takes the leading `--solo5:` words off `line`; the last of them wins.
     pub(crate) fn new(line: &'static [u8]) -> Self {
-        let mut arguments = Self { rest: line };
+        let mut words = Words { rest: line };
         loop {
-            let before = arguments.clone();
-            match arguments.next().and_then(Verbosity::from_word) {
+            let line = words.rest;
+            match words.next().and_then(Verbosity::from_word) {
                 Some(verbosity) => VERBOSITY.store(verbosity as u8, Ordering::Relaxed),
-                None => return before,
+                None => return Self { line },
             }
         }
     }
 
+    /// All words, in order. They are bytes: nothing says that they are UTF-8.
+    pub fn words(self) -> Words {
+        Words { rest: self.line }
+    }
+
     /// What stands behind `prefix` in the first word that begins with it.
-    pub fn value_of(&self, prefix: &str) -> Option<&'static [u8]> {
-        self.clone().find_map(|word| word.strip_prefix(prefix.as_bytes()))
+    pub fn value_of(self, prefix: &str) -> Option<&'static [u8]> {
+        self.words().find_map(|word| word.strip_prefix(prefix.as_bytes()))
     }
 
     /// Like [`Arguments::value_of`], as a decimal number. A word that is no number ends the guest
     /// with a message and status 64.
-    pub fn number_of(&self, prefix: &str) -> Option<u64> {
+    pub fn number_of(self, prefix: &str) -> Option<u64> {
         let word = self.value_of(prefix)?;
         let number = core::str::from_utf8(word).ok().and_then(|word| word.parse().ok());
         if number.is_none() {
@@ -40,7 +45,13 @@ impl Arguments {
     }
 }
 
-impl Iterator for Arguments {
+/// Words of a command line.
+#[derive(Clone, Debug)]
+pub struct Words {
+    rest: &'static [u8],
+}
+
+impl Iterator for Words {
     type Item = &'static [u8];
 
     fn next(&mut self) -> Option<&'static [u8]> {

@@ -34,7 +34,7 @@ mod spt;
 mod start;
 pub mod time;
 
-pub use arguments::{Arguments, Verbosity, verbosity};
+pub use arguments::{Arguments, Verbosity, Words, verbosity};
 pub use start::start;
 
 #[cfg(solo5_hvt)]

@@ -243,8 +243,8 @@ mod tests {
 
     #[test]
     fn fields_are_where_the_abi_has_them() {
-        let bytes: [u8; 40] =
-            core::array::from_fn(|i| if i % 8 == 0 { i as u8 / 8 + 1 } else { 0 });
+        let mut bytes = [0; 40];
+        (1..=5).zip((0..40).step_by(8)).for_each(|(value, at)| bytes[at] = value);
         let block = Block::decode(&bytes);
         assert_eq!((block.handle, block.offset, block.data.0, block.len), (1, 2, 3, 4));
         let net = Net::decode(&crate::bytes::array(&bytes, 0));

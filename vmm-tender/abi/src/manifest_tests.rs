@@ -15,7 +15,7 @@ fn manifest(entries: &[[u8; ENTRY_SIZE]]) -> Vec<u8> {
     let mut out = Vec::new();
     out.extend(VERSION.to_le_bytes());
     out.extend(u32::try_from(entries.len()).unwrap().to_le_bytes());
-    entries.iter().for_each(|entry| out.extend(entry));
+    out.extend(entries.as_flattened());
     out
 }
 

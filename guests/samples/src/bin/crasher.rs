@@ -9,7 +9,7 @@
 //!   permitted one with a forbidden argument, `write-high` with one whose lower half is permitted
 //! - hvt only: `port` writes to a port where nothing is, `port-in` reads from a port, `call-0`
 //!   makes a hypercall that does not exist, `call-net` one for a device that it does not have,
-//!   `struct-in-text`, `struct-low`, `struct-end` pass hypercall structures where none can be,
+//!   `struct-in-text`, `poll-in-text`, `struct-low`, `struct-end` pass hypercall structures where none can be,
 //!   `puts-beyond` prints what is not memory, `halt-cookie` halts with a bad cookie, `triple`
 //!   faults without any table, `hlt` stops the CPU
 #![no_std]
@@ -27,8 +27,8 @@ use solo5::{Arguments, println};
 
 solo5::unikernel!(main);
 
-fn main(mut arguments: Arguments) -> i32 {
-    let how = arguments.next().unwrap_or_default();
+fn main(arguments: Arguments) -> i32 {
+    let how = arguments.words().next().unwrap_or_default();
     match how {
         b"abort" => solo5::abort(),
         b"panic" => panic!("as requested"),
@@ -147,7 +147,7 @@ mod target {
     fn triple_fault() {
         let empty = [0u64; 2];
         // SAFETY: the guest ends here: without gates, a trap has nowhere to go.
-        unsafe { asm!("lidt [{}]", "ud2", in(reg) &empty) };
+        unsafe { asm!("lidt [{}]", "ud2", in(reg) &raw const empty) };
     }
 
     fn halt_cpu() {

@@ -13,7 +13,7 @@ fn main(arguments: Arguments) -> i32 {
     print!("Hello from ");
     print_line(arguments.value_of("--name=").unwrap_or(b"hello"));
     let status = arguments.number_of("--exit=").unwrap_or(0);
-    arguments.for_each(print_line);
+    arguments.words().for_each(print_line);
     i32::try_from(status).unwrap_or(i32::MAX)
 }
 

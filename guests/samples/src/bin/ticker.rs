@@ -10,7 +10,7 @@ use solo5::{Arguments, println, time};
 solo5::unikernel!(main);
 
 fn main(arguments: Arguments) -> i32 {
-    let period = arguments.number_of("--every=").or_else(|| every(arguments.clone()));
+    let period = arguments.number_of("--every=").or_else(|| every(arguments));
     let period = Duration::from_millis(period.unwrap_or(1000));
     let count = arguments.number_of("--count=").unwrap_or(u64::MAX);
     // Each tick has its own deadline, so that lateness does not add up.
@@ -26,9 +26,10 @@ fn main(arguments: Arguments) -> i32 {
 }
 
 /// The word after `--every`.
-fn every(mut arguments: Arguments) -> Option<u64> {
-    arguments.find(|word| *word == b"--every")?;
-    let period = arguments.next().and_then(|word| core::str::from_utf8(word).ok()?.parse().ok());
+fn every(arguments: Arguments) -> Option<u64> {
+    let mut words = arguments.words();
+    words.find(|word| *word == b"--every")?;
+    let period = words.next().and_then(|word| core::str::from_utf8(word).ok()?.parse().ok());
     if period.is_none() {
         println!("--every wants a number of milliseconds");
         solo5::exit(64);

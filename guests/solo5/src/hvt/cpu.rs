@@ -172,13 +172,8 @@ pub(super) unsafe fn start() {
     // SAFETY: nothing else uses the table yet.
     unsafe { (*TASK_STATE.0.get()).trap_stacks[0] = stack_top as u64 };
     let task = TASK_STATE.0.get().addr() as u64;
-    let segments = [
-        0,
-        0x00AF_9900_0000_FFFF,
-        0x00CF_9300_0000_FFFF,
-        task_descriptor(task),
-        task >> 32,
-    ];
+    let segments =
+        [0, 0x00AF_9900_0000_FFFF, 0x00CF_9300_0000_FFFF, task_descriptor(task), task >> 32];
     // SAFETY: nothing else uses the table yet.
     unsafe { SEGMENTS.0.get().write(segments) };
     let entries = (&raw const TRAP_ENTRIES).addr();

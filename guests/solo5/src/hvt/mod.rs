@@ -88,13 +88,11 @@ pub(crate) unsafe fn start(boot_info: usize) -> BootInfo {
 
 fn start_clock(frequency: u64) {
     let scale = (u128::from(NANOSECONDS) << 32).checked_div(u128::from(frequency));
-    match scale.and_then(|scale| u64::try_from(scale).ok()) {
-        Some(scale) => NANOSECONDS_PER_CYCLE.store(scale, Ordering::Relaxed),
-        None => {
-            crate::println!("Solo5: a clock of {frequency} Hz is of no use");
-            abort();
-        }
-    }
+    let Some(scale) = scale.and_then(|scale| u64::try_from(scale).ok()) else {
+        crate::println!("Solo5: a clock of {frequency} Hz is of no use");
+        abort();
+    };
+    NANOSECONDS_PER_CYCLE.store(scale, Ordering::Relaxed);
     FIRST_CYCLE.store(cycles(), Ordering::Relaxed);
 }
 

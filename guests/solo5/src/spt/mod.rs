@@ -122,7 +122,7 @@ pub(crate) fn wait_until(deadline: u64) {
     let interval = Timespec { seconds: 0, nanoseconds: 0 };
     // A deadline of exactly 0 would disarm the timer.
     let at =
-        Timespec { seconds: deadline / NANOSECONDS, nanoseconds: deadline % NANOSECONDS | 1 };
+        Timespec { seconds: deadline / NANOSECONDS, nanoseconds: (deadline % NANOSECONDS) | 1 };
     let setting = [interval, at];
     let timer = TIMER.load(Ordering::Relaxed);
     // SAFETY: the kernel reads two timespecs of ours.

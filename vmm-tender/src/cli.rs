@@ -1,0 +1,243 @@
+//! The command line: raw arguments become meaning here, and nowhere else.
+//!
+//! Written by hand, as a tender is started for every machine and does little else than start it.
+#![expect(
+    clippy::unnecessary_debug_formatting,
+    reason = "quoted and escaped, so that any argument leaves a message on one line"
+)]
+
+use std::ffi::{OsStr, OsString};
+
+use crate::descriptors::DescriptorNumber;
+use crate::image_file::ImageSource;
+use crate::{CommandLine, Error};
+
+/// What `--help` prints.
+pub const USAGE: &str = "\
+Runs one Solo5 unikernel, on KVM (hvt) or as a seccomp process (spt).
+
+Usage: vmm-tender run IMAGE [OPTIONS] [-- ARGUMENT...]
+       vmm-tender inspect IMAGE [--format text|json]
+
+IMAGE is a path, or @N for a file that is open as descriptor N (3 or above).
+The console of the guest is standard output; its arguments are what follows '--'.
+
+Options of run, before or behind IMAGE:
+  --mem MIB       guest memory in MiB (default 512; hvt: even, up to 4096)
+  --status @N     write 'ready' to descriptor N just before the guest's first
+                  instruction, or the error that came before it, and close it
+  --new-session   begin a session of its own, without core files and with no
+                  signal blocked
+
+Options of inspect:
+  --format text   for people (default)
+  --format json   for programs, one line
+
+Exit status of run: the guest's, 0 to 255; 1 also for every error of the tender;
+an spt guest that faults or makes a forbidden system call ends by SIGSEGV or SIGSYS.
+Exit status of inspect: 0 if it is a Solo5 image, even one that cannot be run here.
+";
+
+/// Guest memory when nothing else is said.
+const DEFAULT_MEMORY_MIB: u64 = 512;
+
+/// What to do.
+#[derive(PartialEq, Eq, Debug)]
+pub enum Command {
+    /// Run a machine.
+    Run(RunOptions),
+    /// Describe an image.
+    Inspect(InspectOptions),
+    /// Print [`USAGE`].
+    Help,
+    /// Print the version.
+    Version,
+}
+
+/// How to run a machine.
+#[derive(PartialEq, Eq, Debug)]
+pub struct RunOptions {
+    /// Where the image is.
+    pub image: ImageSource,
+    /// Guest memory in MiB.
+    pub memory_mib: u64,
+    /// Whether to leave the session of whoever started the tender.
+    pub new_session: bool,
+    /// What the guest gets as arguments.
+    pub command_line: CommandLine,
+}
+
+/// How to describe an image.
+#[derive(PartialEq, Eq, Debug)]
+pub struct InspectOptions {
+    /// Where the image is.
+    pub image: ImageSource,
+    /// For whom.
+    pub format: Format,
+}
+
+/// For whom an image is described.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// People.
+    Text,
+    /// Programs.
+    Json,
+}
+
+/// The descriptor that `--status` names, if the arguments are good for that much: also what else
+/// is wrong with them shall be told there.
+///
+/// An unusable one is no error here but in [`parse`].
+pub(crate) fn status_descriptor(arguments: &[OsString]) -> Option<DescriptorNumber> {
+    let mut words = Words::new(arguments);
+    while let Some(word) = words.next() {
+        if word == "--" {
+            return None;
+        }
+        if let Some(value) = words.value_of(word, "--status") {
+            return DescriptorNumber::parse(value.ok()?.to_str()?)?.ok();
+        }
+    }
+    None
+}
+
+/// Turns the arguments, without the program's name, into what to do.
+///
+/// # Errors
+/// They make no sense; the message says why.
+pub fn parse(arguments: &[OsString]) -> Result<Command, Error> {
+    let mut words = Words::new(arguments);
+    let verb =
+        words.next().ok_or_else(|| usage("what is to be done is missing: run or inspect"))?;
+    match verb.to_str() {
+        Some("run") => parse_run(words),
+        Some("inspect") => parse_inspect(words),
+        Some("help" | "--help" | "-h") => Ok(Command::Help),
+        Some("--version" | "-V") => Ok(Command::Version),
+        _ => Err(usage(format!("unknown command {verb:?}"))),
+    }
+}
+
+fn parse_run(mut words: Words<'_>) -> Result<Command, Error> {
+    let mut image = None;
+    let mut status = None;
+    let mut memory_mib = DEFAULT_MEMORY_MIB;
+    let mut new_session = false;
+    let mut command_line = CommandLine::default();
+    while let Some(word) = words.next() {
+        if word == "--" {
+            command_line = CommandLine::join(words.rest().iter().cloned())?;
+        } else if word == "--help" {
+            return Ok(Command::Help);
+        } else if word == "--new-session" {
+            new_session = true;
+        } else if let Some(value) = words.value_of(word, "--mem") {
+            memory_mib = memory(value?)?;
+        } else if let Some(value) = words.value_of(word, "--status") {
+            set_once(&mut status, descriptor(value?)?, "--status")?;
+        } else {
+            set_once(&mut image, positional(word)?, "IMAGE")?;
+        }
+    }
+    let image = image.ok_or_else(|| usage("run wants an IMAGE"))?;
+    if status.is_some_and(|status| image == ImageSource::Descriptor(status)) {
+        return Err(usage("IMAGE and --status name the same descriptor"));
+    }
+    Ok(Command::Run(RunOptions { image, memory_mib, new_session, command_line }))
+}
+
+fn parse_inspect(mut words: Words<'_>) -> Result<Command, Error> {
+    let mut image = None;
+    let mut format = Format::Text;
+    while let Some(word) = words.next() {
+        if word == "--help" {
+            return Ok(Command::Help);
+        } else if let Some(value) = words.value_of(word, "--format") {
+            let value = value?;
+            format = match value.to_str() {
+                Some("text") => Format::Text,
+                Some("json") => Format::Json,
+                _ => return Err(usage(format!("--format is text or json, not {value:?}"))),
+            };
+        } else {
+            set_once(&mut image, positional(word)?, "IMAGE")?;
+        }
+    }
+    let image = image.ok_or_else(|| usage("inspect wants an IMAGE"))?;
+    Ok(Command::Inspect(InspectOptions { image, format }))
+}
+
+fn usage(text: impl Into<String>) -> Error {
+    Error::Usage(text.into())
+}
+
+fn set_once<T>(slot: &mut Option<T>, value: T, name: &str) -> Result<(), Error> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(usage(format!("{name} is given twice"))),
+    }
+}
+
+fn memory(value: &OsStr) -> Result<u64, Error> {
+    let number = value.to_str().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    number
+        .and_then(|text| text.parse().ok())
+        .filter(|&mib| mib > 0)
+        .ok_or_else(|| usage(format!("--mem wants a number of MiB from 1 on, not {value:?}")))
+}
+
+fn descriptor(value: &OsStr) -> Result<DescriptorNumber, Error> {
+    let text = value.to_str().and_then(DescriptorNumber::parse);
+    text.ok_or_else(|| usage(format!("--status wants @N, not {value:?}")))?
+}
+
+fn positional(word: &OsStr) -> Result<ImageSource, Error> {
+    let text = word.to_str();
+    if let Some(number) = text.and_then(DescriptorNumber::parse) {
+        return number.map(ImageSource::Descriptor);
+    }
+    if word.as_encoded_bytes().starts_with(b"-") {
+        return Err(usage(format!("unknown option {word:?}")));
+    }
+    Ok(ImageSource::Path(word.into()))
+}
+
+/// Arguments that are still to be read.
+struct Words<'a> {
+    rest: &'a [OsString],
+}
+
+impl<'a> Words<'a> {
+    fn new(arguments: &'a [OsString]) -> Self {
+        Self { rest: arguments }
+    }
+
+    fn next(&mut self) -> Option<&'a OsStr> {
+        let (first, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(first)
+    }
+
+    fn rest(&mut self) -> &'a [OsString] {
+        std::mem::take(&mut self.rest)
+    }
+
+    /// The value of option `name` if `word` is it: behind `=`, or the next word.
+    fn value_of(&mut self, word: &'a OsStr, name: &str) -> Option<Result<&'a OsStr, Error>> {
+        if word == name {
+            return Some(self.next().ok_or_else(|| usage(format!("{name} wants a value"))));
+        }
+        let (option, value) = split_at_equals(word)?;
+        (option == name).then_some(Ok(value))
+    }
+}
+
+fn split_at_equals(word: &OsStr) -> Option<(&str, &OsStr)> {
+    let (option, value) = word.to_str()?.split_once('=')?;
+    Some((option, OsStr::new(value)))
+}
+
+#[cfg(test)]
+#[path = "cli_tests.rs"]
+mod tests;

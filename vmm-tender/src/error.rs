@@ -1,0 +1,129 @@
+//! Why a tender ends with status 1.
+
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+use vmm_tender_abi::{ElfError, GuestAddress, ImageError, ReadError};
+
+use crate::descriptors::DescriptorNumber;
+use crate::refusal::Refusal;
+
+/// Why a machine could not be started, or had to be ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The command line of the tender itself makes no sense.
+    #[error("{0} (try: vmm-tender --help)")]
+    Usage(String),
+    /// Not a usable `@N`.
+    #[error("'{0}' names no descriptor: @N with N from 3 on is wanted")]
+    DescriptorNumber(String),
+    /// An `@N` that nobody has opened.
+    #[error("descriptor {0} is not open")]
+    DescriptorNotOpen(DescriptorNumber),
+    /// The guest's command line does not fit.
+    #[error("the guest's command line is too long: {len} bytes, at most {max} are possible")]
+    CommandLineTooLong {
+        /// Bytes.
+        len: usize,
+        /// Bytes that are possible.
+        max: usize,
+    },
+    /// The image file could not be opened.
+    #[error("cannot open {path:?}: {error}")]
+    OpenImage {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        error: Errno,
+    },
+    /// What was opened is a directory, a pipe, or the like.
+    #[error("the image is not a regular file")]
+    NotAFile,
+    /// The image file could not be read.
+    #[error(transparent)]
+    ReadImage(#[from] ReadError),
+    /// The image file became shorter while it was loaded.
+    #[error("the image became shorter while it was read")]
+    ImageShrunk,
+    /// The file is not an image.
+    #[error("not a valid image: {0}")]
+    Image(#[from] ImageError),
+    /// The image does not fit into guest memory.
+    #[error("the image does not fit: {0}")]
+    DoesNotFit(#[from] ElfError),
+    /// The image cannot be run by this tender on this host.
+    #[error("cannot run this image: {0}")]
+    Refused(#[from] Refusal),
+    /// Guest memory of a size that is not possible.
+    #[error("guest memory of {mib} MiB is not possible: {reason}")]
+    MemorySize {
+        /// What was asked for.
+        mib: u64,
+        /// The rule.
+        reason: &'static str,
+    },
+    /// Something on the host failed.
+    #[error("cannot {what}: {error}")]
+    Host {
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        error: Errno,
+    },
+    /// The process would make all memory executable.
+    #[error("the personality READ_IMPLIES_EXEC is set: guest data would be executable")]
+    ReadImpliesExec,
+    /// The system call filter could not be made.
+    #[error("cannot build the system call filter: {0}")]
+    BuildFilter(#[from] seccompiler::BackendError),
+    /// The system call filter could not be installed.
+    #[error("cannot install the system call filter: {0}")]
+    InstallFilter(#[from] seccompiler::Error),
+    /// KVM is of another version.
+    #[error("KVM has API version {0}, not 12")]
+    KvmVersion(i32),
+    /// KVM lacks something.
+    #[error("KVM on this host lacks {0}")]
+    KvmLacks(&'static str),
+    /// Console output could not be written.
+    #[error("cannot write console output: {0}")]
+    Output(Errno),
+    /// The status pipe could not be written.
+    #[error("cannot write to the status descriptor: {0}")]
+    Status(Errno),
+    /// A hypercall names memory that the guest does not have or must not use for it.
+    #[error("Invalid guest access: gpa={address}, sz={len}")]
+    GuestAccess {
+        /// Where.
+        address: GuestAddress,
+        /// How many bytes.
+        len: u64,
+    },
+    /// The guest used a port that has no meaning.
+    #[error("Invalid guest port access: port={0:#x}")]
+    GuestPort(u16),
+    /// The guest made a hypercall that does not exist for it.
+    #[error("Invalid guest hypercall: num={0}")]
+    GuestHypercall(u16),
+    /// The guest touched memory against its protection.
+    #[error("KVM: host/guest translation fault: rip={rip:#x}")]
+    TranslationFault {
+        /// Its instruction pointer.
+        rip: u64,
+    },
+    /// The virtual CPU could not go on.
+    #[error("KVM: {what}: rip={rip:#x}")]
+    Vcpu {
+        /// What happened.
+        what: String,
+        /// Its instruction pointer.
+        rip: u64,
+    },
+}
+
+impl Error {
+    /// For `map_err`: names what failed.
+    pub(crate) fn host<E: Into<Errno>>(what: &'static str) -> impl FnOnce(E) -> Self {
+        move |error| Self::Host { what, error: error.into() }
+    }
+}

@@ -1,0 +1,79 @@
+//! The system calls of a tender whose hvt guest runs.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+
+use rustix::stdio::{raw_stderr, raw_stdout};
+use seccompiler::SeccompCmpArgLen::Qword;
+use seccompiler::SeccompCmpOp::{Eq, MaskedEq};
+use seccompiler::{
+    BackendError, BpfProgram, SeccompAction, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch,
+};
+
+const KVM_RUN: u64 = 0xAE80;
+const KVM_GET_REGS: u64 = 0x8090_AE81;
+
+/// Everything that is not listed ends the process.
+pub(super) fn build(
+    vcpu: RawFd,
+    status: Option<BorrowedFd<'_>>,
+) -> Result<BpfProgram, BackendError> {
+    let status = status.map(|fd| fd.as_raw_fd());
+    let writable = [Some(raw_stdout()), Some(raw_stderr()), status];
+    let writes = writable.into_iter().flatten().map(|fd| rule(&[(0, number(fd))]));
+    let vcpu = number(vcpu);
+    let anything = Vec::new;
+    let rules = BTreeMap::from([
+        // The guest runs, and its instruction pointer is read when it fails.
+        (
+            libc::SYS_ioctl,
+            vec![rule(&[(0, vcpu), (1, KVM_RUN)])?, rule(&[(0, vcpu), (1, KVM_GET_REGS)])?],
+        ),
+        // Its console, and messages.
+        (libc::SYS_write, writes.collect::<Result<_, _>>()?),
+        // Waiting, for its timeouts and for room in a full console; a stopped process goes on
+        // with `restart_syscall`.
+        (libc::SYS_ppoll, anything()),
+        (libc::SYS_poll, anything()),
+        (libc::SYS_restart_syscall, anything()),
+        // Clocks, where the kernel does not offer them without a call.
+        (libc::SYS_clock_gettime, anything()),
+        // Messages are formatted on the heap: memory that is not executable may come and go.
+        (libc::SYS_brk, anything()),
+        (libc::SYS_mmap, vec![without_execution()?]),
+        (libc::SYS_munmap, anything()),
+        // What is open is closed; a debug build asks before that whether it is open.
+        (libc::SYS_close, anything()),
+        (libc::SYS_fcntl, vec![rule(&[(1, number(libc::F_GETFD))])?]),
+        // The end, from `exit`, which takes back the standard library's signal stack, or from a
+        // signal's handler.
+        (libc::SYS_sigaltstack, anything()),
+        (libc::SYS_exit_group, anything()),
+    ]);
+    let filter = SeccompFilter::new(
+        rules,
+        SeccompAction::KillProcess,
+        SeccompAction::Allow,
+        TargetArch::x86_64,
+    )?;
+    filter.try_into()
+}
+
+/// The arguments at these positions, all 64 bits of them, have these values.
+fn rule(arguments: &[(u8, u64)]) -> Result<SeccompRule, BackendError> {
+    let conditions =
+        arguments.iter().map(|&(index, value)| SeccompCondition::new(index, Qword, Eq, value));
+    SeccompRule::new(conditions.collect::<Result<_, _>>()?)
+}
+
+/// A mapping without the right to execute it.
+fn without_execution() -> Result<SeccompRule, BackendError> {
+    let execute = u64::from(libc::PROT_EXEC.cast_unsigned());
+    SeccompRule::new(vec![SeccompCondition::new(2, Qword, MaskedEq(execute), 0)?])
+}
+
+/// Descriptors are small and not negative.
+fn number(fd: RawFd) -> u64 {
+    u64::from(fd.cast_unsigned())
+}

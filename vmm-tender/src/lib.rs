@@ -1,0 +1,75 @@
+//! The monitor of one machine: loads one Solo5 image and runs it, on KVM (`hvt`) or as a process
+//! under seccomp (`spt`).
+//!
+//! [`cli`] turns arguments into a [`cli::Command`]; [`inspect`] describes an image; [`run`]
+//! starts it. What is said about a file comes from `vmm-tender-abi`, which checks it; guest
+//! memory is only touched through `memory::GuestMemory`, which checks every address.
+//!
+//! One process runs one machine in one thread. An spt guest takes the process over, so
+//! that the exit status is its own doing; an hvt guest's status is passed on by [`main`].
+
+pub mod cli;
+mod command_line;
+mod console;
+mod descriptors;
+mod error;
+mod host;
+mod hvt;
+mod image_file;
+mod inspect;
+mod memory;
+mod refusal;
+mod run;
+mod spt;
+mod status;
+mod sys;
+
+use std::ffi::OsString;
+
+pub use command_line::CommandLine;
+pub use error::Error;
+use rustix::stdio;
+
+use cli::Command;
+use status::StatusPipe;
+
+/// Exit status of a failed tender.
+const FAILED: u8 = 1;
+
+/// Does what `arguments` (without the program's name) ask for and returns the exit status. Does
+/// not return once an spt guest runs.
+pub fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
+    let arguments: Vec<OsString> = arguments.collect();
+    let mut status = match StatusPipe::take(cli::status_descriptor(&arguments)) {
+        Ok(status) => status,
+        Err(error) => return complain(&error),
+    };
+    match cli::parse(&arguments).and_then(|command| perform(command, &mut status)) {
+        Ok(status) => status,
+        Err(error) => {
+            status.failed(&error);
+            complain(&error)
+        }
+    }
+}
+
+fn perform(command: Command, status: &mut StatusPipe) -> Result<u8, Error> {
+    match command {
+        Command::Run(options) => run::run(options, status),
+        Command::Inspect(options) => print(&inspect::inspect(options)?),
+        Command::Help => print(cli::USAGE),
+        Command::Version => print(concat!("vmm-tender ", env!("CARGO_PKG_VERSION"), "\n")),
+    }
+}
+
+fn print(text: &str) -> Result<u8, Error> {
+    console::write_all(stdio::stdout(), text.as_bytes()).map_err(Error::Output)?;
+    Ok(0)
+}
+
+fn complain(error: &Error) -> u8 {
+    let line = format!("vmm-tender: {error}\n");
+    // Nobody is left to be told that nobody can be told.
+    let _ = console::write_all(stdio::stderr(), line.as_bytes());
+    FAILED
+}

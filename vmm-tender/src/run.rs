@@ -1,0 +1,49 @@
+//! `vmm-tender run`.
+
+use vmm_tender_abi::Image;
+
+use crate::cli::RunOptions;
+use crate::image_file::ImageFile;
+use crate::refusal::{self, Kind};
+use crate::status::StatusPipe;
+use crate::{CommandLine, Error, host, hvt, spt};
+
+const MIB: u64 = 1024 * 1024;
+
+/// Everything that a machine starts with.
+pub(crate) struct Machine {
+    pub(crate) image: Image,
+    pub(crate) file: ImageFile,
+    /// Guest memory in bytes.
+    pub(crate) memory: u64,
+    pub(crate) command_line: CommandLine,
+}
+
+/// Runs the machine that `options` describe. Returns the exit status of an hvt guest; an spt
+/// guest takes the process over.
+///
+/// # Errors
+/// The machine could not be started, or an hvt guest did what ends it.
+pub(crate) fn run(options: RunOptions, status: &mut StatusPipe) -> Result<u8, Error> {
+    if options.new_session {
+        host::leave_session()?;
+    }
+    host::check_personality()?;
+    let memory = memory_size(options.memory_mib)?;
+    let file = ImageFile::open(options.image)?;
+    let image = Image::read(&file)?;
+    let kind = refusal::kind(&image)?;
+    let machine = Machine { image, file, memory, command_line: options.command_line };
+    match kind {
+        Kind::Hvt => hvt::run(machine, status),
+        Kind::Spt => match spt::run(machine, status)? {},
+    }
+}
+
+fn memory_size(mib: u64) -> Result<u64, Error> {
+    let refused = |reason| Error::MemorySize { mib, reason };
+    if mib == 0 {
+        return Err(refused("at least 1 MiB is needed"));
+    }
+    mib.checked_mul(MIB).ok_or_else(|| refused("it is past the 64-bit address space"))
+}

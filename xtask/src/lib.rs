@@ -1,0 +1,3 @@
+//! Tasks that tests need too.
+
+pub mod guests;
