@@ -1,0 +1,90 @@
+//! `vmm-console`: the console output of all machines, history and live, to many readers.
+//!
+//! ```text
+//!  vmm-spawn ═══ writes ═══▶ ring in memory ◀═══ reads by position ═══ attachment ──▶ a reader
+//!      │                                                                  ▲
+//!      └── its descriptors, once ──▶ spawn ──▶ consoles ── "has grown" ───┘
+//! ```
+//!
+//! [`ring`] reads a ring of [`vmm_proto::ring`]; [`history`] remembers when what was written;
+//! [`consoles`] holds both for each machine and tells who reads that there is more; [`spawn`] gets
+//! the rings from `vmm-spawn`; [`attachment`] is one reader.
+//!
+//! An attachment is a position and nothing else: no output is copied for it before it is sent, so a
+//! slow reader costs nothing and holds up nobody. What is overwritten before it gets there, it gets
+//! told as a gap of exactly that size.
+//!
+//! Nothing is kept on disk. A restarted `vmm-console` gets the rings from `vmm-spawn` again, with all
+//! that they hold; what was written before then counts as read at that moment.
+
+#![forbid(unsafe_code)]
+
+pub mod attachment;
+pub mod consoles;
+pub mod history;
+pub mod ring;
+pub mod spawn;
+
+use std::sync::Arc;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::sync::Semaphore;
+use vmm_service::dirs::Dirs;
+use vmm_service::socket::{Listener, own_user_or_root};
+
+use crate::consoles::Consoles;
+
+/// The most readers at a time.
+const CONNECTIONS: usize = 1024;
+
+/// Serves `console.sock` until the process is asked to end.
+///
+/// # Errors
+/// When the socket cannot be served.
+pub async fn run(dirs: Dirs) -> anyhow::Result<()> {
+    let serve = async {
+        allow_descriptors();
+        dirs.make_run()?;
+        let listener = Listener::bind(&dirs.socket("console"), 0o600)?;
+        tracing::info!("vmm-console serves {}", dirs.socket("console").display());
+        let consoles = Arc::new(Consoles::default());
+        let spawn = dirs.socket("spawn");
+        tokio::select! {
+            served = accept(&listener, &consoles) => served,
+            never = spawn::follow(&spawn, &consoles) => match never {},
+        }
+    };
+    tokio::select! {
+        // First, so that signals are watched before the socket exists.
+        biased;
+        asked = vmm_service::run::asked_to_end() => Ok(asked?),
+        served = serve => served,
+    }
+}
+
+/// Each machine takes two descriptors and each reader one: as many as the host lets us.
+fn allow_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!("the limit of open descriptors stays {:?}: {error}", limit.current);
+    }
+}
+
+async fn accept(listener: &Listener, consoles: &Arc<Consoles>) -> anyhow::Result<()> {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let stream = listener.accept(own_user_or_root).await?;
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            tracing::warn!("a reader was turned away: {CONNECTIONS} read already");
+            continue;
+        };
+        let consoles = Arc::clone(consoles);
+        tokio::spawn(async move {
+            if let Err(error) = attachment::serve(stream, &consoles).await {
+                tracing::warn!("a reader was cut off: {error}");
+            }
+            drop(place);
+        });
+    }
+}

@@ -1,0 +1,84 @@
+//! Getting the rings from `vmm-spawn`.
+
+use std::convert::Infallible;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::time::timeout;
+use vmm_proto::message::spawn::{FromSpawn, Role, ToSpawn};
+use vmm_proto::message::{VERSION, wire};
+use vmm_service::packet::PacketSocket;
+use vmm_service::socket::Backoff;
+
+use crate::consoles::Consoles;
+
+/// On a new connection `vmm-spawn` sends all rings at once. When it has sent nothing for so long, that
+/// was all: what it did not name is gone.
+const QUIET: Duration = Duration::from_secs(3);
+
+/// Keeps a connection to `vmm-spawn` for ever. While there is none, the rings that are held stay
+/// readable: the machines' output still gets into them as long as `vmm-spawn` lives.
+pub async fn follow(path: &Path, consoles: &Consoles) -> Infallible {
+    let mut backoff = Backoff::default();
+    let mut connection = 0;
+    let mut said = false;
+    loop {
+        connection += 1;
+        let mut welcome = false;
+        let error = match session(path, consoles, connection, &mut welcome).await {
+            Ok(never) => match never {},
+            Err(error) => error,
+        };
+        if welcome {
+            (backoff, said) = (Backoff::default(), false);
+        }
+        // Once for each time that it is away, not once for each attempt.
+        if said {
+            tracing::debug!("no connection to vmm-spawn: {error:#}");
+        } else {
+            tracing::warn!("no connection to vmm-spawn, trying on: {error:#}");
+            said = true;
+        }
+        backoff.wait().await;
+    }
+}
+
+async fn session(
+    path: &Path,
+    consoles: &Consoles,
+    connection: u64,
+    welcome: &mut bool,
+) -> anyhow::Result<Infallible> {
+    let socket = PacketSocket::connect(path).with_context(|| path.display().to_string())?;
+    let hello = ToSpawn::Hello { version: VERSION, role: Role::Console };
+    socket.send(&wire::encode(&hello)?, &[]).await?;
+    let mut listed = false;
+    loop {
+        let wait = if *welcome && !listed { QUIET } else { Duration::MAX };
+        let Ok(packet) = timeout(wait, socket.receive()).await else {
+            listed = true;
+            let gone = consoles.keep_only(connection);
+            tracing::debug!("vmm-spawn has named its rings; {gone} of earlier are gone");
+            continue;
+        };
+        let Some((packet, descriptors)) = packet? else { bail!("it has closed") };
+        match (wire::decode(&packet)?, <[_; 2]>::try_from(descriptors)) {
+            (FromSpawn::Welcome { version: VERSION, .. }, _) => {
+                *welcome = true;
+                tracing::info!("connected to vmm-spawn");
+            }
+            (FromSpawn::Welcome { version, .. }, _) => bail!(
+                "it speaks version {version} of the messages, this is version {VERSION}: upgrade \
+                 the older one"
+            ),
+            (_, _) if !*welcome => bail!("it said something before its welcome"),
+            (FromSpawn::Ring { id }, Ok([ring, growth])) => {
+                consoles.arrived(id, ring, growth, connection)?;
+            }
+            (FromSpawn::Ring { .. }, Err(_)) => bail!("a ring came without its two descriptors"),
+            (FromSpawn::RingGone { id }, _) => consoles.gone(id),
+            (message, _) => tracing::warn!("not for a console: {message:?}"),
+        }
+    }
+}
