@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 use vmm_proto::message::VERSION;
 use vmm_proto::message::spawn::{FromSpawn, Role};
 
+use crate::inherited;
 use crate::jail;
 use crate::machines::Machines;
 use crate::options::{Config, ConfigError};
@@ -86,6 +87,7 @@ struct Daemon {
 
 impl Daemon {
     fn begin(config: &Config) -> Result<Self, Error> {
+        inherited::keep_to_ourselves().map_err(failed("keep inherited descriptors"))?;
         let signals = signals().map_err(failed("handle signals"))?;
         let poller = Rc::new(Poller::new().map_err(failed("make an epoll instance"))?);
         let listener = Listener::open(&config.dir, config.make_dir)?;

@@ -14,8 +14,9 @@
 //!     └ pipe ── console ── ring (memfd) ── rate   └ machines
 //! ```
 //!
-//! * [`launch`] is the only place that starts a process, [`process`] the only one that reaps one
-//!   (and the only one with unsafe code), [`jail`] says what confines it and what does not.
+//! * [`launch`] is the only place that starts a process, [`process`] the only one that reaps one,
+//!   [`jail`] says what confines it and what does not. Unsafe code is in [`process`] and
+//!   [`inherited`] alone, for one system call each.
 //! * [`machine::Run`] is one life of a machine, whoever started it; [`machines`] is the table.
 //! * [`peers`] owns the connections: who may speak, in what order, and what waits to be sent.
 //!
@@ -28,6 +29,7 @@
 pub mod affinity;
 pub mod console;
 pub mod daemon;
+pub mod inherited;
 pub mod jail;
 pub mod launch;
 pub mod logging;

@@ -1,0 +1,353 @@
+//! A daemon in a directory of its own, clients, and readers of rings.
+
+use std::fs::{self, File};
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::cmsg_space;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, pread};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recvmsg,
+    sendmsg, socket_with,
+};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use vmm_proto::id::MachineId;
+use vmm_proto::message::spawn::{FromSpawn, Role, Start, ToSpawn};
+use vmm_proto::message::{Exit, VERSION, wire};
+use vmm_proto::ring;
+
+/// How long anything may take that should happen at once, on a machine that is busy with other
+/// tests.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// Takes its image for a shell script to run once it has seen to its arguments. There is no PATH.
+const FAKE_TENDER: &str = r#"#!/bin/sh
+[ "$1 $3 $5 $7 $8" = "run --mem --status --new-session --" ] || exit 99
+image=${2#@} memory=$4 status=${6#@}
+shift 8
+say() { echo "$@" > /proc/self/fd/$status; }
+. /proc/self/fd/$image
+"#;
+
+/// A running daemon.
+pub(crate) struct Daemon {
+    pub(crate) dir: TempDir,
+    pub(crate) child: Child,
+}
+
+impl Daemon {
+    /// With the tender that takes scripts for images.
+    pub(crate) fn start() -> Self {
+        Self::start_with(|dir| {
+            let tender = dir.join("tender");
+            fs::write(&tender, FAKE_TENDER).unwrap();
+            fs::set_permissions(&tender, fs::Permissions::from_mode(0o755)).unwrap();
+            tender
+        })
+    }
+
+    pub(crate) fn start_with(tender: impl FnOnce(&Path) -> PathBuf) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let tender = tender(dir.path());
+        let log = File::create(dir.path().join("log")).unwrap();
+        let child = command(&dir.path().join("run"))
+            .args(["--tender".as_ref(), tender.as_os_str()])
+            .arg("-v")
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let daemon = Self { dir, child };
+        eventually("the daemon listens", || daemon.log().contains("listening on").then_some(()));
+        daemon
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.path().join("run/spawn.sock")
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap()
+    }
+
+    pub(crate) fn logs(&self, text: &str) {
+        eventually(text, || self.log().contains(text).then_some(()));
+    }
+
+    pub(crate) fn supervisor(&self) -> Client {
+        let mut client = Client::connect(&self.socket());
+        client.hello(Role::Supervisor);
+        client
+    }
+
+    pub(crate) fn console(&self) -> Client {
+        let mut client = Client::connect(&self.socket());
+        client.hello(Role::Console);
+        client
+    }
+
+    /// What it holds: open descriptors and children, dead ones included.
+    pub(crate) fn census(&self) -> (usize, usize) {
+        let proc = PathBuf::from(format!("/proc/{}", self.child.id()));
+        let children =
+            fs::read_to_string(proc.join(format!("task/{}/children", self.child.id()))).unwrap();
+        (fs::read_dir(proc.join("fd")).unwrap().count(), children.split_whitespace().count())
+    }
+
+    pub(crate) fn comes_back_to(&self, census: (usize, usize)) {
+        eventually(&format!("the census is {census:?} again"), || {
+            (self.census() == census).then_some(())
+        });
+    }
+
+    /// A file to be taken for an image.
+    pub(crate) fn image(&self, name: &str, script: &str) -> File {
+        let path = self.dir.path().join(name);
+        fs::write(&path, script).unwrap();
+        File::open(path).unwrap()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        eventually("the daemon ends", || self.child.try_wait().unwrap())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if self.child.try_wait().unwrap().is_none() {
+            self.signal(Signal::TERM);
+            let status = self.ended();
+            if !std::thread::panicking() {
+                assert!(status.success(), "{status}\n{}", self.log());
+            }
+        }
+        if std::thread::panicking() {
+            eprintln!("{}", self.log());
+        }
+    }
+}
+
+/// The program under test.
+pub(crate) fn command(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vmm-spawn"));
+    command.arg("--dir").arg(dir).stdin(Stdio::null()).stdout(Stdio::null());
+    command
+}
+
+/// Looks until there is something. What it looks at changes without a way to wait for it.
+pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + SOON;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not within {SOON:?}: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// One side of a connection.
+pub(crate) struct Client {
+    pub(crate) socket: OwnedFd,
+    /// What came while something else was waited for.
+    pub(crate) jail: Vec<String>,
+    pub(crate) known: u32,
+}
+
+/// A message and what came beside it.
+pub(crate) type Incoming = (FromSpawn, Vec<OwnedFd>);
+
+impl Client {
+    pub(crate) fn connect(path: &Path) -> Self {
+        let socket =
+            socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .unwrap();
+        connect(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
+        Self { socket, jail: Vec::new(), known: 0 }
+    }
+
+    pub(crate) fn hello(&mut self, role: Role) {
+        self.send(&ToSpawn::Hello { version: VERSION, role });
+        match self.next() {
+            FromSpawn::Welcome { version: VERSION, jail, known } => {
+                self.jail = jail;
+                self.known = known;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn send(&self, message: &ToSpawn) {
+        self.send_with(message, &[]);
+    }
+
+    pub(crate) fn send_with(&self, message: &ToSpawn, descriptors: &[BorrowedFd<'_>]) {
+        self.send_bytes(&wire::encode(message).unwrap(), descriptors).unwrap();
+    }
+
+    pub(crate) fn send_bytes(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(16))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !fds.is_empty() {
+            assert!(control.push(SendAncillaryMessage::ScmRights(fds)));
+        }
+        let sent =
+            sendmsg(&self.socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?;
+        assert_eq!(sent, bytes.len());
+        Ok(())
+    }
+
+    /// The next message, or `None` at the end.
+    pub(crate) fn receive(&mut self) -> Option<Incoming> {
+        let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
+        let timeout = Timespec { tv_sec: SOON.as_secs().try_into().unwrap(), tv_nsec: 0 };
+        assert_eq!(poll(&mut fds, Some(&timeout)), Ok(1), "no message within {SOON:?}");
+        self.receive_now().expect("there was something")
+    }
+
+    /// What is there now; `Err` when nothing is.
+    pub(crate) fn receive_now(&mut self) -> Result<Option<Incoming>, Errno> {
+        let mut bytes = vec![0; 1 << 16];
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(4))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+        let slices = &mut [IoSliceMut::new(&mut bytes)];
+        let received = match recvmsg(&self.socket, slices, &mut control, flags) {
+            Err(Errno::CONNRESET) => return Ok(None),
+            received => received?,
+        };
+        if received.bytes == 0 {
+            return Ok(None);
+        }
+        let fds = control
+            .drain()
+            .filter_map(|message| match message {
+                RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        Ok(Some((wire::decode(&bytes[..received.bytes]).unwrap(), fds)))
+    }
+
+    /// The next message; without descriptors.
+    pub(crate) fn next(&mut self) -> FromSpawn {
+        let (message, fds) = self.receive().expect("the connection lives");
+        assert!(fds.is_empty());
+        message
+    }
+
+    pub(crate) fn is_closed(&mut self) {
+        if let Some((message, _)) = self.receive() {
+            panic!("not closed: {message:?}");
+        }
+    }
+
+    /// The next message is a ring.
+    pub(crate) fn ring(&mut self) -> (MachineId, Ring) {
+        let (message, fds) = self.receive().expect("the connection lives");
+        let FromSpawn::Ring { id } = message else { panic!("{message:?}") };
+        let [file, grown] = fds.try_into().unwrap();
+        (id, Ring { file, grown })
+    }
+
+    /// Starts a machine on CPU 0.
+    pub(crate) fn start(&self, id: MachineId, image: impl AsFd, arguments: &[&str]) {
+        self.send_with(&ToSpawn::Start(start(id, arguments)), &[image.as_fd()]);
+    }
+
+    /// Starts a machine, and it starts.
+    pub(crate) fn run(&mut self, id: MachineId, image: impl AsFd, arguments: &[&str]) -> u32 {
+        self.start(id, image, arguments);
+        match self.next() {
+            FromSpawn::Started { id: started, pid } if started == id => pid,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The next message says that this machine could not be started, and why.
+    pub(crate) fn start_fails(&mut self, id: MachineId) -> String {
+        match self.next() {
+            FromSpawn::StartFailed { id: failed, reason } if failed == id => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The next message says that this machine has ended: how, and after how many bytes.
+    pub(crate) fn exit(&mut self, id: MachineId) -> (Exit, u64) {
+        match self.next() {
+            FromSpawn::Exited { id: ended, exit, output_end, .. } if ended == id => {
+                (exit, output_end)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+pub(crate) fn start(id: MachineId, arguments: &[&str]) -> Start {
+    let arguments = arguments.iter().map(|&word| word.to_owned()).collect();
+    Start { id, memory_mib: 32, cpus: vec![0], arguments }
+}
+
+pub(crate) fn id(number: u8) -> MachineId {
+    MachineId([number; 16])
+}
+
+/// A console ring, read as the console reads it.
+pub(crate) struct Ring {
+    pub(crate) file: OwnedFd,
+    pub(crate) grown: OwnedFd,
+}
+
+impl Ring {
+    pub(crate) fn counter(&self, offset: u64) -> u64 {
+        eventually("a whole counter", || {
+            let mut bytes = [0; 16];
+            assert_eq!(pread(&self.file, &mut bytes, offset), Ok(16));
+            ring::decode_counter(bytes)
+        })
+    }
+
+    pub(crate) fn written(&self) -> u64 {
+        self.counter(ring::WRITTEN)
+    }
+
+    /// What there is from `position` on: how many bytes are gone, and those that are left.
+    pub(crate) fn read_from(&self, position: u64) -> (u64, Vec<u8>) {
+        let written = self.written();
+        let from = position.max(ring::oldest(written));
+        let mut data = Vec::new();
+        for (offset, length) in ring::pieces(from, written - from) {
+            let mut piece = vec![0; length.try_into().unwrap()];
+            assert_eq!(pread(&self.file, &mut piece, offset), Ok(piece.len()));
+            data.extend(piece);
+        }
+        let whole = from.max(ring::oldest(self.counter(ring::CLAIMED)));
+        data.drain(..usize::try_from(whole - from).unwrap().min(data.len()));
+        (whole - position, data)
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let (gap, data) = self.read_from(0);
+        assert_eq!(gap, 0);
+        String::from_utf8(data).unwrap()
+    }
+}
+
+/// Says on the terminal, past the test harness, that a test did not test.
+pub(crate) fn skipped(what: &str) {
+    use std::io::Write;
+    let mut terminal = std::io::stderr().lock();
+    writeln!(terminal, "SKIPPED: {what}").unwrap();
+}

@@ -1,0 +1,12 @@
+//! The real daemon, driven over its socket as `vmmd` and `vmm-console` drive it.
+//!
+//! Most tests run a tender of their own, a shell script that keeps the tender's side of the
+//! contract and takes its "image" for what to do. `guests` runs the real one with real guests.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod console;
+mod guests;
+mod harness;
+mod life;
+mod machines;
+mod peers;
