@@ -1,6 +1,7 @@
 //! The front door for tasks: `cargo xtask TASK`.
 
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -9,13 +10,19 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Task {
+    /// The whole walkthrough, typed and checked, in a fresh directory
+    Demo,
+    /// The same, and the daemons go on until Enter is pressed
+    Up,
     /// Build the sample unikernels into target/guests
     Guests,
 }
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has no parent")?;
     match Task::parse() {
-        Task::Guests => xtask::guests::build_guests(root),
+        Task::Demo => xtask::demo::demo(root, false),
+        Task::Up => xtask::demo::demo(root, true),
+        Task::Guests => xtask::guests::build_guests(root).map(|()| ExitCode::SUCCESS),
     }
 }

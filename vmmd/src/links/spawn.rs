@@ -4,11 +4,10 @@ use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
-
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use vmm_engine::Event;
 use vmm_proto::id::MachineId;
+use vmm_proto::message::client::Error;
 use vmm_proto::message::spawn::{FromSpawn, Role, ToSpawn};
 use vmm_proto::message::{VERSION, wire};
 use vmm_proto::name::{Path as Names, Target};
@@ -33,23 +32,36 @@ pub(crate) struct SpawnLink {
     queue: mpsc::Sender<Command>,
     core: Core,
     /// What of the jail cannot be applied; `None` while there is no connection.
-    jail: Arc<Mutex<Option<Vec<String>>>>,
+    jail: watch::Sender<Option<Vec<String>>>,
 }
 
 impl SpawnLink {
     /// The way, and the receiving end for [`SpawnLink::run`].
     pub(crate) fn new(core: Core) -> (Self, mpsc::Receiver<Command>) {
         let (queue, out) = mpsc::channel(QUEUE);
-        (Self { queue, core, jail: Arc::default() }, out)
+        (Self { queue, core, jail: watch::Sender::new(None) }, out)
     }
 
     fn set_jail(&self, jail: Option<Vec<String>>) {
-        *self.jail.lock().unwrap_or_else(PoisonError::into_inner) = jail;
+        self.jail.send_replace(jail);
     }
 
     /// What of the jail `vmm-spawn` cannot apply; `None` while it is not connected.
     pub(crate) fn jail(&self) -> Option<Vec<String>> {
-        self.jail.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.jail.borrow().clone()
+    }
+
+    /// Waits a little for `vmm-spawn`: the daemons may be started in any order.
+    ///
+    /// # Errors
+    /// When it is still not there.
+    pub(crate) async fn ready(&self) -> Result<(), Error> {
+        let mut jail = self.jail.subscribe();
+        let connected = jail.wait_for(Option::is_some);
+        match tokio::time::timeout(PATIENCE, connected).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(super::unavailable("vmm-spawn", &"it is not running")),
+        }
     }
 
     /// Gives a command. Without a connection a start fails; anything else is caught up with when

@@ -35,6 +35,7 @@ pub(super) async fn deploy(
     attach: bool,
 ) -> Result<(), Failure> {
     turn.shared.recorder.check_room()?;
+    turn.shared.spawn.ready().await?;
     let order = order(turn, described)?;
     built(&order.machine)?;
     let image = obtain(turn, &order).await?;
