@@ -1,3 +1,7 @@
-//! (see the package description)
+//! The command line of the suite; everything is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    vmm_client::main()
+}

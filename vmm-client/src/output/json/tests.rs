@@ -1,0 +1,101 @@
+use vmm_proto::id::{Digest, MachineId};
+use vmm_proto::message::Exit as How;
+
+use super::*;
+
+/// A machine with something in every field.
+pub(crate) fn machine() -> client::Machine {
+    client::Machine {
+        name: "dev/hello".to_owned(),
+        state: "exited".to_owned(),
+        id: MachineId([0x11; 16]),
+        pid: Some(123),
+        kind: "spt".to_owned(),
+        memory_mib: 512,
+        cpus: vec![1, 2],
+        image_sha256: Digest([0xab; 32]),
+        image_size: 123,
+        started_ms: Some(1_767_225_600_042),
+        restarts: 3,
+        exit: Some(How::Code(0)),
+        reason: Some("by itself".to_owned()),
+        over_quota: true,
+        jail: vec!["no cgroup: not root".to_owned()],
+    }
+}
+
+fn golden(document: &impl Serialize, file: &str) {
+    let text = serde_json::to_string_pretty(document).unwrap() + "\n";
+    assert_eq!(text, file);
+}
+
+#[test]
+fn a_machine_has_the_fields_that_were_promised() {
+    golden(&[Machine::of(&machine())], include_str!("golden/info.json"));
+    let bare = client::Machine {
+        pid: None,
+        started_ms: None,
+        exit: None,
+        reason: None,
+        over_quota: false,
+        jail: Vec::new(),
+        ..machine()
+    };
+    golden(&[Machine::of(&bare)], include_str!("golden/info-bare.json"));
+}
+
+#[test]
+fn an_exit_says_how_in_one_field() {
+    let exits = [How::Code(7), How::Signal(9), How::OutOfMemory, How::Unknown].map(Exit);
+    let text = serde_json::to_string(&exits).unwrap();
+    assert_eq!(text, r#"[{"code":7},{"signal":9},{"oom":true},{"unknown":true}]"#);
+}
+
+#[test]
+fn a_quota_has_the_fields_that_were_promised() {
+    let amount = |limit, used| client::Amount { limit, used };
+    let quota = |path: &str| client::Quota {
+        path: path.to_owned(),
+        machines: amount(2, 1),
+        memory_mib: amount(1024, 512),
+        storage_mib: amount(0, 0),
+        cpus: vec![1],
+        bridges: vec!["ext".to_owned()],
+    };
+    let quotas = [quota("dev"), quota("dev/alice")];
+    golden(&quotas.each_ref().map(Quota::of), include_str!("golden/quota.json"));
+}
+
+#[test]
+fn statistics_are_samples_with_their_units() {
+    let sample = Sample {
+        time_ms: 1000,
+        user_us: 1,
+        system_us: 2,
+        resident: 3,
+        minor_faults: 4,
+        major_faults: 5,
+    };
+    let usage = client::Usage {
+        name: "dev/hello".to_owned(),
+        id: MachineId([0x11; 16]),
+        samples: vec![sample],
+    };
+    golden(&[Usage::of(&usage)], include_str!("golden/statistics.json"));
+}
+
+#[test]
+fn what_happens_to_a_console_is_one_event_a_line() {
+    let bytes = |data: &[u8]| Output::Bytes { position: 5, time_ms: 0, data: data.to_vec() };
+    let (text, noise) = (bytes(b"hi\n"), bytes(&[0xff, 0]));
+    let gap = Output::Gap { position: 8, bytes: 1234 };
+    let lines = [
+        Event::output(&text),
+        Event::output(&noise),
+        Event::output(&gap),
+        Event::ended("exited", Some(How::Code(1))),
+        Event::ended("stopped", None),
+    ];
+    let lines: Vec<_> = lines.iter().map(|line| serde_json::to_string(line).unwrap()).collect();
+    assert_eq!(lines.join("\n") + "\n", include_str!("golden/events.jsonl"));
+}

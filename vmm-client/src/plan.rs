@@ -1,0 +1,165 @@
+//! From a command to a request: everything that is done before there is a connection.
+
+use std::path::{Path, PathBuf};
+
+use vmm_proto::grant::Grant;
+use vmm_proto::id::Digest;
+use vmm_proto::message::ConsoleStart;
+use vmm_proto::message::client::{Described, Request};
+use vmm_proto::permission::Permissions;
+use vmm_proto::resource::{Image, Machine};
+use vmm_proto::verb::Verb;
+
+use crate::credentials::Speaker;
+use crate::failure::Failure;
+use crate::options::{Attach, Command, Deploy, Ending, Run};
+
+/// What will be asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) request: Request,
+    /// What a leaf must be allowed to do for it.
+    pub(crate) needs: Permissions,
+    /// The bytes that the server may ask for.
+    pub(crate) image: ImageSource,
+}
+
+/// Where the bytes of an image would come from.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum ImageSource {
+    /// No image is part of this.
+    Nowhere,
+    /// This file. It has so many bytes, and the digest that the machine names.
+    File(PathBuf, u32),
+    /// The machine names this one, and no file was given.
+    NotGiven(Digest, u32),
+}
+
+impl Plan {
+    /// Makes the plan for a command.
+    pub(crate) fn of(command: Command, speaker: &Speaker, now_ms: u64) -> Result<Self, Failure> {
+        let request = match command {
+            Command::Deploy(deploy) => return Self::deploy(deploy, speaker),
+            Command::Run(run) => return Self::run(run),
+            Command::Revoke { .. } => {
+                return Err(Failure::usage("revoke is not built yet"));
+            }
+            Command::Info { name } => Request::Info { name },
+            Command::Attach(attach) => attach_request(attach, now_ms),
+            Command::Detach { name } => Request::Detach { name },
+            Command::Statistics { name, follow } => Request::Statistics { name, follow },
+            Command::Log { name, since, follow } => {
+                Request::Log { name, since_ms: since.map(|since| since.unix_ms(now_ms)), follow }
+            }
+            Command::Quota => Request::Quota,
+            Command::Start { name } => Request::Start { name },
+            Command::Stop(Ending { name, timeout }) => {
+                Request::Stop { name, timeout_ms: milliseconds(timeout) }
+            }
+            Command::Restart(Ending { name, timeout }) => {
+                Request::Restart { name, timeout_ms: milliseconds(timeout) }
+            }
+            Command::Destroy { name } => Request::Destroy { name },
+        };
+        let needs = Permissions::of([verb(&request).permission()]);
+        Ok(Self { request, needs, image: ImageSource::Nowhere })
+    }
+
+    fn deploy(Deploy { image, attach }: Deploy, speaker: &Speaker) -> Result<Self, Failure> {
+        let image = match speaker {
+            Speaker::Machine(machine) => own_image(machine, image)?,
+            // The server says what is wrong with it before it asks for an image.
+            Speaker::Unknown => ImageSource::Nowhere,
+            Speaker::Local | Speaker::Issuer | Speaker::Permissions => {
+                return Err(Failure::usage(
+                    "deploy needs the bundle and key of a machine (`vmm-ca request machine`); to \
+                     describe one here, use `run NAME IMAGE --memory MIB --cpu N`",
+                ));
+            }
+        };
+        let request = Request::Deploy { described: None, attach };
+        Ok(Self { request, needs: Permissions::default(), image })
+    }
+
+    fn run(run: Run) -> Result<Self, Failure> {
+        let Run { name, image: file, memory, attach, machine } = run;
+        let (sha256, size) = vmm_ca::image::digest(&file).map_err(Failure::usage)?;
+        let image = Image::Digest { sha256, size };
+        let machine = machine.machine(image, memory).map_err(Failure::usage)?;
+        let mut needs = vec![Verb::Deploy.permission()];
+        if machine.replace {
+            needs.push(Verb::Replace.permission());
+        }
+        if attach {
+            needs.push(Verb::Attach.permission());
+        }
+        let described = Some(Described { name, grant: Grant::Machine(machine).to_der() });
+        Ok(Self {
+            request: Request::Deploy { described, attach },
+            needs: Permissions::of(needs),
+            image: ImageSource::File(file, size),
+        })
+    }
+}
+
+/// The file for a machine's own image, held against what its leaf says.
+fn own_image(machine: &Machine, file: Option<PathBuf>) -> Result<ImageSource, Failure> {
+    match (&machine.image, file) {
+        (Image::Embedded { .. }, Some(_)) => Err(Failure::usage(
+            "this machine's image is embedded in its certificate: leave out --image",
+        )),
+        (Image::Embedded { .. }, None) => Ok(ImageSource::Nowhere),
+        (Image::Digest { sha256, size }, None) => Ok(ImageSource::NotGiven(*sha256, *size)),
+        (Image::Digest { sha256, size }, Some(file)) => {
+            same_image(&file, *sha256, *size)?;
+            Ok(ImageSource::File(file, *size))
+        }
+    }
+}
+
+fn same_image(file: &Path, sha256: Digest, size: u32) -> Result<(), Failure> {
+    let (found, found_size) = vmm_ca::image::digest(file).map_err(Failure::usage)?;
+    if (found, found_size) == (sha256, size) {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "{} is not the image that was signed: it has SHA-256 {found} and {found_size} bytes, the \
+         machine's certificate names SHA-256 {sha256} and {size} bytes",
+        file.display()
+    )))
+}
+
+/// All of a console that is there, unless it is said where to begin.
+fn attach_request(attach: Attach, now_ms: u64) -> Request {
+    let Attach { name, count, since, no_follow } = attach;
+    let start = match (count, since) {
+        (Some(lines), _) => ConsoleStart::Lines(lines),
+        (None, Some(since)) => ConsoleStart::Since(since.unix_ms(now_ms)),
+        (None, None) => ConsoleStart::Position(0),
+    };
+    Request::Attach { name, start, follow: !no_follow }
+}
+
+fn milliseconds(seconds: Option<u32>) -> Option<u32> {
+    seconds.map(|seconds| seconds.saturating_mul(1000))
+}
+
+/// The row of the table of verbs that a request falls under.
+const fn verb(request: &Request) -> Verb {
+    match request {
+        Request::Deploy { .. } => Verb::Deploy,
+        Request::Info { .. } => Verb::Info,
+        Request::Attach { .. } => Verb::Attach,
+        Request::Detach { .. } => Verb::Detach,
+        Request::Statistics { .. } => Verb::Statistics,
+        Request::Log { .. } => Verb::Log,
+        Request::Quota => Verb::Quota,
+        Request::Start { .. } => Verb::Start,
+        Request::Stop { .. } => Verb::Stop,
+        Request::Restart { .. } => Verb::Restart,
+        Request::Destroy { .. } => Verb::Destroy,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! TLS as the certificate profile wants it: version 1.3, nothing remembered between connections,
+//! and a server that the one root itself vouches for.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ClientConfig, Resumption};
+use rustls::crypto::aws_lc_rs::{self, kx_group};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
+use rustls::pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorithm, UnixTime};
+use rustls::{
+    AlertDescription, CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme,
+};
+use vmm_proto::chain::{self, ChainError, Fault, PathError, Root, SIGNATURES};
+use vmm_proto::message::ALPN;
+use vmm_proto::message::client::ErrorCode;
+
+use crate::credentials::Presented;
+use crate::failure::{Code, Failure};
+use crate::time;
+
+/// Signature algorithms of the profile, as TLS 1.3 calls them.
+static SCHEMES: &[(SignatureScheme, &[&dyn SignatureVerificationAlgorithm])] = &[
+    (SignatureScheme::ED25519, &[chain::ED25519]),
+    (SignatureScheme::ECDSA_NISTP256_SHA256, &[chain::ECDSA_P256_SHA256]),
+    (SignatureScheme::ECDSA_NISTP384_SHA384, &[chain::ECDSA_P384_SHA384]),
+];
+
+const ALGORITHMS: WebPkiSupportedAlgorithms =
+    WebPkiSupportedAlgorithms { all: SIGNATURES, mapping: SCHEMES };
+
+/// What one connection is made with.
+pub(crate) fn config(presented: Presented, root: &Root) -> Result<ClientConfig, Failure> {
+    let provider = CryptoProvider {
+        kx_groups: vec![kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1],
+        signature_verification_algorithms: ALGORITHMS,
+        ..aws_lc_rs::default_provider()
+    };
+    let verifier = RootVouches { root: root.clone() };
+    let Presented { chain, key } = presented;
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map(|builder| builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)))
+        .and_then(|builder| builder.with_client_auth_cert(chain, key))
+        .map_err(|error| match error {
+            Error::InconsistentKeys(_) => Failure::usage(
+                "the key (--key) is not that of the bundle's first certificate (--bundle)",
+            ),
+            error => Failure::usage(format!("the bundle and the key make no TLS client: {error}")),
+        })?;
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}
+
+/// Accepts the servers that `proto` accepts.
+#[derive(Debug)]
+struct RootVouches {
+    root: Root,
+}
+
+impl ServerCertVerifier for RootVouches {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let presented: Vec<_> = std::iter::once(end_entity).chain(intermediates).cloned().collect();
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        match chain::verify_server(&presented, &self.root, server_name, now) {
+            Ok(()) => Ok(ServerCertVerified::assertion()),
+            Err(error) => {
+                let certificate = CertificateError::Other(OtherError(Arc::new(error)));
+                Err(Error::InvalidCertificate(certificate))
+            }
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(Error::General("TLS 1.3 only".to_owned()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, &ALGORITHMS)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        ALGORITHMS.supported_schemes()
+    }
+}
+
+/// What this side shows, kept to explain a refusal that is only an alert or a closed connection.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    pub(crate) root: Root,
+}
+
+impl Shown {
+    /// What the server's own checks would say of it, as far as they can be made here.
+    fn fault(&self) -> Option<ChainError> {
+        chain::authorize(&self.chain, &self.root, None, time::now()).err()
+    }
+
+    /// An alert, or a connection that was closed without an answer, in words.
+    pub(crate) fn explain(&self, error: &str, alert: Option<AlertDescription>) -> Failure {
+        let refused = |message| Failure::new(Code::Of(ErrorCode::Chain), message);
+        match (self.fault(), alert) {
+            (Some(fault), Some(alert)) => {
+                refused(format!("the server refused the certificate ({}): {fault}", said(alert)))
+            }
+            (Some(fault), None) => {
+                refused(format!("the server closed the connection, as it must: {fault}"))
+            }
+            (None, Some(alert)) if is_about_certificate(alert) => refused(format!(
+                "the server refused the certificate ({}). By what can be checked here nothing is \
+                 wrong with it: the server may have another root, another time, or know it to be \
+                 revoked",
+                said(alert)
+            )),
+            (None, Some(alert)) => Failure::new(
+                Code::Connect,
+                format!("the server ended the handshake ({})", said(alert)),
+            ),
+            (None, None) => Failure::new(Code::Connect, error),
+        }
+    }
+}
+
+fn said(alert: AlertDescription) -> String {
+    format!("TLS alert {alert:?}")
+}
+
+fn is_about_certificate(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::CertificateRequired
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+            | AlertDescription::DecryptError
+    )
+}
+
+/// The alert that ended a connection, if one did.
+pub(crate) fn alert_of(error: &std::io::Error) -> Option<AlertDescription> {
+    match tls_error(error)? {
+        Error::AlertReceived(alert) => Some(*alert),
+        _ => None,
+    }
+}
+
+/// Why this side will not speak with that server.
+pub(crate) fn distrust(error: &std::io::Error) -> Option<String> {
+    let Error::InvalidCertificate(certificate) = tls_error(error)? else { return None };
+    let CertificateError::Other(other) = certificate else { return Some(certificate.to_string()) };
+    let Some(error) = other.0.downcast_ref::<ChainError>() else { return Some(other.to_string()) };
+    Some(match &error.fault {
+        Fault::Path(PathError::CertNotValidForName(names)) => format!(
+            "its certificate does not name {}: {}; dial one of its names, or give one with \
+             --server-name",
+            names.expected.to_str(),
+            names.presented.join(", ")
+        ),
+        _ => error.to_string(),
+    })
+}
+
+fn tls_error(error: &std::io::Error) -> Option<&Error> {
+    error.get_ref()?.downcast_ref()
+}
