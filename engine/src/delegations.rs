@@ -311,6 +311,3 @@ pub(crate) fn valid(now: Now, link: &Link, path: &Path) -> Result<(), Refusal> {
         Err(Refusal::Expired { path: path.clone(), validity: link.validity, now_s })
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -20,7 +20,7 @@ use vmm_engine::State;
 use world::{NODES, Op, World, ops};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
     fn after_any_sequence_of_events_every_invariant_holds(ops in ops()) {
@@ -33,7 +33,7 @@ proptest! {
 fn the_sequences_reach_everything_that_can_happen() {
     let mut runner = TestRunner::deterministic();
     let mut seen = BTreeSet::new();
-    for _ in 0..300 {
+    for _ in 0..150 {
         let ops = ops().new_tree(&mut runner).unwrap().current();
         seen.extend(play(ops).seen);
     }

@@ -1,0 +1,19 @@
+//! What the engine promises, one sentence each.
+
+// "cfg(test)" tells clippy that these are tests, too.
+#[cfg(test)]
+mod delegations;
+#[cfg(test)]
+mod ended;
+#[cfg(test)]
+mod images;
+#[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
+mod quota;
+#[cfg(test)]
+mod replace;
+#[cfg(test)]
+mod restart;
+#[cfg(test)]
+mod stage;
