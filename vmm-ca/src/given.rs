@@ -204,3 +204,6 @@ impl<'d> Given<'d> {
         found
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -62,9 +62,10 @@ impl Sign {
         let validity = self.validity(&request, &issuer, world.now);
         world.say(preview.text.trim_end())?;
         world.say(format_args!(
-            "Valid: {} to {}",
+            "Valid: {} to {}{}",
             Moment(validity.not_before),
-            Moment(validity.not_after)
+            Moment(validity.not_after),
+            self.cut(validity, &request, world.now)
         ))?;
         for note in &preview.notes {
             world.warn(note)?;
@@ -116,13 +117,25 @@ impl Sign {
         Ok(database)
     }
 
-    fn validity(&self, request: &Request, issuer: &Issuer, now: i64) -> Validity {
-        let default = match request.grant {
+    fn days(&self, request: &Request) -> u32 {
+        self.days.unwrap_or(match request.grant {
             Grant::Delegation(_) => DELEGATION_DAYS,
             Grant::Permissions(_) | Grant::Machine(_) => LEAF_DAYS,
-        };
-        let days = self.days.unwrap_or(default);
-        within(issuer.validity(), now, i64::from(days) * DAY)
+        })
+    }
+
+    fn validity(&self, request: &Request, issuer: &Issuer, now: i64) -> Validity {
+        within(issuer.validity(), now, i64::from(self.days(request)) * DAY)
+    }
+
+    /// Said when the certificate ends before its time, because its issuer does.
+    fn cut(&self, validity: Validity, request: &Request, now: i64) -> String {
+        let days = self.days(request);
+        if validity.not_after < now + i64::from(days) * DAY {
+            format!(", with its issuer (not {days} days)")
+        } else {
+            String::new()
+        }
     }
 
     fn judge_overcommitment(&self, preview: &Preview, world: &mut World<'_>) -> Result<(), Error> {
@@ -178,8 +191,8 @@ impl Output {
                 && !is_older(file, label, request.grant.kind(), issuer)
             {
                 let way_out = format!(
-                    "it is no older certificate of this {}: move it away, or sign in another \
-                     directory",
+                    "it is not an older {} certificate for \"{label}\" by this issuer: move it \
+                     away, or sign in another directory",
                     request.grant.kind()
                 );
                 return Err(Error::Exists { file: file.clone(), way_out });

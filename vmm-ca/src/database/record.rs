@@ -105,7 +105,9 @@ impl Header {
         if header.format != FORMAT {
             return Err(format!("its format is {:?}, and this is {FORMAT:?}", header.format));
         }
-        digest(&header.issuer).ok_or_else(|| "the issuer is not a SHA-256".to_owned())
+        digest(&header.issuer)
+            .filter(|issuer| issuer.to_string() == header.issuer)
+            .ok_or_else(|| "the issuer is not a SHA-256".to_owned())
     }
 
     pub(super) fn to_line(&self) -> Result<String, Error> {

@@ -1,1 +1,184 @@
+use std::fs;
+use std::sync::{LazyLock, mpsc};
 
+use proptest::prelude::*;
+use rustls_pki_types::CertificateDer;
+use vmm_proto::grant::Grant;
+use vmm_proto::permission::{Permission, Permissions};
+
+use super::*;
+use crate::key::{Algorithm, Key};
+use crate::profile;
+
+const ISSUER: Digest = Digest([0xa7; 32]);
+
+/// A database of two certificates.
+static TWO: LazyLock<Vec<u8>> = LazyLock::new(|| filled(2).2);
+
+/// Some certificates, each of another label.
+fn certificates(count: usize) -> Vec<CertificateDer<'static>> {
+    let key = Key::generate(Algorithm::Ed25519).unwrap();
+    let grant = Grant::Permissions(Permissions::of([Permission::Info]));
+    let validity = vmm_proto::authority::Validity { not_before: 0, not_after: 1_000 };
+    (0..count)
+        .map(|n| {
+            let label = format!("leaf-{n}").parse().unwrap();
+            let params = profile::granted(&label, &grant, validity).unwrap();
+            params.self_signed(key.pair()).unwrap().der().clone()
+        })
+        .collect()
+}
+
+fn nobody_waits() {
+    panic!("the lock was free");
+}
+
+fn open(path: &Path) -> Result<Database, Error> {
+    Database::open(path, ISSUER, nobody_waits)
+}
+
+/// A database of `count` certificates in a directory of its own, and its bytes.
+fn filled(count: usize) -> (tempfile::TempDir, PathBuf, Vec<u8>) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ca.db");
+    let mut database = open(&path).unwrap();
+    for certificate in certificates(count) {
+        database.record(&certificate).unwrap();
+    }
+    drop(database);
+    let bytes = fs::read(&path).unwrap();
+    (directory, path, bytes)
+}
+
+#[test]
+fn what_was_recorded_is_read_again() {
+    let (_directory, path, bytes) = filled(3);
+    let names = |database: &Database| -> Vec<String> {
+        database.issued().iter().map(|issued| issued.name.clone()).collect()
+    };
+    let database = open(&path).unwrap();
+    assert_eq!(names(&database), ["leaf-0", "leaf-1", "leaf-2"]);
+    assert!(!database.was_torn());
+    drop(database);
+    assert_eq!(names(&Database::list(&path).unwrap()), ["leaf-0", "leaf-1", "leaf-2"]);
+    assert_eq!(fs::read(&path).unwrap(), bytes, "reading changes nothing");
+}
+
+#[test]
+fn nothing_is_created_before_the_first_record() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ca.db");
+    drop(open(&path).unwrap());
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_crash_at_any_byte_costs_at_most_the_record_that_was_being_written() {
+    let (_directory, path, bytes) = filled(2);
+    let lines: Vec<usize> =
+        bytes.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at + 1).collect();
+    let third = certificates(3).pop().unwrap();
+    for cut in 0..bytes.len() {
+        fs::write(&path, &bytes[..cut]).unwrap();
+        let whole = lines.iter().filter(|end| **end <= cut).count();
+        let mut database = open(&path).unwrap();
+        assert_eq!(database.issued().len(), whole.saturating_sub(1), "cut at {cut}");
+        assert_eq!(database.was_torn(), !lines.contains(&cut), "cut at {cut}");
+        database.record(&third).unwrap();
+        drop(database);
+        let again = open(&path).unwrap();
+        assert!(!again.was_torn(), "cut at {cut}: the torn line is gone");
+        assert_eq!(again.issued().len(), whole.saturating_sub(1) + 1, "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_torn_line_is_seen_by_a_reader_and_left_alone() {
+    let (_directory, path, bytes) = filled(2);
+    fs::write(&path, &bytes[..bytes.len() - 5]).unwrap();
+    let database = Database::list(&path).unwrap();
+    assert!(database.was_torn());
+    assert_eq!(database.issued().len(), 1);
+    assert_eq!(fs::read(&path).unwrap().len(), bytes.len() - 5);
+}
+
+#[test]
+fn a_database_of_another_key_is_refused() {
+    let (_directory, path, bytes) = filled(1);
+    let error = Database::open(&path, Digest([8; 32]), nobody_waits).unwrap_err();
+    assert!(matches!(error, Error::Refused(Refusal::WrongDatabase { .. })), "{error}");
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+}
+
+#[test]
+fn what_is_no_database_is_not_touched() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notes");
+    let long = vec![b'x'; 300_000];
+    for content in [&b"notes\n"[..], b"notes", b"{}\n", b"{", &[0; 100], &long] {
+        fs::write(&path, content).unwrap();
+        // A lone brace is how a database begins, and nothing of anyone else's.
+        let begins = content == b"{";
+        assert_eq!(open(&path).is_ok(), begins, "{:?}", content.get(..9));
+        if !begins {
+            assert_eq!(fs::read(&path).unwrap(), content);
+        }
+    }
+}
+
+#[test]
+fn a_record_of_a_newer_version_is_an_error_and_not_passed_over() {
+    let (_directory, path, bytes) = filled(1);
+    let text = String::from_utf8(bytes).unwrap();
+    for (from, to) in [
+        ("{\"issued\":", "{\"revived\":"),
+        ("\"kind\":\"permissions\"", "\"kind\":\"permissions\",\"new\":1"),
+        ("vmm-ca database 1", "vmm-ca database 2"),
+    ] {
+        assert!(text.contains(from));
+        fs::write(&path, text.replace(from, to)).unwrap();
+        assert!(matches!(open(&path), Err(Error::Unreadable { .. })), "{to}");
+    }
+}
+
+#[test]
+fn a_second_user_waits_for_the_first() {
+    let (_directory, path, _) = filled(1);
+    let first = open(&path).unwrap();
+    let (says, hears) = mpsc::channel();
+    let other = path.clone();
+    let second = std::thread::spawn(move || {
+        let waiting = || says.send(()).unwrap();
+        Database::open(&other, ISSUER, waiting).unwrap().record(&certificates(1)[0]).unwrap();
+    });
+    hears.recv().unwrap();
+    let mut first = first;
+    first.record(&certificates(1)[0]).unwrap();
+    drop(first);
+    second.join().unwrap();
+    assert_eq!(open(&path).unwrap().issued().len(), 3);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// Everything but the very last byte, whose loss looks like a crash.
+    #[test]
+    fn a_changed_byte_anywhere_is_noticed(place in any::<prop::sample::Index>(), bit in 0_u32..8) {
+        let mut bytes = TWO.clone();
+        let place = place.index(bytes.len() - 1);
+        bytes[place] ^= 1_u8 << bit;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), &bytes).unwrap();
+        prop_assert!(open(file.path()).is_err());
+    }
+
+    #[test]
+    fn no_bytes_at_all_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        let mut database = TWO.clone();
+        database.extend(bytes);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), &database).unwrap();
+        let _ = open(file.path());
+    }
+}

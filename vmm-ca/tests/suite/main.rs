@@ -1,0 +1,9 @@
+//! The command as its users see it, and what other programs make of its files.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod desk;
+mod interop;
+mod minting;
+mod refusals;
+mod sessions;
