@@ -56,7 +56,8 @@ pub(crate) fn find_tender(given: Option<&Path>) -> anyhow::Result<PathBuf> {
 /// Asks `tender` what `image` is.
 pub(crate) async fn inspect(tender: &Path, image: File) -> Result<Kind, InspectError> {
     let mut child = tokio::process::Command::new(tender)
-        .args(["inspect", "@0", "--format", "json"])
+        // Its standard input is the image: the program needs no name of a file.
+        .args(["inspect", "/proc/self/fd/0", "--format", "json"])
         .env_clear()
         .stdin(image)
         .stdout(Stdio::piped())

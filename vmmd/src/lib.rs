@@ -66,7 +66,8 @@ pub async fn serve(options: &Options) -> anyhow::Result<()> {
     let identity = tls::identity(&options.ca, &options.cert, &options.key)?;
     let tender = inspect::find_tender(options.tender.as_deref())?;
     let limits = host::limits(options, &own_dir)?;
-    let local = door::local::listen(&dirs)?;
+    // Held until the very end: as long as this process lives, it is the only one.
+    let local = Arc::new(door::local::listen(&dirs)?);
     let doors = door::tls::listen(&options.listen).await?;
     let images = Images::open(&own_dir)?;
 
@@ -95,7 +96,7 @@ pub async fn serve(options: &Options) -> anyhow::Result<()> {
         attachments,
     });
     tokio::select! {
-        result = door::serve(&shared, doors, local) => result?,
+        result = door::serve(&shared, doors, &local) => result?,
         end = asked_to_end() => end?,
     }
     recorder.record(Entry::of("down", ""));

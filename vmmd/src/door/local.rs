@@ -52,7 +52,7 @@ fn in_group(uid: u32, gid: u32) -> Option<bool> {
 }
 
 /// Serves the socket.
-pub(crate) async fn serve(shared: Arc<Shared>, listener: Listener) -> anyhow::Result<()> {
+pub(crate) async fn serve(shared: Arc<Shared>, listener: Arc<Listener>) -> anyhow::Result<()> {
     let places = Arc::new(tokio::sync::Semaphore::new(SESSIONS));
     loop {
         let stream = listener.accept(is_admin).await.context("the local socket failed")?;

@@ -15,14 +15,14 @@ use crate::Shared;
 pub(crate) async fn serve(
     shared: &Arc<Shared>,
     doors: Vec<TcpListener>,
-    local: Listener,
+    local: &Arc<Listener>,
 ) -> anyhow::Result<()> {
     let entrance = Arc::new(tls::Entrance::new(shared));
     let mut all = tokio::task::JoinSet::new();
     for door in doors {
         all.spawn(tls::serve(Arc::clone(&entrance), door));
     }
-    all.spawn(local::serve(Arc::clone(shared), local));
+    all.spawn(local::serve(Arc::clone(shared), Arc::clone(local)));
     match all.join_next().await {
         Some(ended) => ended?,
         None => Ok(()),
