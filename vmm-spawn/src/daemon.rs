@@ -7,8 +7,6 @@ use std::{io, iter};
 
 use rustix::io::{Errno, read};
 use rustix::process::{Resource, getrlimit, setrlimit};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::low_level::pipe;
 use tracing::{error, info, warn};
 use vmm_proto::message::VERSION;
 use vmm_proto::message::spawn::{FromSpawn, Role};
@@ -20,6 +18,7 @@ use crate::options::{Config, ConfigError};
 use crate::peer::{Order, Request};
 use crate::peers::{Message, Peers};
 use crate::poller::{Poller, Readiness, Token};
+use crate::signals;
 use crate::socket::{self, Listener};
 
 /// How long machines may take to end when all are killed. Only one that is stuck in the kernel
@@ -59,7 +58,7 @@ fn failed<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> Error {
     move |error| Error::Kernel { what, error: error.into() }
 }
 
-/// Runs until SIGTERM or SIGINT, and then ends all machines.
+/// Runs until a signal tells it to end ([`signals::to_end`]), and then ends all machines.
 ///
 /// # Errors
 /// It could not begin, or machines could not be ended.
@@ -88,7 +87,7 @@ struct Daemon {
 impl Daemon {
     fn begin(config: &Config) -> Result<Self, Error> {
         inherited::keep_to_ourselves().map_err(failed("keep inherited descriptors"))?;
-        let signals = signals().map_err(failed("handle signals"))?;
+        let signals = signals::to_end().map_err(failed("handle signals"))?;
         let poller = Rc::new(Poller::new().map_err(failed("make an epoll instance"))?);
         let listener = Listener::open(&config.dir, config.make_dir)?;
         let watch = |error: Errno| failed("watch a descriptor")(error);
@@ -220,15 +219,6 @@ impl Daemon {
         self.listener = None;
         self.machines.end_all();
     }
-}
-
-/// A stream that gets a byte for each signal to end.
-fn signals() -> io::Result<UnixStream> {
-    let (ours, handlers) = UnixStream::pair()?;
-    ours.set_nonblocking(true)?;
-    pipe::register(SIGINT, handlers.try_clone()?)?;
-    pipe::register(SIGTERM, handlers)?;
-    Ok(ours)
 }
 
 /// A running machine takes four descriptors here, so that the usual soft limit of 1024 would be

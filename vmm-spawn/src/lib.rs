@@ -44,6 +44,7 @@ pub mod poller;
 pub mod process;
 pub mod rate;
 pub mod ring;
+pub mod signals;
 pub mod socket;
 pub mod status;
 

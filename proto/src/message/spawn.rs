@@ -40,7 +40,8 @@ pub enum ToSpawn {
         /// At once (SIGKILL), or asked to (SIGTERM).
         force: bool,
     },
-    /// The last reported exit of this machine was seen; it need not be kept.
+    /// An exit of this machine was seen and need not be kept: the oldest one reported and not yet
+    /// acknowledged.
     ExitSeen {
         /// Which one.
         id: MachineId,

@@ -14,7 +14,7 @@ fn with_guest(name: &str) -> Option<(Daemon, File)> {
     let tender = PathBuf::from(env!("CARGO_BIN_EXE_vmm-spawn")).with_file_name("vmm-tender");
     let image = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/guests").join(name);
     if let (true, Ok(image)) = (tender.exists(), File::open(&image)) {
-        return Some((Daemon::start_with(|_| tender), image));
+        return Some((Daemon::start_with(&tender), image));
     }
     skipped(&format!("{name}: build vmm-tender and the guests first (cargo xtask guests)"));
     None

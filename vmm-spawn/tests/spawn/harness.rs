@@ -46,21 +46,33 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// With the tender that takes scripts for images.
     pub(crate) fn start() -> Self {
-        Self::start_with(|dir| {
-            let tender = dir.join("tender");
-            fs::write(&tender, FAKE_TENDER).unwrap();
-            fs::set_permissions(&tender, fs::Permissions::from_mode(0o755)).unwrap();
-            tender
-        })
+        Self::start_from("exec \"$@\"")
     }
 
-    pub(crate) fn start_with(tender: impl FnOnce(&Path) -> PathBuf) -> Self {
+    /// The same, started by a shell that does as it is told.
+    pub(crate) fn start_from(script: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let tender = tender(dir.path());
+        let tender = dir.path().join("tender");
+        fs::write(&tender, FAKE_TENDER).unwrap();
+        fs::set_permissions(&tender, fs::Permissions::from_mode(0o755)).unwrap();
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", script, "sh", env!("CARGO_BIN_EXE_vmm-spawn")]);
+        Self::start_in(dir, shell, &tender)
+    }
+
+    /// With a tender that is there already.
+    pub(crate) fn start_with(tender: &Path) -> Self {
+        let program = Command::new(env!("CARGO_BIN_EXE_vmm-spawn"));
+        Self::start_in(tempfile::tempdir().unwrap(), program, tender)
+    }
+
+    fn start_in(dir: TempDir, mut command: Command, tender: &Path) -> Self {
         let log = File::create(dir.path().join("log")).unwrap();
-        let child = command(&dir.path().join("run"))
+        let child = command
+            .args(["--dir".as_ref(), dir.path().join("run").as_os_str()])
             .args(["--tender".as_ref(), tender.as_os_str()])
             .arg("-v")
+            .stdin(Stdio::null())
             .stderr(log)
             .spawn()
             .unwrap();

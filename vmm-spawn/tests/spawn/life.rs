@@ -50,7 +50,7 @@ fn test_connect(path: &std::path::Path) -> bool {
 
 #[test]
 fn told_to_end_it_ends_its_machines_and_leaves_no_socket() {
-    for signal in [Signal::TERM, Signal::INT] {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let mut daemon = Daemon::start();
         let mut supervisor = daemon.supervisor();
         let image = daemon.image("image", "trap '' TERM; say ready; exec /bin/sleep 1000");
@@ -104,4 +104,13 @@ fn the_log_can_be_json_and_the_directory_is_made() {
     let daemon = Daemon::start();
     let mode = fs::metadata(daemon.dir.path().join("run")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o755);
+}
+
+#[test]
+fn signals_that_whoever_started_it_ignored_change_nothing_but_hangups() {
+    let daemon = Daemon::start_from("trap '' CHLD HUP; exec \"$@\"");
+    let mut supervisor = daemon.supervisor();
+    daemon.signal(Signal::HUP);
+    supervisor.run(id(1), daemon.image("image", "say ready; exit 3"), &[]);
+    assert_eq!(supervisor.exit(id(1)).0, Exit::Code(3));
 }

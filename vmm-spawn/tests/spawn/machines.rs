@@ -70,7 +70,7 @@ fn a_machine_inherits_nothing_but_what_is_its_own() {
             [ -z \"$target\" ] || echo \"$fd $target\"; done
         echo \"environment: $(/usr/bin/tr '\\0' ' ' < /proc/$$/environ)\"
         echo \"directory: $(/bin/pwd)\"
-        /bin/grep -E 'Cpus_allowed_list|SigBlk' /proc/$$/status; exit 0";
+        /bin/grep -E 'Cpus_allowed_list|SigBlk' /proc/self/status; exit 0";
     let image = daemon.image("image", script);
     supervisor.run(id(1), &image, &[]);
     assert_eq!(supervisor.exit(id(1)).0, Exit::Code(0));
