@@ -34,11 +34,12 @@ pub(crate) fn run(machine: Machine, status: &mut StatusPipe) -> Result<Infallibl
     let waiting = Waiting::new()?;
     store_boot_info(&mut memory, &image, &waiting, &command_line)?;
     let filter = filter::build(&waiting)?;
-    sys::restore_signals().map_err(Error::host("restore signals"))?;
 
-    // All that can be known to fail has not. The filter permits no other descriptor than the
-    // guest's, so the status comes before it.
+    // The filter permits no other descriptor than the guest's, and a broken pipe ends a process
+    // whose signals are restored: so the status comes before both. What follows it fails only
+    // if the kernel has no memory left.
     status.ready()?;
+    sys::restore_signals().map_err(Error::host("restore signals"))?;
     seccompiler::apply_filter(&filter)?;
     enter::enter(&memory, image.entry(), BOOT_INFO_ADDRESS)
 }

@@ -5,10 +5,11 @@
 //! - `exec-data`: executes its data; `write-text`: writes its code
 //! - `oom`: allocates until there is no more
 //! - `loop`: never ends
-//! - spt only: `syscall` makes a forbidden system call, `x32` one of the x32 kind, `write-stderr` a
-//!   permitted one with a forbidden argument, `write-high` with one whose lower half is permitted
-//! - hvt only: `port` writes to a port where nothing is, `port-in` reads from a port, `call-0`
-//!   makes a hypercall that does not exist, `call-net` one for a device that it does not have,
+//! - spt only: `syscall` makes a forbidden system call, `x32` and `int80` permitted ones in the
+//!   manner of other architectures, `write-stderr` a permitted one with a forbidden argument,
+//!   `write-high` with one whose lower half is permitted
+//! - hvt only: `port` writes to a port where nothing is, `port-in` reads from a port, `port-byte`
+//!   writes only a byte, `call-0` makes a hypercall that does not exist, `call-net` one for a device that it does not have,
 //!   `struct-in-text`, `poll-in-text`, `struct-low`, `struct-end` pass hypercall structures where none can be,
 //!   `puts-beyond` prints what is not memory, `halt-cookie` halts with a bad cookie, `triple`
 //!   faults without any table, `hlt` stops the CPU
@@ -78,6 +79,8 @@ fn forever() {
 
 #[cfg(solo5_spt)]
 mod target {
+    use core::arch::asm;
+
     use solo5::raw::syscall;
 
     const WRITE: usize = 1;
@@ -92,10 +95,18 @@ mod target {
             b"x32" => (X32 | WRITE, write(1).1),
             b"write-stderr" => write(2),
             b"write-high" => write(1 << 32 | 1),
+            b"int80" => return call_32_bit(),
             _ => return false,
         };
         // SAFETY: the kernel reads the bytes of a slice, if anything.
         unsafe { syscall(number, arguments) };
+        true
+    }
+
+    /// The exit of 32-bit programs.
+    fn call_32_bit() -> bool {
+        // SAFETY: the process ends, one way or the other.
+        unsafe { asm!("int 0x80", inout("eax") 1 => _) };
         true
     }
 }
@@ -119,6 +130,7 @@ mod target {
             // SAFETY: nothing listens there.
             b"port" => unsafe { out32(0x3F8, 0) },
             b"port-in" => read_port(),
+            b"port-byte" => write_byte_to_port(),
             b"call-0" => call(0, text),
             b"call-net" => call(NET_READ, beyond.as_ptr().addr()),
             b"struct-in-text" => call(WALLTIME, text),
@@ -142,6 +154,11 @@ mod target {
     fn read_port() {
         // SAFETY: nothing answers there.
         unsafe { asm!("in eax, dx", in("dx") 0x501u16, out("eax") _) };
+    }
+
+    fn write_byte_to_port() {
+        // SAFETY: nothing listens to bytes there.
+        unsafe { asm!("out dx, al", in("dx") 0x502u16, in("al") 0u8) };
     }
 
     fn triple_fault() {

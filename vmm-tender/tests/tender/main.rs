@@ -1,0 +1,8 @@
+//! Machines, run by the tender as its users run it: good ones, bad ones, and files that are none.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod crashes;
+mod images;
+mod machines;
+mod protocol;
+mod support;
