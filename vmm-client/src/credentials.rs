@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::settings::Tls;
 
 /// How long a leaf lives that was made for one command.
-const MINTED_FOR: Duration = Duration::from_secs(10 * 60);
+const MINTED_FOR: Duration = Duration::from_mins(10);
 
 /// The label of such a leaf. It names this program in the server's log, and is the same each time,
 /// so that one's own attachments are known again.
