@@ -1,0 +1,196 @@
+//! Connections: one for writing, one for each reader.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::time::timeout;
+use vmm_proto::message::log::{FromLog, ToLog};
+use vmm_service::connection::{Reader, Writer, greet};
+use vmm_service::socket::{Listener, own_user_or_root};
+
+use crate::files::Files;
+use crate::reading::{Chunk, Cursor, Filter};
+use crate::store::{Durable, Store};
+use crate::writer::{self, Answer, Append, WAITING};
+
+/// The most connections at a time.
+const CONNECTIONS: usize = 1024;
+
+/// How long the end of the process waits for what is just being written.
+const LAST_WRITE: Duration = Duration::from_secs(5);
+
+/// What each connection needs.
+#[derive(Debug, Clone)]
+struct Log {
+    files: Arc<Files>,
+    durable: watch::Receiver<Durable>,
+    appends: mpsc::Sender<Append>,
+}
+
+type In = Reader<OwnedReadHalf, ToLog>;
+type Out = Writer<OwnedWriteHalf, FromLog>;
+
+/// Serves every connection until `asked_to_end`, and then finishes what is just being written.
+///
+/// # Errors
+/// When accepting fails for good, or what writes is broken.
+pub async fn serve(
+    listener: &Listener,
+    store: Store,
+    asked_to_end: impl Future<Output = std::io::Result<()>>,
+) -> anyhow::Result<()> {
+    allow_descriptors();
+    let (appends, requests) = mpsc::channel(WAITING);
+    let (durable_sender, durable) = watch::channel(store.durable());
+    let log = Log { files: store.files(), durable, appends };
+    let (stop, stopped) = oneshot::channel();
+    let mut writer = tokio::spawn(writer::write(store, requests, durable_sender, stopped));
+    tokio::select! {
+        biased;
+        asked = asked_to_end => asked?,
+        broken = &mut writer => {
+            broken??;
+            bail!("what writes the log has ended");
+        }
+        served = accept(listener, &log) => return served,
+    }
+    drop(stop);
+    timeout(LAST_WRITE, writer).await.context("the disk did not answer in time")??
+}
+
+/// Each reader takes two descriptors: as many as the host lets us.
+fn allow_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!("the limit of open descriptors stays {:?}: {error}", limit.current);
+    }
+}
+
+async fn accept(listener: &Listener, log: &Log) -> anyhow::Result<()> {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let stream = listener.accept(own_user_or_root).await?;
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            tracing::warn!("a connection was closed: {CONNECTIONS} are open already");
+            continue;
+        };
+        let log = log.clone();
+        tokio::spawn(async move {
+            if let Err(error) = connection(stream, log).await {
+                tracing::warn!("a connection was closed: {error}");
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn connection(stream: UnixStream, log: Log) -> anyhow::Result<()> {
+    let (mut reader, mut writer) = greet::<ToLog, FromLog>(stream, "vmm-log").await?;
+    let (answers, mut answered) = mpsc::unbounded_channel();
+    // How many requests were passed on and not answered: what bounds the channel above.
+    let mut open = 0;
+    loop {
+        tokio::select! {
+            message = reader.next(), if open < WAITING => match message? {
+                None => return Ok(()),
+                Some((request, ToLog::Append(events))) => {
+                    let append = Append { events, request, answers: answers.clone() };
+                    log.appends.send(append).await.context("the log is closing")?;
+                    open += 1;
+                }
+                Some((request, ToLog::Read { path, machine, since_ms, follow })) => {
+                    ensure!(open == 0, "a request to read among those to write");
+                    let filter = Filter { path, machine, since_ms };
+                    let mut reading =
+                        Reading { log: &log, request, reader: &mut reader, writer: &mut writer };
+                    if !reading.run(filter, follow).await? {
+                        return Ok(());
+                    }
+                }
+            },
+            Some(answer) = answered.recv() => {
+                open -= 1;
+                answer_to(answer, &mut writer)?;
+                while let Ok(answer) = answered.try_recv() {
+                    open -= 1;
+                    answer_to(answer, &mut writer)?;
+                }
+                writer.flush().await?;
+            }
+        }
+    }
+}
+
+fn answer_to(answer: Answer, writer: &mut Out) -> anyhow::Result<()> {
+    match answer.result {
+        Err(error) => writer.push(answer.request, &FromLog::Failed(error.to_string()))?,
+        Ok(acknowledged) => {
+            for (source, sequence) in acknowledged {
+                writer.push(answer.request, &FromLog::Durable { source, sequence })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One request to read.
+struct Reading<'a> {
+    log: &'a Log,
+    request: u32,
+    reader: &'a mut In,
+    writer: &'a mut Out,
+}
+
+impl Reading<'_> {
+    /// Sends what is wanted; returns whether the peer is still there.
+    async fn run(&mut self, filter: Filter, follow: bool) -> anyhow::Result<bool> {
+        let mut durable = self.log.durable.clone();
+        let mut cursor = Cursor::new(Arc::clone(&self.log.files), filter)?;
+        loop {
+            let until = *durable.borrow_and_update();
+            let result;
+            // Disks may be slow, and others are served on this thread.
+            (cursor, result) = tokio::task::spawn_blocking(move || {
+                let result = cursor.read(until);
+                (cursor, result)
+            })
+            .await?;
+            let chunk = match result {
+                Ok(chunk) => chunk,
+                Err(error) => {
+                    self.writer.send(self.request, &FromLog::Failed(error.to_string())).await?;
+                    return Err(error.into());
+                }
+            };
+            let last = chunk.last;
+            self.send(chunk).await?;
+            if last && !follow {
+                self.writer.send(self.request, &FromLog::End).await?;
+                return Ok(true);
+            }
+            tokio::select! {
+                biased;
+                message = self.reader.next() => match message? {
+                    None => return Ok(false),
+                    Some(_) => bail!("a request before the answer to the one before"),
+                },
+                changed = durable.changed(), if last => changed.context("the log is closing")?,
+                () = std::future::ready(()), if !last => {}
+            }
+        }
+    }
+
+    async fn send(&mut self, chunk: Chunk) -> anyhow::Result<()> {
+        for line in chunk.lines {
+            self.writer.push(self.request, &FromLog::Line(line))?;
+        }
+        Ok(self.writer.flush().await?)
+    }
+}
