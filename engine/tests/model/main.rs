@@ -8,6 +8,8 @@
 #[cfg(test)]
 mod naive;
 #[cfg(test)]
+mod ops;
+#[cfg(test)]
 mod world;
 
 use std::collections::BTreeSet;
@@ -17,10 +19,11 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use vmm_engine::State;
 
-use world::{NODES, Op, World, ops};
+use ops::{Op, ops};
+use world::{NODES, World};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 250, ..ProptestConfig::default() })]
 
     #[test]
     fn after_any_sequence_of_events_every_invariant_holds(ops in ops()) {

@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proptest::collection::vec;
-use proptest::prelude::*;
 use vmm_engine::{
     Answer, Effect, Engine, Event, Exit, HostLimits, ImageId, Kind, Need, Now, Record, Spec, Token,
     View,
@@ -14,95 +12,18 @@ use vmm_proto::name::{MachineName, Path, Target};
 use vmm_proto::resource::{Arguments, Bridges, CpuSet, Delegation, Devices, Restart};
 
 use crate::naive;
+use crate::ops::{Op, What};
 
 /// The delegations there are; the empty path is the host.
 pub(crate) const NODES: [&str; 6] = ["", "a", "b", "a/x", "a/y", "a/x/z"];
 pub(crate) const HOST_MACHINES: u32 = 7;
 pub(crate) const HOST_MEMORY: u64 = 40;
 /// Names of machines; "x" is the name of a delegation, too.
-const LABELS: [&str; 2] = ["m", "x"];
+pub(crate) const LABELS: [&str; 2] = ["m", "x"];
 const ROOT: Digest = Digest([255; 32]);
 
 pub(crate) fn host_cpus() -> CpuSet {
     [0, 1, 2].into_iter().collect()
-}
-
-/// One thing that somebody does. Numbers choose among what there is.
-#[derive(Debug, Clone)]
-pub(crate) enum Op {
-    Reissue { node: usize, machines: u16, memory: u32, cpus: u8, newer: u8, lasts_s: Option<u8> },
-    Present { node: usize, old: bool },
-    Offer { what: What, sha: u8, size_mib: u8 },
-    UploadEnds { which: usize, stored: bool },
-    Release { which: usize },
-    Deploy { what: What, file: usize, restart: u8 },
-    ProcessStarts { which: usize },
-    ProcessFails { which: usize },
-    ProcessExits { which: usize, exit: u8 },
-    Stop { which: usize, timeout_ms: u16 },
-    Start { which: usize },
-    Restart { which: usize, timeout_ms: u16 },
-    Destroy { which: usize },
-    SpawnLost,
-    Pass { ms: u16 },
-    Nonsense { id: u8, kind: u8 },
-}
-
-/// A machine that somebody wants.
-#[derive(Debug, Clone)]
-pub(crate) struct What {
-    node: usize,
-    label: usize,
-    /// How much deeper the machine lies than the requester's path.
-    deeper: usize,
-    old: bool,
-    memory: u32,
-    cpu: u16,
-    replace: bool,
-}
-
-pub(crate) fn ops() -> impl Strategy<Value = Vec<Op>> {
-    let what =
-        (0..NODES.len(), 0..LABELS.len(), 0..2_usize, 0..20, 1..9_u32, 0..40_u16, any::<bool>())
-            .prop_map(|(node, label, deeper, old, memory, cpu, replace)| {
-                // Mostly CPU 0, which nearly everybody has.
-                let cpu = if cpu < 4 { cpu } else { 0 };
-                What { node, label, deeper, old: old == 0, memory, cpu, replace }
-            });
-    let reissue = (1..NODES.len(), 0..7_u16, 0..32_u32, 0..32_u8, 0..3_u8, any::<u8>()).prop_map(
-        |(node, machines, memory, cpus, newer, lasts)| Op::Reissue {
-            node,
-            machines,
-            memory,
-            cpus: if cpus < 8 { cpus } else { 7 },
-            newer,
-            lasts_s: (lasts < 16).then_some(lasts),
-        },
-    );
-    let op = prop_oneof![
-        1 => reissue,
-        2 => (1..NODES.len(), any::<bool>()).prop_map(|(node, old)| Op::Present { node, old }),
-        8 => (what.clone(), 0..3_u8, 1..4_u8)
-            .prop_map(|(what, sha, size_mib)| Op::Offer { what, sha, size_mib }),
-        8 => (any::<usize>(), 0..6).prop_map(|(which, n)| Op::UploadEnds { which, stored: n > 0 }),
-        3 => any::<usize>().prop_map(|which| Op::Release { which }),
-        16 => (what, any::<usize>(), 0..4_u8)
-            .prop_map(|(what, file, restart)| Op::Deploy { what, file, restart }),
-        12 => any::<usize>().prop_map(|which| Op::ProcessStarts { which }),
-        2 => any::<usize>().prop_map(|which| Op::ProcessFails { which }),
-        8 => (any::<usize>(), any::<u8>())
-            .prop_map(|(which, exit)| Op::ProcessExits { which, exit }),
-        5 => (any::<usize>(), 0..500_u16)
-            .prop_map(|(which, timeout_ms)| Op::Stop { which, timeout_ms }),
-        5 => any::<usize>().prop_map(|which| Op::Start { which }),
-        4 => (any::<usize>(), 0..500_u16)
-            .prop_map(|(which, timeout_ms)| Op::Restart { which, timeout_ms }),
-        2 => any::<usize>().prop_map(|which| Op::Destroy { which }),
-        1 => Just(Op::SpawnLost),
-        6 => (0..12_000_u16).prop_map(|ms| Op::Pass { ms }),
-        2 => (any::<u8>(), 0..6_u8).prop_map(|(id, kind)| Op::Nonsense { id, kind }),
-    ];
-    vec(op, 1..160)
 }
 
 /// A process, or the order to make one.
