@@ -108,7 +108,7 @@ fn the_log_can_be_json_and_the_directory_is_made() {
 
 #[test]
 fn signals_that_whoever_started_it_ignored_change_nothing_but_hangups() {
-    let daemon = Daemon::start_from("trap '' CHLD HUP; exec \"$@\"");
+    let daemon = Daemon::start_from("trap '' HUP; exec /usr/bin/env --ignore-signal=CHLD \"$@\"");
     let mut supervisor = daemon.supervisor();
     daemon.signal(Signal::HUP);
     supervisor.run(id(1), daemon.image("image", "say ready; exit 3"), &[]);
