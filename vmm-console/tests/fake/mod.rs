@@ -1,0 +1,293 @@
+//! A `vmm-spawn` that writes what it is told to, and readers.
+
+#![allow(dead_code, unreachable_pub, reason = "each test binary takes what it needs of this")]
+
+use std::fs::File;
+use std::io::{IoSlice, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+};
+use vmm_proto::frame::{self, HEADER, Header};
+use vmm_proto::id::MachineId;
+use vmm_proto::message::console::{FromConsole, ToConsole};
+use vmm_proto::message::spawn::{FromSpawn, Role, ToSpawn};
+use vmm_proto::message::{ConsoleStart, Hello, Output, VERSION, wire};
+use vmm_proto::ring::{CAPACITY, CLAIMED, FILE_SIZE, WRITTEN, encode_counter, pieces};
+
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+pub fn id(number: u8) -> MachineId {
+    MachineId([number; 16])
+}
+
+/// Tries until it works or takes too long.
+pub fn until<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(result) = attempt() {
+            return result;
+        }
+        assert!(begun.elapsed() < DEADLINE, "it did not happen in time");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The daemon under test, in a directory of its own.
+pub struct Daemon {
+    pub dir: tempfile::TempDir,
+    pub child: Child,
+}
+
+impl Daemon {
+    pub fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let child = spawn_daemon(dir.path());
+        Self { dir, child }
+    }
+
+    /// With a `vmm-spawn` that it has found.
+    pub fn with_spawn() -> (Self, Spawn) {
+        let daemon = Self::start();
+        let spawn = Spawn::listen(daemon.dir.path()).accept();
+        (daemon, spawn)
+    }
+
+    /// Kills it and starts another.
+    pub fn replace(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.child = spawn_daemon(self.dir.path());
+    }
+
+    pub fn connect(&self) -> Attached {
+        let path = self.dir.path().join("console.sock");
+        let mut stream = until(|| UnixStream::connect(&path).ok());
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        write(&mut stream, 0, &Hello::of("test"));
+        let (request, hello): (u32, Hello) = read(&mut stream).unwrap();
+        assert_eq!((request, hello), (0, Hello::of("vmm-console")));
+        Attached { stream, position: 0 }
+    }
+
+    pub fn attach(&self, machine: MachineId, start: ConsoleStart, follow: bool) -> Attached {
+        let mut attached = self.connect();
+        attached.tell(&ToConsole::Attach { machine, start, follow });
+        attached
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+fn spawn_daemon(dir: &Path) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_vmm-console"))
+        .arg("--dir")
+        .arg(dir)
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// A reader.
+pub struct Attached {
+    pub stream: UnixStream,
+    /// What comes next.
+    position: u64,
+}
+
+impl Attached {
+    pub fn tell(&mut self, message: &ToConsole) {
+        write(&mut self.stream, 3, message);
+    }
+
+    pub fn next(&mut self) -> FromConsole {
+        let (request, message) = read(&mut self.stream).expect("a message");
+        assert_eq!(request, 3);
+        message
+    }
+
+    /// The next piece; checks that it is where the last one ended, from the second on.
+    pub fn output(&mut self) -> Output {
+        let FromConsole::Output(output) = self.next() else { panic!("not output") };
+        let (position, bytes) = match &output {
+            Output::Bytes { position, data, .. } => (*position, data.len().try_into().unwrap()),
+            Output::Gap { position, bytes } => (*position, *bytes),
+        };
+        assert!(bytes > 0, "a piece of nothing");
+        assert!(self.position == 0 || self.position == position, "out of order: {output:?}");
+        self.position = position + bytes;
+        output
+    }
+
+    /// So many bytes as they come, without gaps.
+    pub fn bytes(&mut self, count: usize) -> String {
+        let mut all = Vec::new();
+        while all.len() < count {
+            match self.output() {
+                Output::Bytes { data, .. } => all.extend(data),
+                gap @ Output::Gap { .. } => panic!("{gap:?}"),
+            }
+        }
+        String::from_utf8(all).unwrap()
+    }
+
+    /// Everything to the end, without gaps, with the position where it began.
+    pub fn rest(&mut self) -> (Option<u64>, String) {
+        let mut begin = None;
+        let mut all = Vec::new();
+        loop {
+            match self.next() {
+                FromConsole::End => return (begin, String::from_utf8(all).unwrap()),
+                FromConsole::Output(Output::Bytes { position, data, .. }) => {
+                    begin.get_or_insert(position);
+                    all.extend(data);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// Whether the other side has closed.
+    pub fn is_closed(&mut self) -> bool {
+        matches!(self.stream.read(&mut [0; 16]), Ok(0) | Err(_))
+    }
+}
+
+pub fn write<T: bincode::Encode>(stream: &mut UnixStream, request: u32, message: &T) {
+    let mut bytes = Vec::new();
+    frame::encode(request, &wire::encode(message).unwrap(), &mut bytes).unwrap();
+    stream.write_all(&bytes).unwrap();
+}
+
+pub fn read<T: bincode::Decode<()>>(stream: &mut UnixStream) -> std::io::Result<(u32, T)> {
+    let mut header = [0; HEADER];
+    stream.read_exact(&mut header)?;
+    let Header { length, request } = Header::parse(header).unwrap();
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body)?;
+    Ok((request, wire::decode(&body).unwrap()))
+}
+
+/// A `vmm-spawn` that waits for `vmm-console`.
+pub struct Listening(OwnedFd);
+
+impl Listening {
+    pub fn accept(&self) -> Spawn {
+        let socket = until(|| rustix::net::accept_with(&self.0, SocketFlags::CLOEXEC).ok());
+        let mut bytes = vec![0; 1024];
+        let mut beside = RecvAncillaryBuffer::default();
+        let into = &mut [IoSliceMut::new(&mut bytes)];
+        let got = rustix::net::recvmsg(&socket, into, &mut beside, RecvFlags::empty()).unwrap();
+        let hello: ToSpawn = wire::decode(&bytes[..got.bytes]).unwrap();
+        assert_eq!(hello, ToSpawn::Hello { version: VERSION, role: Role::Console });
+        let spawn = Spawn(socket);
+        spawn.send(&FromSpawn::Welcome { version: VERSION, jail: Vec::new(), known: 0 }, &[]);
+        spawn
+    }
+}
+
+/// A `vmm-spawn` with its connection to `vmm-console`.
+pub struct Spawn(OwnedFd);
+
+impl Spawn {
+    pub fn listen(dir: &Path) -> Listening {
+        let path = dir.join("spawn.sock");
+        if path.exists() {
+            std::fs::remove_file(&path).unwrap();
+        }
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let kind = SocketType::SEQPACKET;
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, kind, flags, None).unwrap();
+        rustix::net::bind(&socket, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+        rustix::net::listen(&socket, 8).unwrap();
+        Listening(socket)
+    }
+
+    fn send(&self, message: &FromSpawn, descriptors: &[&OwnedFd]) {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut beside = SendAncillaryBuffer::new(&mut space);
+        let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+        assert!(beside.push(SendAncillaryMessage::ScmRights(&descriptors)));
+        let bytes = wire::encode(message).unwrap();
+        let flags = SendFlags::NOSIGNAL;
+        rustix::net::sendmsg(&self.0, &[IoSlice::new(&bytes)], &mut beside, flags).unwrap();
+    }
+
+    pub fn send_ring(&self, id: MachineId, ring: &RingWriter) {
+        let file = OwnedFd::from(ring.file.try_clone().unwrap());
+        self.send(&FromSpawn::Ring { id }, &[&file, &ring.growth]);
+    }
+
+    pub fn send_gone(&self, id: MachineId) {
+        self.send(&FromSpawn::RingGone { id }, &[]);
+    }
+
+    /// A new machine's ring.
+    pub fn machine(&self, id: MachineId) -> RingWriter {
+        let ring = RingWriter::new();
+        self.send_ring(id, &ring);
+        ring
+    }
+}
+
+/// The writing side of a ring.
+pub struct RingWriter {
+    file: File,
+    growth: OwnedFd,
+    pub written: u64,
+}
+
+impl RingWriter {
+    pub fn new() -> Self {
+        let file = File::from(memfd_create("ring", MemfdFlags::CLOEXEC).unwrap());
+        file.set_len(FILE_SIZE).unwrap();
+        let growth = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap();
+        let ring = Self { file, growth, written: 0 };
+        ring.store(CLAIMED, 0);
+        ring.store(WRITTEN, 0);
+        ring
+    }
+
+    fn store(&self, offset: u64, value: u64) {
+        self.file.write_all_at(&encode_counter(value), offset).unwrap();
+    }
+
+    pub fn write(&mut self, data: impl AsRef<[u8]>) {
+        for data in data.as_ref().chunks(usize::try_from(CAPACITY).unwrap()) {
+            let length = u64::try_from(data.len()).unwrap();
+            self.store(CLAIMED, self.written + length);
+            let [(first, split), (second, _)] = pieces(self.written, length);
+            let (before, after) = data.split_at(usize::try_from(split).unwrap());
+            self.file.write_all_at(before, first).unwrap();
+            self.file.write_all_at(after, second).unwrap();
+            self.written += length;
+            self.store(WRITTEN, self.written);
+            rustix::io::write(&self.growth, &1u64.to_ne_bytes()).unwrap();
+        }
+    }
+
+    /// What it looks like when the writer was stopped while it stored how much is written.
+    pub fn tear(&self) {
+        self.file.write_all_at(&[0xee; 4], WRITTEN).unwrap();
+        rustix::io::write(&self.growth, &1u64.to_ne_bytes()).unwrap();
+    }
+
+    pub fn untear(&self) {
+        self.store(WRITTEN, self.written);
+    }
+}

@@ -1,0 +1,96 @@
+//! What stays when `vmm-spawn`, or this daemon, goes away.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod fake;
+
+use std::os::unix::fs::PermissionsExt;
+
+use fake::{Daemon, RingWriter, Spawn, id, until};
+use vmm_proto::message::console::FromConsole;
+use vmm_proto::message::{ConsoleStart, Output};
+
+const BEGIN: ConsoleStart = ConsoleStart::Position(0);
+
+#[test]
+fn readers_do_not_notice_that_vmm_spawn_was_away() {
+    let (daemon, spawn) = Daemon::with_spawn();
+    let mut ring = spawn.machine(id(1));
+    let mut reader = daemon.attach(id(1), BEGIN, true);
+    ring.write("before ");
+    assert_eq!(reader.bytes(7), "before ");
+    drop(spawn);
+    // The ring that is held is still good.
+    ring.write("away ");
+    assert_eq!(reader.bytes(5), "away ");
+    assert_eq!(daemon.attach(id(1), BEGIN, true).bytes(12), "before away ");
+
+    let spawn = Spawn::listen(daemon.dir.path()).accept();
+    spawn.send_ring(id(1), &ring);
+    ring.write("after");
+    assert_eq!(reader.bytes(5), "after");
+}
+
+#[test]
+fn another_ring_takes_the_place_of_the_one_before() {
+    let (daemon, spawn) = Daemon::with_spawn();
+    let mut old = spawn.machine(id(1));
+    old.write("of the old");
+    let mut reader = daemon.attach(id(1), BEGIN, true);
+    assert_eq!(reader.bytes(10), "of the old");
+    drop(spawn);
+    let spawn = Spawn::listen(daemon.dir.path()).accept();
+    let mut new = RingWriter::new();
+    new.write("new");
+    spawn.send_ring(id(1), &new);
+    let FromConsole::Output(Output::Bytes { position, data, .. }) = reader.next() else {
+        panic!("not output")
+    };
+    assert_eq!((position, &data[..]), (0, &b"new"[..]));
+}
+
+#[test]
+fn what_a_new_vmm_spawn_does_not_name_is_gone() {
+    let (daemon, spawn) = Daemon::with_spawn();
+    let kept = spawn.machine(id(1));
+    let mut lost = spawn.machine(id(2));
+    lost.write("all");
+    let mut reader = daemon.attach(id(2), BEGIN, true);
+    assert_eq!(reader.bytes(3), "all");
+    drop(spawn);
+    let spawn = Spawn::listen(daemon.dir.path()).accept();
+    spawn.send_ring(id(1), &kept);
+    assert_eq!(reader.next(), FromConsole::End);
+    assert_eq!(daemon.attach(id(1), BEGIN, false).next(), FromConsole::End);
+}
+
+#[test]
+fn after_its_own_end_everything_in_the_rings_is_read_again() {
+    let mut daemon = Daemon::start();
+    let listening = Spawn::listen(daemon.dir.path());
+    let spawn = listening.accept();
+    let mut ring = spawn.machine(id(1));
+    ring.write("before ");
+    assert_eq!(daemon.attach(id(1), BEGIN, true).bytes(7), "before ");
+    daemon.replace();
+    ring.write("meanwhile ");
+    let spawn = listening.accept();
+    spawn.send_ring(id(1), &ring);
+    let mut reader = daemon.attach(id(1), BEGIN, true);
+    assert_eq!(reader.bytes(17), "before meanwhile ");
+    ring.write("after");
+    assert_eq!(reader.bytes(5), "after");
+}
+
+#[test]
+fn asked_to_end_it_does_and_takes_its_socket_along() {
+    let mut daemon = Daemon::start();
+    drop(daemon.connect());
+    let path = daemon.dir.path().join("console.sock");
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let pid = rustix::process::Pid::from_child(&daemon.child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let status = until(|| daemon.child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
+    assert!(!path.exists());
+}
