@@ -112,7 +112,7 @@ pub enum Error {
         rip: u64,
     },
     /// The virtual CPU could not go on.
-    #[error("KVM: {what}: rip={rip:#x}")]
+    #[error("KVM: {what}, rip={rip:#x}")]
     Vcpu {
         /// What happened.
         what: String,

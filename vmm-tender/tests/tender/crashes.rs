@@ -106,7 +106,7 @@ fn an_hvt_guest_that_stops_its_cpu_is_at_its_end() {
     if kvm() {
         for (how, reason) in [("triple", "0x8"), ("hlt", "0x5")] {
             let complaint = complaint(how);
-            let expected = format!("KVM: unhandled exit: exit_reason={reason}: rip=0x");
+            let expected = format!("KVM: unhandled exit: exit_reason={reason}, rip=0x");
             assert!(complaint.starts_with(&expected), "{complaint}");
         }
     }
