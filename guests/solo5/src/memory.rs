@@ -31,9 +31,9 @@ unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, len: usize) -> *mut u8
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
     if to.addr().wrapping_sub(from.addr()) >= len {
-        // SAFETY: `to` is not inside the source, so copying upwards reads each byte before it
-        // is overwritten, also when the source begins inside the destination by less than a word
-        // only if copied by bytes.
+        // SAFETY: the instruction reads and writes what the caller vouches for. `to` does not lie
+        // behind the start of the source, so going upwards, byte by byte, each byte is read before
+        // it is overwritten.
         unsafe {
             asm!(
                 "rep movsb",
