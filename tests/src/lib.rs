@@ -1,1 +1,9 @@
-//! (see the package description)
+//! What the end-to-end tests are made with: installations with real daemons, peers that misbehave,
+//! and a count of what is left over.
+
+#![forbid(unsafe_code)]
+
+pub mod census;
+pub mod forge;
+pub mod peer;
+pub mod setup;

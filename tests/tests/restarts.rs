@@ -1,0 +1,155 @@
+//! Daemons that are killed, stopped and started again: what that does to everyone else.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use vmm_tests::setup::Setup;
+use xtask::house::{DAEMONS, House, signal, wait_until};
+
+fn tick(setup: &Setup) {
+    let run = ["run", "tick", "ticker.spt", "--memory", "64", "--cpu", "0", "--", "--every", "10"];
+    setup.client("dev", &run).expect(0);
+}
+
+fn pid_of(setup: &Setup, name: &str) -> serde_json::Value {
+    setup.json("admin", &["info", name])[0]["pid"].clone()
+}
+
+/// The numbers of the last lines of `tick`.
+fn numbers(setup: &Setup) -> Vec<u64> {
+    let done = setup.client("admin", &["attach", "tick", "--no-follow", "--count", "1000"]);
+    let number = |line: &str| line.strip_prefix("tick ").unwrap().parse().unwrap();
+    done.expect(0).out.lines().map(number).collect()
+}
+
+fn stopped(house: &House, name: &str, while_stopped: impl FnOnce()) {
+    let pid = house.daemon(name).unwrap().pid();
+    signal(pid, "STOP").unwrap();
+    while_stopped();
+    signal(pid, "CONT").unwrap();
+}
+
+#[test]
+fn the_daemons_may_be_started_in_any_order() {
+    let setup = Setup::without_daemons();
+    setup.delegate("ca.db", "cacert.pem", "ca.key", "dev", &["2", "1024", "--cpu", "0"]);
+    setup.leaf("dev", "admin", &["--permission", "all"]);
+    let mut setup = setup;
+    for name in DAEMONS.into_iter().rev() {
+        setup.house.start_with(name, &[]).unwrap();
+    }
+    let run = ["run", "hello", "hello.spt", "--memory", "64", "--cpu", "0", "--attach"];
+    wait_until("all daemons know each other", || {
+        let done = setup.client("dev", &[&run[..], &["--replace"]].concat());
+        done.code == Some(0) && done.out.contains("Hello from hello")
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_killed_console_daemon_comes_back_with_the_history() {
+    let mut setup = Setup::new();
+    tick(&setup);
+    let before = pid_of(&setup, "tick");
+    wait_until("some output", || numbers(&setup).len() > 10).unwrap();
+    setup.house.take("vmm-console").unwrap().kill().unwrap();
+    let refused = setup.client("admin", &["attach", "tick", "--no-follow"]);
+    assert!(refused.expect(1).err.contains("vmm-console"), "{}", refused.err);
+    setup.house.start_with("vmm-console", &[]).unwrap();
+    let seen = numbers(&setup);
+    let expected: Vec<u64> = (1..=seen.len() as u64).collect();
+    assert_eq!(seen, expected, "all of it, in order, once");
+    assert_eq!(pid_of(&setup, "tick"), before);
+}
+
+#[test]
+fn events_wait_for_a_log_daemon_that_was_killed() {
+    let mut setup = Setup::new();
+    setup.house.take("vmm-log").unwrap().kill().unwrap();
+    tick(&setup);
+    setup.client("admin", &["destroy", "tick"]).expect(0);
+    setup.house.start_with("vmm-log", &[]).unwrap();
+    let kinds = || -> Vec<String> {
+        let log = setup.client("admin", &["--format", "json", "log", "tick"]);
+        if log.code != Some(0) {
+            return Vec::new();
+        }
+        let events = log.json();
+        let kind = |event: &serde_json::Value| event["kind"].as_str().unwrap().to_owned();
+        events.as_array().unwrap().iter().map(kind).collect()
+    };
+    wait_until("the events", || kinds().contains(&"destroyed".to_owned())).unwrap();
+    assert_eq!(kinds().iter().filter(|kind| *kind == "started").count(), 1, "{:?}", kinds());
+    let verified = setup.house.run("vmm-log", &["--verify", "--dir", "run"]).unwrap();
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+}
+
+#[test]
+fn hung_daemons_degrade_their_own_feature_and_nothing_else() {
+    let setup = Setup::new();
+    for name in ["vmm-stats", "vmm-log", "vmm-console"] {
+        stopped(&setup.house, name, || {
+            let begun = Instant::now();
+            tick(&setup);
+            setup.client("admin", &["info"]).expect(0);
+            setup.client("admin", &["quota"]).expect(0);
+            assert!(begun.elapsed() < Duration::from_secs(10), "{name} held up others");
+            let own = match name {
+                "vmm-stats" => "statistics",
+                "vmm-log" => "log",
+                _ => "attach",
+            };
+            let refused = setup.client("admin", &[own, "tick"]);
+            assert!(refused.expect(1).err.contains(name), "{}", refused.err);
+            setup.client("admin", &["destroy", "tick"]).expect(0);
+        });
+    }
+}
+
+#[test]
+fn a_new_supervisor_ends_what_nobody_owns() {
+    let mut setup = Setup::new();
+    tick(&setup);
+    let pid = pid_of(&setup, "tick");
+    setup.house.take("vmmd").unwrap().kill().unwrap();
+    let runs = || std::path::Path::new(&format!("/proc/{pid}")).exists();
+    assert!(runs(), "machines do not end with vmmd");
+    setup.house.start_with("vmmd", &[]).unwrap();
+    wait_until("the sweep", || !runs()).unwrap();
+    assert_eq!(setup.json("admin", &["info"]), json!([]));
+    tick(&setup);
+}
+
+#[test]
+fn without_spawn_a_deploy_is_refused_and_says_why() {
+    let mut setup = Setup::new();
+    setup.house.take("vmm-spawn").unwrap().stop().unwrap();
+    let run = ["run", "tick", "ticker.spt", "--memory", "64", "--cpu", "0"];
+    let refused = setup.client("dev", &run);
+    assert!(refused.expect(1).err.contains("vmm-spawn"), "{}", refused.err);
+    setup.house.start_with("vmm-spawn", &[]).unwrap();
+    tick(&setup);
+}
+
+#[test]
+fn every_daemon_ends_when_asked_and_is_only_once_there() {
+    let mut setup = Setup::new();
+    for name in DAEMONS {
+        let arguments = setup.house.arguments(name);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let second = setup.house.run(name, &arguments).unwrap();
+        assert_eq!(second.status.code(), Some(1), "{name}");
+        let said = String::from_utf8_lossy(&second.stderr).into_owned();
+        assert!(said.contains("another"), "{name}: {said}");
+    }
+    tick(&setup);
+    setup.house.stop().unwrap();
+    let left: Vec<_> = std::fs::read_dir(setup.file("run"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".sock"))
+        .collect();
+    assert_eq!(left, Vec::<String>::new());
+}
