@@ -79,13 +79,24 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Set up an authority: its key, its certificate, its database, and a server certificate
+    ///
+    /// Writes ca.key, cacert.pem, the database, server.key and server.pem into the current
+    /// directory. Nothing that exists is overwritten. Keep ca.key on a machine without a network.
     Init(init::Init),
     /// Make a key, and a request for a certificate on it
+    ///
+    /// Writes LABEL.req, to be signed by an issuer, and LABEL.key, which stays where it is.
     #[command(subcommand)]
     Request(request::Request),
     /// Sign a request, if it fits the issuer
+    ///
+    /// Shows what is asked for, what the issuer has and what it gave to others; signs what fits, and
+    /// writes LABEL.pem (the certificate) and LABEL.bundle (it and the chain above it).
     Sign(sign::Sign),
     /// Say what certificates, requests and bundles are
+    ///
+    /// A file that cannot be read does not keep the others from being shown, but the command ends
+    /// with 2.
     Inspect(inspect::Inspect),
     /// List everything that an issuer has issued
     List(list::List),

@@ -4,7 +4,7 @@
 //! What a certificate may look like and what it grants is decided in `vmm-proto`; this crate makes
 //! certificates that keep those rules, and files around them:
 //!
-//! * [`key`], [`pem`], [`file`]: private keys (PKCS#8 version 1, mode 0600, never overwritten), PEM
+//! * [`key`], [`pem`], [`mod@file`]: private keys (PKCS#8 version 1, mode 0600, never overwritten), PEM
 //!   with bounds, files that appear whole or not at all.
 //! * [`request`]: a PKCS#10 request with the grant inside; [`options`] and [`image`] describe what
 //!   is asked for.

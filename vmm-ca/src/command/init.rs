@@ -15,8 +15,7 @@ use crate::profile::{self, ServerName};
 use crate::time::{DAY, Moment, within};
 use crate::{Error, pem};
 
-/// Writes ca.key, cacert.pem, the database, server.key and server.pem into the current directory.
-/// Nothing that exists is overwritten. Keep ca.key on a machine without a network.
+/// Sets up an authority.
 #[derive(Debug, Args)]
 pub(super) struct Init {
     /// The authority's name; its certificate is called "NAME root"

@@ -8,8 +8,7 @@ use super::{Format, World, json};
 use crate::inspect::{Contents, to_json, to_text};
 use crate::{Error, Exit};
 
-/// Says what certificates, requests and bundles are, grants decoded. A file that cannot be read does
-/// not keep the others from being shown, but the command ends with 2.
+/// Says what files are.
 #[derive(Debug, Args)]
 pub(super) struct Inspect {
     /// PEM, or one certificate or request in DER

@@ -16,7 +16,7 @@ use crate::key::{Algorithm, Key};
 use crate::options::{DelegationOptions, MachineOptions, permission};
 use crate::{Error, image, pem, request};
 
-/// Writes LABEL.req, to be signed by an issuer, and LABEL.key, which stays where it is.
+/// What is asked for.
 #[derive(Debug, Subcommand)]
 pub(super) enum Request {
     /// Ask for a share of a host

@@ -25,8 +25,7 @@ const DELEGATION_DAYS: u32 = 365;
 /// Days that a leaf is valid when nothing is said.
 const LEAF_DAYS: u32 = 30;
 
-/// Shows what is asked for, what the issuer has and what it gave to others; signs what fits, and
-/// writes LABEL.pem (the certificate) and LABEL.bundle (it and the chain above it).
+/// Signs a request.
 #[derive(Debug, Args)]
 pub(super) struct Sign {
     /// What this issuer has issued; created by its first use
@@ -201,13 +200,18 @@ impl Output {
         Ok(output)
     }
 
-    /// None of the files that this command reads may be written over.
+    /// None of the files that this command is given may be written over.
     fn spare(&self, inputs: [&PathBuf; 4], world: &World<'_>) -> Result<(), Error> {
         for input in inputs {
-            let Ok(input) = world.path(input).canonicalize() else { continue };
+            let input = world.path(input);
             for file in [&self.certificate, &self.bundle] {
-                if file.canonicalize().is_ok_and(|file| file == input) {
-                    let way_out = "this command reads it: sign in another directory".to_owned();
+                // A database may not be there yet, and then has only a name.
+                let same = match (input.canonicalize(), file.canonicalize()) {
+                    (Ok(input), Ok(file)) => input == file,
+                    _ => input == *file,
+                };
+                if same {
+                    let way_out = "this command needs it: sign in another directory".to_owned();
                     return Err(Error::Exists { file: file.clone(), way_out });
                 }
             }

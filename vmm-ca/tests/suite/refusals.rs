@@ -77,6 +77,20 @@ fn a_database_of_another_issuer_is_refused() {
 }
 
 #[test]
+fn what_the_command_is_given_is_not_written_over() {
+    let desk = with_request();
+    desk.run("sign admin.pem dev.bundle dev.key admin.req").ended(Exit::Failed, "needs it");
+    desk.run("sign admin.bundle dev.bundle dev.key admin.req").ended(Exit::Failed, "needs it");
+    assert!(!desk.has("admin.pem") && !desk.has("admin.bundle"));
+    // A delegation that gives a share to one of its own name would lose its bundle.
+    let before = desk.read("dev.bundle");
+    desk.remove("dev.req");
+    desk.run("request delegation dev 1 1 --cpu 0 --key dev.key").done();
+    desk.run("sign dev.db dev.bundle dev.key dev.req").ended(Exit::Failed, "dev.");
+    assert_eq!(desk.read("dev.bundle"), before);
+}
+
+#[test]
 fn a_leaf_and_a_server_sign_nothing() {
     let desk = with_request();
     desk.run("sign dev.db dev.bundle dev.key admin.req").done();
