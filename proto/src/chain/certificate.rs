@@ -2,8 +2,10 @@
 
 use rustls_pki_types::SignatureVerificationAlgorithm;
 use sha2::{Digest as _, Sha256};
+use x509_parser::asn1_rs::{Any, FromDer as _};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{ExtendedKeyUsage, ParsedExtension, X509Extension};
+use x509_parser::oid_registry as oids;
 use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo, X509Name, X509Version};
 
 use super::{ChainError, Fault};
@@ -70,6 +72,7 @@ struct Signed {
     signature: Vec<u8>,
     public_key: Vec<u8>,
     key_algorithm: &'static [u8],
+    signature_algorithm: &'static [u8],
 }
 
 impl Certificate {
@@ -93,7 +96,7 @@ impl Certificate {
         }
         let extensions = Extensions::read(parsed)?;
         let key_algorithm = key_algorithm(parsed.public_key())?;
-        check_signature_algorithm(&parsed.signature_algorithm)?;
+        let signature_algorithm = signature_algorithm(&parsed.signature_algorithm)?;
         let role = extensions.role(subject, is_self_issued(parsed))?;
         Ok(Self {
             subject: subject.to_owned(),
@@ -111,6 +114,7 @@ impl Certificate {
                 signature: parsed.signature_value.data.to_vec(),
                 public_key: parsed.public_key().subject_public_key.data.to_vec(),
                 key_algorithm,
+                signature_algorithm,
             },
         })
     }
@@ -120,9 +124,11 @@ impl Certificate {
         &self,
         algorithms: &[&dyn SignatureVerificationAlgorithm],
     ) -> bool {
-        let Signed { message, signature, public_key, key_algorithm } = &self.signed;
+        let Signed { message, signature, public_key, key_algorithm, signature_algorithm } =
+            &self.signed;
         algorithms.iter().any(|algorithm| {
             algorithm.public_key_alg_id().as_ref() == *key_algorithm
+                && algorithm.signature_alg_id().as_ref() == *signature_algorithm
                 && algorithm.verify_signature(public_key, message, signature).is_ok()
         })
     }
@@ -163,10 +169,14 @@ fn common_name(name: &X509Name<'_>) -> Result<String, Fault> {
     Ok(only.as_str().map_err(|_| Fault::Subject)?.to_owned())
 }
 
-/// 1 to 20 octets, positive (RFC 5280, 4.1.2.2).
+/// 1 to 20 octets, positive (RFC 5280, 4.1.2.2), and as few as can be: a revocation list names
+/// serials by their octets, so one number must not have two forms.
 fn serial(raw: &[u8]) -> Result<Serial, Fault> {
-    let positive =
-        raw.first().is_some_and(|first| first & 0x80 == 0) && raw.iter().any(|b| *b != 0);
+    let positive = match raw {
+        [0, second, ..] => second & 0x80 != 0,
+        [first, ..] => first & 0x80 == 0 && *first != 0,
+        [] => false,
+    };
     if positive && raw.len() <= 20 { Ok(Serial(raw.into())) } else { Err(Fault::Serial) }
 }
 
@@ -196,18 +206,21 @@ fn key_algorithm(key: &SubjectPublicKeyInfo<'_>) -> Result<&'static [u8], Fault>
         .ok_or(Fault::KeyAlgorithm)
 }
 
-/// Ed25519, ecdsa-with-SHA256, ecdsa-with-SHA384, none of which has parameters.
-fn check_signature_algorithm(algorithm: &AlgorithmIdentifier<'_>) -> Result<(), Fault> {
-    let known: [&[u8]; 3] = [
-        &[0x2b, 0x65, 0x70],
-        &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2],
-        &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 3],
-    ];
-    if known.contains(&algorithm.algorithm.as_bytes()) && algorithm.parameters.is_none() {
-        Ok(())
-    } else {
-        Err(Fault::SignatureAlgorithm)
-    }
+/// The AlgorithmIdentifiers of signatures that the profile allows, as DER content octets: Ed25519,
+/// ecdsa-with-SHA256, ecdsa-with-SHA384, none of which has parameters.
+static SIGNATURE_ALGORITHMS: [&[u8]; 3] = [
+    &[6, 3, 0x2b, 0x65, 0x70],
+    &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2],
+    &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 3],
+];
+
+fn signature_algorithm(algorithm: &AlgorithmIdentifier<'_>) -> Result<&'static [u8], Fault> {
+    let oid = algorithm.algorithm.as_bytes();
+    SIGNATURE_ALGORITHMS
+        .into_iter()
+        .find(|known| known.get(2..) == Some(oid))
+        .filter(|_| algorithm.parameters.is_none())
+        .ok_or(Fault::SignatureAlgorithm)
 }
 
 /// The extensions that the profile speaks of.
@@ -215,8 +228,9 @@ fn check_signature_algorithm(algorithm: &AlgorithmIdentifier<'_>) -> Result<(), 
 struct Extensions {
     /// Whether basicConstraints say CA; `None` when they are missing or not critical.
     ca: Option<bool>,
-    /// The bits of a critical keyUsage.
-    key_usage: Option<u16>,
+    has_path_length: bool,
+    /// A critical keyUsage.
+    key_usage: Option<KeyUsage>,
     extended: Option<Usages>,
     subject_key_id: Option<Vec<u8>>,
     authority_key_id: Option<Vec<u8>>,
@@ -232,9 +246,36 @@ enum Usages {
     Other,
 }
 
-/// keyUsage as x509-parser numbers its bits.
-const DIGITAL_SIGNATURE: u16 = 1;
-const CERT_SIGN_AND_CRL_SIGN: u16 = 1 << 5 | 1 << 6;
+/// A keyUsage as far as the profile tells them apart.
+#[derive(PartialEq, Eq)]
+enum KeyUsage {
+    DigitalSignature,
+    CertSignAndCrlSign,
+    Other,
+}
+
+/// By its bytes: x509-parser keeps the first 16 bits only. In DER a named bit list has one form.
+fn key_usage(der: &[u8]) -> KeyUsage {
+    match der {
+        [3, 2, 7, 0x80] => KeyUsage::DigitalSignature,
+        [3, 2, 1, 0x06] => KeyUsage::CertSignAndCrlSign,
+        _ => KeyUsage::Other,
+    }
+}
+
+/// The name of an extension whose contents the profile's table judges. All others are ignored,
+/// unless they are critical: the path verifier refuses those.
+fn judged(extension: &X509Extension<'_>) -> Option<&'static str> {
+    [
+        (&oids::OID_X509_EXT_BASIC_CONSTRAINTS, "basicConstraints"),
+        (&oids::OID_X509_EXT_KEY_USAGE, "keyUsage"),
+        (&oids::OID_X509_EXT_EXTENDED_KEY_USAGE, "extKeyUsage"),
+        (&oids::OID_X509_EXT_SUBJECT_KEY_IDENTIFIER, "subjectKeyIdentifier"),
+        (&oids::OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER, "authorityKeyIdentifier"),
+    ]
+    .into_iter()
+    .find_map(|(oid, name)| (extension.oid == *oid).then_some(name))
+}
 
 impl Extensions {
     fn read(parsed: &X509Certificate<'_>) -> Result<Self, Fault> {
@@ -254,22 +295,27 @@ impl Extensions {
     }
 
     fn note(&mut self, extension: &X509Extension<'_>) -> Result<(), Fault> {
+        // Whether its names are right is for the path verifier.
+        self.has_alternative_name |= extension.oid == oids::OID_X509_EXT_SUBJECT_ALT_NAME;
+        let Some(name) = judged(extension) else { return Ok(()) };
+        // x509-parser lets bytes behind the contents pass.
+        if !Any::from_der(extension.value).is_ok_and(|(rest, _)| rest.is_empty()) {
+            return Err(Fault::Extension(name));
+        }
         match extension.parsed_extension() {
             ParsedExtension::BasicConstraints(basic) if extension.critical => {
                 self.ca = Some(basic.ca);
+                self.has_path_length = basic.path_len_constraint.is_some();
             }
-            ParsedExtension::KeyUsage(usage) if extension.critical => {
-                self.key_usage = Some(usage.flags);
+            ParsedExtension::KeyUsage(_) if extension.critical => {
+                self.key_usage = Some(key_usage(extension.value));
             }
             ParsedExtension::ExtendedKeyUsage(usage) => self.extended = Some(usages(usage)),
             ParsedExtension::SubjectKeyIdentifier(id) => self.subject_key_id = Some(id.0.to_vec()),
             ParsedExtension::AuthorityKeyIdentifier(id) => {
                 self.authority_key_id = id.key_identifier.as_ref().map(|id| id.0.to_vec());
             }
-            ParsedExtension::SubjectAlternativeName(_) => self.has_alternative_name = true,
-            ParsedExtension::ParseError { .. } => {
-                return Err(Fault::Extension("that it carries"));
-            }
+            ParsedExtension::ParseError { .. } => return Err(Fault::Extension(name)),
             _ => {}
         }
         Ok(())
@@ -285,18 +331,18 @@ impl Extensions {
     }
 
     fn ca_role(&self, subject: &str, self_issued: bool) -> Result<Role, Fault> {
-        if self.key_usage != Some(CERT_SIGN_AND_CRL_SIGN) {
+        if self.key_usage != Some(KeyUsage::CertSignAndCrlSign) {
             return Err(Fault::KeyUsage("keyCertSign and cRLSign"));
         }
         if self.subject_key_id.is_none() {
             return Err(Fault::SubjectKeyId);
         }
-        // No label holds a space, so a root and a delegation never have the same name.
-        if self_issued && subject.contains(' ') && self.grant.is_none() {
-            return match self.extended {
-                None => Ok(Role::Root),
-                Some(_) => Err(Fault::ExtendedKeyUsage("absent in a root")),
-            };
+        // A delegation below one of the same label is self-issued too, but has an extKeyUsage and
+        // a grant.
+        let meant_as_root =
+            self.extended.is_none() || self.grant.is_none() && subject.contains(' ');
+        if self_issued && meant_as_root {
+            return self.root_role(subject);
         }
         self.only_client()?;
         match &self.grant {
@@ -306,16 +352,30 @@ impl Extensions {
         }
     }
 
+    fn root_role(&self, subject: &str) -> Result<Role, Fault> {
+        if self.extended.is_some() {
+            return Err(Fault::ExtendedKeyUsage("absent in a root"));
+        }
+        if self.grant.is_some() {
+            return Err(Fault::RootGrant);
+        }
+        // No label holds a space, so a root and a delegation never have the same name.
+        if !subject.contains(' ') {
+            return Err(Fault::RootName);
+        }
+        // The path verifier does not look at the trust anchor's.
+        if self.has_path_length {
+            return Err(Fault::RootPathLength);
+        }
+        Ok(Role::Root)
+    }
+
     fn end_role(&self) -> Result<Role, Fault> {
-        if self.key_usage != Some(DIGITAL_SIGNATURE) {
+        if self.key_usage != Some(KeyUsage::DigitalSignature) {
             return Err(Fault::KeyUsage("digitalSignature"));
         }
-        if self.grant.is_none() && self.extended == Some(Usages::OnlyServer) {
-            return if self.has_alternative_name {
-                Ok(Role::Server)
-            } else {
-                Err(Fault::SubjectAltName)
-            };
+        if self.extended == Some(Usages::OnlyServer) {
+            return self.server_role();
         }
         self.only_client()?;
         match &self.grant {
@@ -323,6 +383,16 @@ impl Extensions {
             Some(Grant::Machine(machine)) => Ok(Role::Machine(Box::new(machine.clone()))),
             Some(Grant::Delegation(_)) => Err(Fault::DelegationInLeaf),
             None => Err(Fault::NoGrant),
+        }
+    }
+
+    fn server_role(&self) -> Result<Role, Fault> {
+        if self.grant.is_some() {
+            Err(Fault::ServerGrant)
+        } else if self.has_alternative_name {
+            Ok(Role::Server)
+        } else {
+            Err(Fault::SubjectAltName)
         }
     }
 

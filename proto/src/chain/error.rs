@@ -54,7 +54,7 @@ pub enum Fault {
     Trailing,
     #[error("it must be of version 3")]
     Version,
-    #[error("its serial number must be positive and have 1 to 20 octets")]
+    #[error("its serial number must be positive, in DER, and have 1 to 20 octets")]
     Serial,
     #[error("its subject must be exactly one commonName (UTF8String or PrintableString)")]
     Subject,
@@ -70,6 +70,10 @@ pub enum Fault {
     Extension(&'static str),
     #[error("basicConstraints must be there and critical")]
     BasicConstraints,
+    #[error("a root has no path length: nothing would hold anyone to it")]
+    RootPathLength,
+    #[error("a root's name must have a space in it, so that no label equals it")]
+    RootName,
     #[error("keyUsage must be there, critical, and exactly {0}")]
     KeyUsage(&'static str),
     #[error("extKeyUsage must be exactly {0}")]
@@ -80,6 +84,10 @@ pub enum Fault {
     AuthorityKeyId,
     #[error("a server certificate needs a subjectAltName")]
     SubjectAltName,
+    #[error("a root carries no grant")]
+    RootGrant,
+    #[error("a server's certificate carries no grant")]
+    ServerGrant,
     #[error("it carries no grant")]
     NoGrant,
     #[error("the grant must not be critical")]
@@ -117,6 +125,7 @@ impl Fault {
             Self::NoCertificate => 1,
             Self::TooLong(_) | Self::NotThePath => 2,
             Self::NoGrant
+            | Self::ServerGrant
             | Self::DelegationInLeaf
             | Self::LeafGrantInCa(_)
             | Self::NotADelegation(_)

@@ -160,6 +160,7 @@ pub fn authorize(
 struct Issuer {
     key: Digest,
     key_id: Vec<u8>,
+    /// The delegation, with the hosts that it inherits.
     last: Option<Delegation>,
 }
 
@@ -174,6 +175,9 @@ impl Issuer {
         if let Some(above) = &self.last {
             grant.fits_in(above).map_err(|misfit| Fault::Misfit(misfit).of(&subject))?;
         }
+        // Hosts that are not named are the issuer's: what is below must fit in those.
+        let above = self.last.take();
+        let hosts = grant.hosts.clone().or_else(|| above.and_then(|above| above.hosts));
         let link = Link {
             label: certificate::label(&subject)?,
             issuer: self.key,
@@ -184,7 +188,7 @@ impl Issuer {
         };
         self.key = certificate.key;
         self.key_id = certificate.subject_key_id.unwrap_or_default();
-        self.last = Some(grant);
+        self.last = Some(Delegation { hosts, ..grant });
         Ok(link)
     }
 }
@@ -241,9 +245,10 @@ pub fn verify_server(
         )
         .map_err(Fault::Path)?;
     end_entity.verify_is_valid_for_subject_name(name).map_err(Fault::Path)?;
-    let certificate = Certificate::parse(server.as_ref())?;
-    match certificate.role {
-        Role::Server => Ok(()),
-        role => Err(Fault::NotAServer(role.name()).of(&certificate.subject)),
-    }
+    let issuer = Issuer { key: root.key(), key_id: root.subject_key_id().to_vec(), last: None };
+    let certificate = read(server.as_ref(), &issuer)?;
+    let Role::Server = certificate.role else {
+        return Err(Fault::NotAServer(certificate.role.name()).of(&certificate.subject));
+    };
+    certificate::label(&certificate.subject).map(drop)
 }
