@@ -5,7 +5,7 @@
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::connect::Dialler;
@@ -140,7 +140,6 @@ enum Typed {
 /// for its turn, as in a shell. At the end of the process the thread ends with it.
 struct Terminal {
     lines: mpsc::Receiver<std::io::Result<String>>,
-    interrupt: Signal,
 }
 
 impl Terminal {
@@ -154,13 +153,15 @@ impl Terminal {
                 }
             }
         })?;
-        Ok(Self { lines, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self { lines })
     }
 
     async fn line(&mut self) -> std::io::Result<Typed> {
+        // Made anew, so that it does not hear what was pressed during a command.
+        let mut interrupt = signal(SignalKind::interrupt())?;
         tokio::select! {
             biased;
-            _ = self.interrupt.recv() => Ok(Typed::Interrupt),
+            _ = interrupt.recv() => Ok(Typed::Interrupt),
             line = self.lines.recv() => match line {
                 Some(line) => Ok(Typed::Line(line?)),
                 None => Ok(Typed::End),

@@ -79,14 +79,13 @@ impl Session {
         self.usable
     }
 
-    /// From now on Ctrl-C ends a wait for a reply with [`Stop::Interrupted`], not the process.
+    /// From now on Ctrl-C ends a wait for a reply with [`Stop::Interrupted`], not the process. One
+    /// that was pressed before does not count.
     pub(crate) fn heed_interrupts(&mut self) -> Result<(), Failure> {
-        if self.interrupt.is_none() {
-            let watched = signal(SignalKind::interrupt());
-            self.interrupt = Some(watched.map_err(|error| {
-                Failure::new(Code::Output, format!("cannot watch for Ctrl-C: {error}"))
-            })?);
-        }
+        let watched = signal(SignalKind::interrupt());
+        self.interrupt = Some(watched.map_err(|error| {
+            Failure::new(Code::Output, format!("cannot watch for Ctrl-C: {error}"))
+        })?);
         Ok(())
     }
 

@@ -58,9 +58,11 @@ fn deployed(machine: &Machine, attach: bool, screen: &mut Screen) -> Result<(), 
         let shown = json::Machine::of(machine);
         return if attach { screen.json(&Event::Deployed(shown)) } else { screen.json(&shown) };
     }
-    let line = on_one_line(&format!("{} runs, id {}", machine.name, machine.id));
-    for missing in &machine.jail {
-        screen.note(&format!("[{}: {missing}]", machine.name));
+    let line = on_one_line(&format!("{}: {}, id {}", machine.name, machine.state, machine.id));
+    if !machine.jail.is_empty() {
+        let (count, name) = (machine.jail.len(), &machine.name);
+        screen
+            .note(&format!("[{name}: not all of its jail could be built ({count}): info {name}]"));
     }
     if attach {
         screen.note(&format!("[{line}]"));

@@ -42,8 +42,8 @@ pub(super) async fn log(
     }
 }
 
-/// Who wrote a record and as which one: for programs.
-const LEFT_OUT: [&str; 2] = ["source", "sequence"];
+/// What makes records one chain: for programs.
+const LEFT_OUT: [&str; 3] = ["source", "sequence", "chain"];
 
 /// `TIME KIND WHERE key=value…`
 fn readable(mut record: Map<String, Value>) -> String {
@@ -106,7 +106,7 @@ mod tests {
             "t login dev/\n"
         );
         assert_eq!(
-            shown(r#"{"time":"t","kind":"login","path":"","fields":{"a":"b"}}"#),
+            shown(r#"{"time":"t","kind":"login","path":"","fields":{"a":"b"},"chain":"x"}"#),
             "t login / a=b\n"
         );
     }

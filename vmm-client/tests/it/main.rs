@@ -8,6 +8,7 @@ mod consoles;
 mod local;
 mod refusals;
 mod server;
+mod terminal;
 mod trust;
 mod uploads;
 mod usage;
