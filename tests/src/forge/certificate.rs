@@ -48,23 +48,25 @@ pub const COMMON_NAME: &[u128] = &[2, 5, 4, 3];
 /// organizationName
 pub const ORGANIZATION: &[u128] = &[2, 5, 4, 10];
 
+/// An attribute of a name: its type, and the tag and content octets of its value.
+pub type Attribute<'a> = (&'a [u128], u8, &'a [u8]);
+
 /// A distinguished name in DER.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name(pub Vec<u8>);
 
 impl Name {
-    /// One commonName as UTF8String.
+    /// One commonName as `UTF8String`.
     pub fn common(text: &str) -> Self {
         Self::of(&[&[(COMMON_NAME, der::UTF8_STRING, text.as_bytes())]])
     }
 
-    /// Relative distinguished names in their order, each of one or more attributes: type, tag and
-    /// content octets of the value.
-    pub fn of(parts: &[&[(&[u128], u8, &[u8])]]) -> Self {
-        let attribute = |(kind, tag, value): &(&[u128], u8, &[u8])| {
+    /// Relative distinguished names in their order, each of one or more attributes.
+    pub fn of(parts: &[&[Attribute<'_>]]) -> Self {
+        let attribute = |(kind, tag, value): &Attribute<'_>| {
             der::sequence(&[der::oid(kind), der::tlv(*tag, value)])
         };
-        let part = |attributes: &&[(&[u128], u8, &[u8])]| {
+        let part = |attributes: &&[Attribute<'_>]| {
             der::tlv(der::SET, &attributes.iter().flat_map(attribute).collect::<Vec<_>>())
         };
         Self(der::sequence(&parts.iter().map(part).collect::<Vec<_>>()))
@@ -79,17 +81,17 @@ pub struct Time {
 }
 
 impl Time {
-    /// UTCTime: `YYMMDDhhmmssZ`.
+    /// `UTCTime`: `YYMMDDhhmmssZ`.
     pub fn utc(text: &str) -> Self {
         Self { tag: der::UTC_TIME, text: text.to_owned() }
     }
 
-    /// GeneralizedTime: `YYYYMMDDhhmmssZ`.
+    /// `GeneralizedTime`: `YYYYMMDDhhmmssZ`.
     pub fn generalized(text: &str) -> Self {
         Self { tag: der::GENERALIZED_TIME, text: text.to_owned() }
     }
 
-    /// Unix seconds, written as RFC 5280 wants it: UTCTime until 2049. From 1950 on.
+    /// Unix seconds, written as RFC 5280 wants it: `UTCTime` until 2049. From 1950 on.
     pub fn unix(seconds: i64) -> Self {
         let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
         // Days since 1 March 0000, by years that begin in March: leap days come last.
@@ -208,7 +210,7 @@ pub struct Draft {
     pub grant: Option<Grant>,
     /// `None`: the issuer's key, for the root its own.
     pub signer: Option<Key>,
-    /// A change to the contents of TBSCertificate before they are signed.
+    /// A change to the contents of `TBSCertificate` before they are signed.
     pub edit_signed: Option<Edit>,
     /// A change to the signature.
     pub edit_signature: Option<Edit>,
@@ -353,26 +355,26 @@ impl Draft {
         let signer = self.signer.as_ref().unwrap_or(&issuer.key);
         let inner = self.inner_algorithm.clone().unwrap_or_else(|| signer.algorithm());
         let outer = self.outer_algorithm.clone().unwrap_or_else(|| signer.algorithm());
-        let mut signed = Vec::new();
+        let mut fields = Vec::new();
         if let Some(version) = self.version {
-            signed.extend(der::tlv(der::constructed(0), &der::integer(version)));
+            fields.extend(der::tlv(der::constructed(0), &der::integer(version)));
         }
-        signed.extend(der::tlv(der::INTEGER, &self.serial));
-        signed.extend(inner);
-        signed.extend(&self.issuer.as_ref().unwrap_or(&issuer.subject).0);
-        signed.extend(der::sequence(&[self.not_before.element(), self.not_after.element()]));
-        signed.extend(&self.subject.0);
-        signed.extend(self.spki.clone().unwrap_or_else(|| self.key.spki()));
+        fields.extend(der::tlv(der::INTEGER, &self.serial));
+        fields.extend(inner);
+        fields.extend(&self.issuer.as_ref().unwrap_or(&issuer.subject).0);
+        fields.extend(der::sequence(&[self.not_before.element(), self.not_after.element()]));
+        fields.extend(&self.subject.0);
+        fields.extend(self.spki.clone().unwrap_or_else(|| self.key.spki()));
         let extensions: Vec<_> =
             self.extensions.iter().map(|extension| self.write(extension, issuer)).collect();
         if !extensions.is_empty() {
-            signed.extend(der::tlv(der::constructed(3), &der::sequence(&extensions)));
+            fields.extend(der::tlv(der::constructed(3), &der::sequence(&extensions)));
         }
-        edited(self.edit_signed, &mut signed);
-        let signed = der::tlv(der::SEQUENCE, &signed);
-        let mut signature = signer.sign(&signed);
+        edited(self.edit_signed, &mut fields);
+        let tbs = der::tlv(der::SEQUENCE, &fields);
+        let mut signature = signer.sign(&tbs);
         edited(self.edit_signature, &mut signature);
-        let mut certificate = der::sequence(&[signed, outer, bit_string(&signature)]);
+        let mut certificate = der::sequence(&[tbs, outer, bit_string(&signature)]);
         edited(self.edit, &mut certificate);
         certificate
     }

@@ -17,19 +17,19 @@ pub const OCTET_STRING: u8 = 0x04;
 pub const NULL: u8 = 0x05;
 /// OBJECT IDENTIFIER
 pub const OID: u8 = 0x06;
-/// UTF8String
+/// `UTF8String`
 pub const UTF8_STRING: u8 = 0x0c;
-/// PrintableString
+/// `PrintableString`
 pub const PRINTABLE_STRING: u8 = 0x13;
-/// TeletexString
+/// `TeletexString`
 pub const TELETEX_STRING: u8 = 0x14;
-/// IA5String
+/// `IA5String`
 pub const IA5_STRING: u8 = 0x16;
-/// UTCTime
+/// `UTCTime`
 pub const UTC_TIME: u8 = 0x17;
-/// GeneralizedTime
+/// `GeneralizedTime`
 pub const GENERALIZED_TIME: u8 = 0x18;
-/// BMPString
+/// `BMPString`
 pub const BMP_STRING: u8 = 0x1e;
 /// SEQUENCE and SEQUENCE OF
 pub const SEQUENCE: u8 = 0x30;
@@ -51,12 +51,11 @@ pub fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = content.len().to_be_bytes();
     let significant = &length[length.iter().take_while(|byte| **byte == 0).count()..];
     let mut out = vec![tag];
-    match content.len() {
-        short @ 0..0x80 => out.push(short as u8),
-        _ => {
-            out.push(0x80 | significant.len() as u8);
-            out.extend(significant);
-        }
+    if content.len() < 0x80 {
+        out.push(content.len() as u8);
+    } else {
+        out.push(0x80 | significant.len() as u8);
+        out.extend(significant);
     }
     out.extend(content);
     out

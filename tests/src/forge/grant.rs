@@ -100,9 +100,9 @@ impl Fields {
 
     /// The fields, one behind the other.
     pub fn content(&self) -> Vec<u8> {
-        let write = |field: &Field| match field.long {
-            false => der::tlv(field.tag, &field.content),
-            true => der::tlv_long(field.tag, &field.content),
+        let write = |field: &Field| {
+            let write = if field.long { der::tlv_long } else { der::tlv };
+            write(field.tag, &field.content)
         };
         self.0.iter().flat_map(write).collect()
     }
@@ -183,12 +183,12 @@ pub fn range4() -> Fields {
     range(&[192, 0, 2, 10], &[192, 0, 2, 99], &[192, 0, 2, 1], 24)
 }
 
-/// 2001:db8::10 to 2001:db8::99 behind 2001:db8::1 in a subnet of 64 bits.
+/// `2001:db8::10` to `2001:db8::99` behind `2001:db8::1` in a subnet of 64 bits.
 pub fn range6() -> Fields {
     range(&documentation6(0x10), &documentation6(0x99), &documentation6(1), 64)
 }
 
-/// The address 2001:db8:: with the given last octet.
+/// The address `2001:db8::` with the given last octet.
 pub const fn documentation6(last: u8) -> [u8; 16] {
     [0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]
 }

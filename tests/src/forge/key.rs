@@ -163,3 +163,22 @@ pub(super) fn bit_string(octets: &[u8]) -> Vec<u8> {
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     digest(&SHA256, bytes).as_ref().try_into().expect("SHA-256 has 32 octets")
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+    use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+    use super::*;
+
+    #[test]
+    fn a_private_key_can_be_used_in_a_handshake() {
+        for kind in [Kind::Ed25519, Kind::P256, Kind::P384, Kind::P521, Kind::Rsa] {
+            let key = Key::generate(kind);
+            let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.pkcs8()));
+            let loaded = any_supported_type(&der).expect("rustls reads the key");
+            let public = loaded.public_key().expect("a key pair has a public key");
+            assert_eq!(public.as_ref(), key.spki(), "{kind:?}");
+        }
+    }
+}

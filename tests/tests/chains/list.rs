@@ -1,0 +1,352 @@
+//! Rules 1 and 2: what is presented is the path, leaf first, and nothing else.
+
+use vmm_proto::chain::{Fault, PathError};
+use vmm_tests::forge::Forge;
+use vmm_tests::forge::der;
+use vmm_tests::forge::key::Key;
+
+use crate::scene::{Case, deep, fault, no_path, none, refuse, six, two};
+
+/// A chain of the same root, apart from that of [`two`].
+fn beside() -> Forge {
+    Forge::root("ca root").delegation("other", |_| {}).permissions("eve", &[0], |_| {})
+}
+
+/// A chain of another root with other keys.
+fn elsewhere(root: &str) -> Forge {
+    let mut forge = Forge::root(root).delegation("dev", |_| {}).permissions("eve", &[0], |_| {});
+    forge.drafts[0].key = Key::named("elsewhere");
+    forge
+}
+
+pub(crate) fn order() -> Vec<Case> {
+    vec![
+        refuse(
+            "nothing is presented",
+            two,
+            |s| s.list(|list, _| list.clear()),
+            fault!(1, Fault::NoCertificate),
+        ),
+        refuse(
+            "root first, leaf last",
+            two,
+            |s| s.list(|list, forged| list.clone_from(&forged.certificates)),
+            no_path!(PathError::CaUsedAsEndEntity),
+        ),
+        refuse(
+            "the root alone",
+            two,
+            |s| s.list(|list, forged| *list = vec![forged.root_der().to_vec()]),
+            no_path!(PathError::CaUsedAsEndEntity),
+        ),
+        refuse(
+            "a delegation in the place of the leaf",
+            two,
+            |s| s.list(|list, _| drop(list.remove(0))),
+            no_path!(PathError::CaUsedAsEndEntity),
+        ),
+        refuse(
+            "delegations in the wrong order",
+            two,
+            |s| s.list(|list, _| list.swap(1, 2)),
+            fault!(2, Fault::NotThePath),
+        ),
+        refuse(
+            "six delegations in the wrong order",
+            six,
+            |s| s.list(|list, _| list[1..].reverse()),
+            fault!(2, Fault::NotThePath),
+        ),
+        refuse(
+            "the leaf's issuer is missing",
+            two,
+            |s| s.list(|list, _| drop(list.remove(1))),
+            no_path!(PathError::UnknownIssuer),
+        ),
+        refuse(
+            "the outermost delegation is missing",
+            two,
+            |s| s.list(|list, _| drop(list.pop())),
+            no_path!(PathError::UnknownIssuer),
+        ),
+        refuse(
+            "the leaf alone, below two delegations",
+            two,
+            |s| s.list(|list, _| list.truncate(1)),
+            no_path!(PathError::UnknownIssuer),
+        ),
+        refuse(
+            "the root in the place of the outermost delegation",
+            two,
+            |s| s.list(|list, forged| list[2] = forged.root_der().to_vec()),
+            no_path!(PathError::UnknownIssuer),
+        ),
+        refuse(
+            "a direct leaf below itself",
+            none,
+            |s| s.list(|list, _| list.push(list[0].clone())),
+            fault!(2, Fault::NotThePath),
+        ),
+    ]
+}
+
+pub(crate) fn extra() -> Vec<Case> {
+    let mut cases = vec![
+        refuse(
+            "a CA that nobody needs, last",
+            two,
+            |s| s.list(|list, _| list.push(beside().sign().certificates[1].clone())),
+            fault!(2, Fault::NotThePath),
+        ),
+        refuse(
+            "a CA that nobody needs, between",
+            two,
+            |s| s.list(|list, _| list.insert(1, beside().sign().certificates[1].clone())),
+            fault!(2, Fault::NotThePath),
+        ),
+        refuse(
+            "another leaf, last",
+            two,
+            |s| s.list(|list, _| list.extend(beside().sign().chain_der())),
+            fault!(2, Fault::NotThePath),
+        ),
+        refuse(
+            "another root behind the root",
+            two,
+            |s| {
+                s.list(|list, forged| {
+                    list.push(forged.root_der().to_vec());
+                    list.push(elsewhere("b root").sign().root_der().to_vec());
+                });
+            },
+            fault!(2, Fault::NotThePath),
+        ),
+        refuse(
+            "another root in the place of the root",
+            two,
+            |s| s.list(|list, _| list.push(elsewhere("b root").sign().root_der().to_vec())),
+            fault!(2, Fault::NotThePath),
+        ),
+        refuse(
+            "the root twice",
+            two,
+            |s| {
+                s.list(|list, forged| {
+                    list.push(forged.root_der().to_vec());
+                    list.push(forged.root_der().to_vec());
+                });
+            },
+            fault!(2, Fault::NotThePath),
+        ),
+        refuse(
+            "the root's key in a certificate with another serial",
+            two,
+            |s| {
+                s.list(|list, _| {
+                    let mut renewed = Forge::root("ca root");
+                    renewed.last().serial = vec![9];
+                    list.push(renewed.sign().root_der().to_vec());
+                });
+            },
+            fault!(2, Fault::NotThePath),
+        ),
+        refuse(
+            "eight certificates that nobody needs",
+            two,
+            |s| {
+                s.list(|list, _| {
+                    list.extend(vec![beside().sign().certificates[1].clone(); 8]);
+                });
+            },
+            fault!(2, Fault::TooLong(11)),
+        ),
+        refuse(
+            "a hundred certificates that nobody needs",
+            two,
+            |s| {
+                s.list(|list, _| {
+                    list.extend(vec![beside().sign().certificates[1].clone(); 97]);
+                });
+            },
+            fault!(2, Fault::TooLong(100)),
+        ),
+    ];
+    for place in 0..3 {
+        cases.push(refuse(
+            format!("certificate {place} of the list twice"),
+            two,
+            move |s| s.list(move |list, _| list.insert(place, list[place].clone())),
+            fault!(2, Fault::NotThePath),
+        ));
+    }
+    for place in 1..3 {
+        cases.push(refuse(
+            format!("the root in the middle, at {place}"),
+            two,
+            move |s| {
+                s.list(move |list, forged| list.insert(place, forged.root_der().to_vec()));
+            },
+            fault!(2, Fault::NotThePath),
+        ));
+    }
+    cases
+}
+
+pub(crate) fn detours() -> Vec<Case> {
+    vec![
+        refuse(
+            "seven delegations",
+            six,
+            |s| s.forge = deep(7).permissions("admin", &[0], |_| {}),
+            no_path!(PathError::MaximumPathDepthExceeded),
+        ),
+        refuse(
+            "ten delegations",
+            six,
+            |s| s.forge = deep(10).permissions("admin", &[0], |_| {}),
+            no_path!(PathError::MaximumPathDepthExceeded),
+        ),
+        refuse(
+            "a whole chain of another root",
+            two,
+            |s| s.list(|list, _| *list = elsewhere("b root").sign().chain_der()),
+            no_path!(PathError::UnknownIssuer),
+        ),
+        refuse(
+            "a whole chain of another root with this one's name",
+            two,
+            |s| s.list(|list, _| *list = elsewhere("ca root").sign().chain_der()),
+            no_path!(PathError::InvalidSignatureForPublicKey),
+        ),
+        refuse(
+            "a server that knows another root",
+            two,
+            |s| s.root = Some(elsewhere("b root").sign().root_der().to_vec()),
+            no_path!(PathError::UnknownIssuer),
+        ),
+        refuse(
+            "alice cross-signed by the root, the short way first",
+            two,
+            |s| {
+                let key = s.at(2).key.clone();
+                s.list(move |list, _| list.insert(1, alice_by_root(&key)));
+            },
+            fault!(2, Fault::NotThePath),
+        ),
+        refuse(
+            "alice cross-signed by the root, the long way first",
+            two,
+            |s| {
+                let key = s.at(2).key.clone();
+                s.list(move |list, _| list.insert(2, alice_by_root(&key)));
+            },
+            fault!(2, Fault::NotThePath),
+        ),
+        refuse(
+            "dev signed by alice, who is signed by dev",
+            two,
+            |s| {
+                let (dev, alice) = (s.at(1).clone(), s.at(2).clone());
+                s.list(move |list, _| list.insert(2, dev.sign(&alice)));
+            },
+            fault!(2, Fault::NotThePath),
+        ),
+        refuse(
+            "a leaf signed by a leaf",
+            two,
+            |s| s.forge = s.forge.clone().permissions("eve", &[0], |_| {}),
+            no_path!(PathError::EndEntityUsedAsCa),
+        ),
+        refuse(
+            "a leaf signed by a server's key",
+            none,
+            |s| {
+                s.forge = Forge::root("ca root")
+                    .server("host", &["localhost"], &[], |_| {})
+                    .permissions("eve", &[0], |_| {});
+            },
+            no_path!(PathError::EndEntityUsedAsCa),
+        ),
+        refuse(
+            "a leaf signed by itself",
+            none,
+            |s| {
+                let leaf = s.at(1);
+                leaf.signer = Some(leaf.key.clone());
+                leaf.issuer = Some(leaf.subject.clone());
+            },
+            no_path!(PathError::UnknownIssuer),
+        ),
+        refuse(
+            "a leaf that names the root its issuer",
+            two,
+            |s| s.at(3).issuer = Some(s.at(0).subject.clone()),
+            no_path!(PathError::InvalidSignatureForPublicKey),
+        ),
+        refuse(
+            "bytes behind the leaf",
+            two,
+            |s| s.list(|list, _| list[0].push(0)),
+            no_path!(PathError::TrailingData(_)),
+        ),
+        refuse(
+            "bytes behind a delegation",
+            two,
+            |s| s.list(|list, _| list[1].push(0)),
+            no_path!(PathError::TrailingData(_)),
+        ),
+        refuse(
+            "the leaf's last byte is missing",
+            two,
+            |s| s.list(|list, _| list[0].truncate(300)),
+            no_path!(PathError::BadDer | PathError::TrailingData(_)),
+        ),
+        refuse(
+            "the leaf is not a certificate",
+            two,
+            |s| s.list(|list, _| list[0] = b"GET / HTTP/1.1\r\n\r\n".to_vec()),
+            no_path!(PathError::BadDer | PathError::TrailingData(_)),
+        ),
+        refuse(
+            "a leaf of no bytes",
+            two,
+            |s| s.list(|list, _| list[0].clear()),
+            no_path!(PathError::BadDer | PathError::TrailingData(_)),
+        ),
+        refuse(
+            "rubbish behind the path",
+            two,
+            |s| s.list(|list, _| list.push(vec![0xff; 64])),
+            fault!(2, Fault::NotThePath),
+        ),
+        refuse(
+            "the leaf's outermost length in the long form",
+            two,
+            |s| {
+                s.at(3).edit = Some(|certificate| {
+                    let content = certificate[4..].to_vec();
+                    *certificate = der::tlv_long(der::SEQUENCE, &content);
+                });
+            },
+            no_path!(PathError::BadDer | PathError::TrailingData(_)),
+        ),
+        refuse(
+            "the leaf with BER's indefinite length",
+            two,
+            |s| {
+                s.at(3).edit = Some(|certificate| {
+                    let content = certificate[4..].to_vec();
+                    *certificate = der::tlv_indefinite(der::SEQUENCE, &content);
+                });
+            },
+            no_path!(PathError::BadDer | PathError::TrailingData(_)),
+        ),
+    ]
+}
+
+/// A certificate for alice's name and key, by the root itself.
+fn alice_by_root(key: &Key) -> Vec<u8> {
+    let mut forge = Forge::root("ca root").delegation("alice", |_| {});
+    forge.last().key = key.clone();
+    forge.sign().certificates[1].clone()
+}
