@@ -9,11 +9,12 @@ use vmm_ca::key::Key;
 use vmm_proto::chain::certificate::{Certificate, Role};
 use vmm_proto::chain::{Fault, Root};
 use vmm_proto::grant::Grant;
+use vmm_proto::message::client::ErrorCode;
 use vmm_proto::name::Label;
 use vmm_proto::permission::Permissions;
 use vmm_proto::resource::Machine;
 
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::settings::Tls;
 
 /// How long a leaf lives that was made for one command.
@@ -108,7 +109,10 @@ impl Credentials {
         let label = Label::parse(MINTED_LABEL).map_err(Failure::usage)?;
         let minted = issuer
             .mint_leaf(&label, &Grant::Permissions(needs), MINTED_FOR, now)
-            .map_err(Failure::usage)?;
+            .map_err(|error| {
+                let problem = format!("cannot make a leaf for this command: {error}");
+                Failure::new(Code::Of(ErrorCode::Internal), problem)
+            })?;
         Ok(Presented { chain: minted.chain, key: minted.key.into() })
     }
 }

@@ -173,14 +173,23 @@ pub(crate) fn distrust(error: &std::io::Error) -> Option<String> {
     let CertificateError::Other(other) = certificate else { return Some(certificate.to_string()) };
     let Some(error) = other.0.downcast_ref::<ChainError>() else { return Some(other.to_string()) };
     Some(match &error.fault {
-        Fault::Path(PathError::CertNotValidForName(names)) => format!(
-            "its certificate does not name {}: {}; dial one of its names, or give one with \
-             --server-name",
-            names.expected.to_str(),
-            names.presented.join(", ")
-        ),
+        Fault::Path(PathError::CertNotValidForName(names)) => {
+            let others: Vec<_> = names.presented.iter().map(|name| bare(name)).collect();
+            format!(
+                "its certificate does not name {}, but {}; dial it by that name, or give that \
+                 with --server-name",
+                names.expected.to_str(),
+                others.join(", ")
+            )
+        }
         _ => error.to_string(),
     })
+}
+
+/// `localhost` of `DnsName("localhost")`, as the library shows a name.
+fn bare(name: &str) -> &str {
+    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.unwrap_or(name).trim_matches('"')
 }
 
 fn tls_error(error: &std::io::Error) -> Option<&Error> {
