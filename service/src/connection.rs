@@ -14,7 +14,7 @@ use vmm_proto::message::{Hello, VERSION};
 /// How long a peer may take over one frame once it has begun it.
 const FRAME_TIME: Duration = Duration::from_secs(10);
 
-/// How long a peer may take to read what it is sent.
+/// How long a peer may take nothing of what it is sent.
 const WRITE_TIME: Duration = Duration::from_secs(30);
 
 /// How long the hello of a peer may take.
@@ -23,14 +23,14 @@ const HELLO_TIME: Duration = Duration::from_secs(10);
 /// Why a connection is over.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
-    /// {0}
-    #[error("{0}")]
+    /// The stream failed.
+    #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// {0}
-    #[error("{0}")]
+    /// The bytes are no frame.
+    #[error(transparent)]
     Frame(#[from] FrameError),
-    /// {0}
-    #[error("{0}")]
+    /// The frame holds no message.
+    #[error(transparent)]
     Wire(#[from] WireError),
     /// the connection ended inside a frame
     #[error("the connection ended inside a frame")]
@@ -157,16 +157,20 @@ impl<W: AsyncWrite + Unpin, T: ToWire> Writer<W, T> {
         self.buffer.len()
     }
 
-    /// Sends what waits.
+    /// Sends what waits. A peer may be slow, but not take nothing for half a minute.
     ///
     /// # Errors
     /// [`ConnectionError`]; the connection is of no use then.
     pub async fn flush(&mut self) -> Result<(), ConnectionError> {
-        let all = async {
-            self.inner.write_all(&self.buffer).await?;
-            self.inner.flush().await
-        };
-        timeout(WRITE_TIME, all).await.map_err(|_| ConnectionError::Unread)??;
+        let mut sent = 0;
+        while sent < self.buffer.len() {
+            let some = timeout(WRITE_TIME, self.inner.write(&self.buffer[sent..]));
+            match some.await.map_err(|_| ConnectionError::Unread)?? {
+                0 => return Err(std::io::Error::from(std::io::ErrorKind::WriteZero).into()),
+                count => sent += count,
+            }
+        }
+        timeout(WRITE_TIME, self.inner.flush()).await.map_err(|_| ConnectionError::Unread)??;
         self.buffer.clear();
         // One large message is no reason to hold its memory for the rest of the connection.
         self.buffer.shrink_to(16 << 10);

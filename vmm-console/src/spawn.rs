@@ -2,20 +2,14 @@
 
 use std::convert::Infallible;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tokio::time::timeout;
 use vmm_proto::message::spawn::{FromSpawn, Role, ToSpawn};
 use vmm_proto::message::{VERSION, wire};
 use vmm_service::packet::PacketSocket;
 use vmm_service::socket::Backoff;
 
 use crate::consoles::Consoles;
-
-/// On a new connection `vmm-spawn` sends all rings at once. When it has sent nothing for so long, that
-/// was all: what it did not name is gone.
-const QUIET: Duration = Duration::from_secs(3);
 
 /// Keeps a connection to `vmm-spawn` for ever. While there is none, the rings that are held stay
 /// readable: the machines' output still gets into them as long as `vmm-spawn` lives.
@@ -53,19 +47,18 @@ async fn session(
     let socket = PacketSocket::connect(path).with_context(|| path.display().to_string())?;
     let hello = ToSpawn::Hello { version: VERSION, role: Role::Console };
     socket.send(&wire::encode(&hello)?, &[]).await?;
-    let mut listed = false;
+    let mut to_come = None;
     loop {
-        let wait = if *welcome && !listed { QUIET } else { Duration::MAX };
-        let Ok(packet) = timeout(wait, socket.receive()).await else {
-            listed = true;
+        if to_come == Some(0) {
+            to_come = None;
             let gone = consoles.keep_only(connection);
             tracing::debug!("vmm-spawn has named its rings; {gone} of earlier are gone");
-            continue;
-        };
-        let Some((packet, descriptors)) = packet? else { bail!("it has closed") };
+        }
+        let Some((packet, descriptors)) = socket.receive().await? else { bail!("it has closed") };
         match (wire::decode(&packet)?, <[_; 2]>::try_from(descriptors)) {
-            (FromSpawn::Welcome { version: VERSION, .. }, _) => {
+            (FromSpawn::Welcome { version: VERSION, known, .. }, _) => {
                 *welcome = true;
+                to_come = Some(known);
                 tracing::info!("connected to vmm-spawn");
             }
             (FromSpawn::Welcome { version, .. }, _) => bail!(
@@ -75,6 +68,7 @@ async fn session(
             (_, _) if !*welcome => bail!("it said something before its welcome"),
             (FromSpawn::Ring { id }, Ok([ring, growth])) => {
                 consoles.arrived(id, ring, growth, connection)?;
+                to_come = to_come.map(|rings| rings - 1);
             }
             (FromSpawn::Ring { .. }, Err(_)) => bail!("a ring came without its two descriptors"),
             (FromSpawn::RingGone { id }, _) => consoles.gone(id),

@@ -25,7 +25,7 @@ fn readers_do_not_notice_that_vmm_spawn_was_away() {
     assert_eq!(reader.bytes(5), "away ");
     assert_eq!(daemon.attach(id(1), BEGIN, true).bytes(12), "before away ");
 
-    let spawn = Spawn::listen(daemon.dir.path()).accept();
+    let spawn = Spawn::listen(daemon.dir.path()).accept_with(1);
     spawn.send_ring(id(1), &ring);
     ring.write("after");
     assert_eq!(reader.bytes(5), "after");
@@ -39,7 +39,7 @@ fn another_ring_takes_the_place_of_the_one_before() {
     let mut reader = daemon.attach(id(1), BEGIN, true);
     assert_eq!(reader.bytes(10), "of the old");
     drop(spawn);
-    let spawn = Spawn::listen(daemon.dir.path()).accept();
+    let spawn = Spawn::listen(daemon.dir.path()).accept_with(1);
     let mut new = RingWriter::new();
     new.write("new");
     spawn.send_ring(id(1), &new);
@@ -58,7 +58,7 @@ fn what_a_new_vmm_spawn_does_not_name_is_gone() {
     let mut reader = daemon.attach(id(2), BEGIN, true);
     assert_eq!(reader.bytes(3), "all");
     drop(spawn);
-    let spawn = Spawn::listen(daemon.dir.path()).accept();
+    let spawn = Spawn::listen(daemon.dir.path()).accept_with(1);
     spawn.send_ring(id(1), &kept);
     assert_eq!(reader.next(), FromConsole::End);
     assert_eq!(daemon.attach(id(1), BEGIN, false).next(), FromConsole::End);
@@ -74,7 +74,7 @@ fn after_its_own_end_everything_in_the_rings_is_read_again() {
     assert_eq!(daemon.attach(id(1), BEGIN, true).bytes(7), "before ");
     daemon.replace();
     ring.write("meanwhile ");
-    let spawn = listening.accept();
+    let spawn = listening.accept_with(1);
     spawn.send_ring(id(1), &ring);
     let mut reader = daemon.attach(id(1), BEGIN, true);
     assert_eq!(reader.bytes(17), "before meanwhile ");

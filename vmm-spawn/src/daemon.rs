@@ -170,7 +170,7 @@ impl Daemon {
     fn welcome(&mut self, role: Role) {
         let (known, state) = match role {
             Role::Supervisor => (self.machines.known(), self.machines.for_supervisor()),
-            Role::Console => (0, self.machines.for_console()),
+            Role::Console => (self.machines.known(), self.machines.for_console()),
         };
         let welcome = FromSpawn::Welcome { version: VERSION, jail: jail::missing(), known };
         let messages = iter::once(Message::from(welcome)).chain(state).collect();

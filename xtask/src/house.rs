@@ -47,7 +47,8 @@ impl Programs {
     }
 }
 
-/// A running daemon. Dropped, it is killed.
+/// A running daemon. Dropped, it is asked to end, so that `vmm-spawn` ends its machines; and killed
+/// when it does not.
 #[derive(Debug)]
 pub struct Daemon {
     /// Its program's name.
@@ -66,6 +67,10 @@ impl Daemon {
     /// # Errors
     /// When it does not end, or not with success.
     pub fn stop(mut self) -> Result<()> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<()> {
         signal(self.pid(), "TERM")?;
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -92,6 +97,7 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         if let Ok(None) = self.child.try_wait()
+            && self.end().is_err()
             && let Err(error) = self.child.kill().and_then(|()| self.child.wait().map(drop))
         {
             eprintln!("{} cannot be killed: {error}", self.name);

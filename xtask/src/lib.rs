@@ -1,5 +1,6 @@
 //! Tasks that tests need too.
 
+pub mod bench;
 pub mod demo;
 pub mod guests;
 pub mod house;

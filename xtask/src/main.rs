@@ -14,6 +14,8 @@ enum Task {
     Demo,
     /// The same, and the daemons go on until Enter is pressed
     Up,
+    /// What a user waits for and what a host pays, as a table
+    Bench,
     /// Build the sample unikernels into target/guests
     Guests,
 }
@@ -23,6 +25,7 @@ fn main() -> Result<ExitCode> {
     match Task::parse() {
         Task::Demo => xtask::demo::demo(root, false),
         Task::Up => xtask::demo::demo(root, true),
+        Task::Bench => xtask::bench::bench(root),
         Task::Guests => xtask::guests::build_guests(root).map(|()| ExitCode::SUCCESS),
     }
 }

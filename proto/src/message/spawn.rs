@@ -75,7 +75,8 @@ pub enum FromSpawn {
         version: u16,
         /// What of the jail cannot be applied on this host, in words.
         jail: Vec<String>,
-        /// To the supervisor: so many [`FromSpawn::Known`] follow at once. To the console: 0.
+        /// So many [`FromSpawn::Known`] (to the supervisor) or [`FromSpawn::Ring`] (to the console)
+        /// follow at once.
         known: u32,
     },
     /// To the supervisor: after the welcome, one for each machine that is known, in any state.

@@ -188,6 +188,11 @@ pub struct Listening(OwnedFd);
 
 impl Listening {
     pub fn accept(&self) -> Spawn {
+        self.accept_with(0)
+    }
+
+    /// A connection on which so many rings are announced.
+    pub fn accept_with(&self, known: u32) -> Spawn {
         let socket = until(|| rustix::net::accept_with(&self.0, SocketFlags::CLOEXEC).ok());
         let mut bytes = vec![0; 1024];
         let mut beside = RecvAncillaryBuffer::default();
@@ -196,7 +201,7 @@ impl Listening {
         let hello: ToSpawn = wire::decode(&bytes[..got.bytes]).unwrap();
         assert_eq!(hello, ToSpawn::Hello { version: VERSION, role: Role::Console });
         let spawn = Spawn(socket);
-        spawn.send(&FromSpawn::Welcome { version: VERSION, jail: Vec::new(), known: 0 }, &[]);
+        spawn.send(&FromSpawn::Welcome { version: VERSION, jail: Vec::new(), known }, &[]);
         spawn
     }
 }

@@ -1,0 +1,254 @@
+//! `cargo xtask bench`: what a user waits for and what a host pays, in one run, as a table.
+//!
+//! Each figure is of whole processes, as a user starts them, with release builds, TLS over the
+//! loopback interface, all daemons running. Machines differ: the two lines of plain processes at
+//! the top say what starting a process and a bare tender cost on this one.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::guests::build_guests;
+use crate::house::{DAEMONS, House, Programs, wait_until};
+
+/// How often each thing is measured; the median counts.
+const RUNS: usize = 30;
+
+/// Bytes of the large image.
+const LARGE: usize = 8 << 20;
+
+/// Machines that run at once when their memory is measured.
+const MACHINES: usize = 10;
+
+/// MiB of each of them.
+const MACHINE_MIB: u64 = 64;
+
+/// One line of the table.
+struct Figure {
+    what: &'static str,
+    value: f64,
+    unit: &'static str,
+    limit: Option<f64>,
+}
+
+/// Measures everything and prints the table; fails if a figure is over its limit.
+///
+/// # Errors
+/// When something does not run as it should.
+pub fn bench(root: &Path) -> Result<ExitCode> {
+    eprintln!("Building for release …");
+    let programs = Programs::build(root, true)?;
+    build_guests(root)?;
+    let dir = tempfile::Builder::new().prefix("vmm-bench-").tempdir()?;
+    for guest in ["hello.spt", "ticker.spt"] {
+        fs::copy(root.join("target/guests").join(guest), dir.path().join(guest))?;
+    }
+    let mut house = House::new(programs, dir.path())?;
+    authority(&house)?;
+    house.start()?;
+    let mut figures = vec![Figure {
+        what: "idle daemons together, resident",
+        value: resident(&house)?,
+        unit: "MB",
+        limit: Some(25.0),
+    }];
+    figures.extend(times(&house)?);
+    figures.extend(memory(&house)?);
+    house.stop()?;
+    let mut right = true;
+    println!("{:<58} {:>9}      {:>7}", "", "median", "limit");
+    for Figure { what, value, unit, limit } in figures {
+        let limit_text = limit.map_or_else(String::new, |limit| format!("{limit:.1} {unit}"));
+        println!("{what:<58} {value:>9.2} {unit:<4} {limit_text:>7}");
+        right &= limit.is_none_or(|limit| value <= limit);
+    }
+    Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn ca(house: &House, arguments: &[&str]) -> Result<()> {
+    let output = house.run("vmm-ca", arguments)?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "vmm-ca {}: {said}", arguments.join(" "));
+    Ok(())
+}
+
+fn authority(house: &House) -> Result<()> {
+    let init = ["init", "ca", "ca.db", "--days", "10", "--server", "localhost"];
+    ca(house, &[&init[..], &["--server-days", "10"]].concat())?;
+    ca(house, &["request", "delegation", "dev", "100", "16384", "--cpu", "0"])?;
+    ca(house, &["sign", "ca.db", "cacert.pem", "ca.key", "dev.req"])?;
+    ca(house, &["request", "permissions", "admin", "--permission", "all"])?;
+    ca(house, &["sign", "dev.db", "dev.bundle", "dev.key", "admin.req"])?;
+    machine(house, "hello", "hello.spt")
+}
+
+fn machine(house: &House, label: &str, image: &str) -> Result<()> {
+    ca(house, &["request", "machine", label, image, &MACHINE_MIB.to_string(), "--cpu", "0"])?;
+    ca(house, &["sign", "dev.db", "dev.bundle", "dev.key", &format!("{label}.req")])
+}
+
+fn client(house: &House, who: &str, arguments: &[&str]) -> Command {
+    let server = house.server_arguments();
+    let own = ["--bundle", &format!("{who}.bundle"), "--key", &format!("{who}.key")];
+    let mut all: Vec<&str> = server.iter().map(String::as_str).chain(own).collect();
+    all.extend(arguments);
+    house.command("vmm-client", &all)
+}
+
+/// The time of one whole process, which must succeed.
+fn time(command: &mut Command) -> Result<Duration> {
+    let begun = Instant::now();
+    let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output()?;
+    let took = begun.elapsed();
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{command:?}: {said}");
+    Ok(took)
+}
+
+fn median(mut run: impl FnMut(usize) -> Result<Duration>) -> Result<f64> {
+    let mut times = (0..RUNS).map(&mut run).collect::<Result<Vec<_>>>()?;
+    times.sort();
+    Ok(times[times.len() / 2].as_secs_f64() * 1000.0)
+}
+
+fn times(house: &House) -> Result<Vec<Figure>> {
+    let figure = |what, value, limit| Figure { what, value, unit: "ms", limit };
+    let deploy = ["deploy", "--image", "hello.spt", "--attach"];
+    time(&mut client(house, "hello", &deploy))?;
+    let bare = |_| {
+        let arguments = ["run", "hello.spt", "--mem", &MACHINE_MIB.to_string()];
+        time(&mut house.command("vmm-tender", &arguments))
+    };
+    let known = |_| time(&mut client(house, "hello", &deploy));
+    let info = |_| time(&mut client(house, "admin", &["info"]));
+    Ok(vec![
+        figure(
+            "a process that does nothing (/bin/true)",
+            median(|_| time(&mut Command::new("/bin/true")))?,
+            None,
+        ),
+        figure("the bare tender with spt hello", median(bare)?, None),
+        figure("vmm-client deploy --attach, spt hello, image known", median(known)?, Some(8.0)),
+        figure("vmm-client info", median(info)?, Some(4.0)),
+        figure(
+            "vmm-client deploy, 8 MiB image, first time",
+            median(|run| large(house, run))?,
+            Some(120.0),
+        ),
+    ])
+}
+
+/// The first deploy of a large image, a new one each time.
+fn large(house: &House, run: usize) -> Result<Duration> {
+    let (image, label) = (format!("large{run}.spt"), format!("large{run}"));
+    let mut bytes = fs::read(house.dir.join("hello.spt"))?;
+    // Bytes that do not compress: a linear congruential generator, another one each run.
+    let mut state = run as u64 + 1;
+    while bytes.len() < LARGE {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        bytes.extend_from_slice(&state.to_le_bytes()[4..]);
+    }
+    fs::write(house.dir.join(&image), bytes)?;
+    machine(house, &label, &image)?;
+    let took = time(&mut client(house, &label, &["deploy", "--image", &image]))?;
+    time(&mut client(house, "admin", &["destroy", &label]))?;
+    fs::remove_file(house.dir.join(&image))?;
+    Ok(took)
+}
+
+/// A field of a `/proc` file in KiB lines, summed.
+fn kib(text: &str, field: &str) -> u64 {
+    let value =
+        |line: &str| line.strip_prefix(field)?.trim().strip_suffix(" kB")?.parse::<u64>().ok();
+    text.lines().filter_map(value).sum()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "sizes of processes are far below 2^52")]
+fn megabytes(kib: u64) -> f64 {
+    (kib * 1024) as f64 / 1e6
+}
+
+fn daemon_pids(house: &House) -> Vec<u32> {
+    DAEMONS.iter().filter_map(|name| house.daemon(name)).map(crate::house::Daemon::pid).collect()
+}
+
+/// Resident memory of all daemons, in megabytes.
+fn resident(house: &House) -> Result<f64> {
+    let mut total = 0;
+    for pid in daemon_pids(house) {
+        total += kib(&fs::read_to_string(format!("/proc/{pid}/status"))?, "VmRSS:");
+    }
+    Ok(megabytes(total))
+}
+
+/// Proportional memory of all daemons and of the files in memory that `vmm-spawn` holds, in KiB.
+fn daemons_kib(house: &House) -> Result<u64> {
+    let mut total = 0;
+    for pid in daemon_pids(house) {
+        total += kib(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?, "Pss:");
+    }
+    let spawn = house.daemon("vmm-spawn").context("vmm-spawn runs")?.pid();
+    for entry in fs::read_dir(format!("/proc/{spawn}/fd"))? {
+        use std::os::unix::fs::MetadataExt;
+        let path = entry?.path();
+        let target = fs::read_link(&path)?;
+        if target.to_string_lossy().starts_with("/memfd:") {
+            total += fs::metadata(&path)?.blocks() / 2;
+        }
+    }
+    Ok(total)
+}
+
+/// What a running machine costs on top of the pages of its guest, in MiB.
+fn memory(house: &House) -> Result<Vec<Figure>> {
+    let before = daemons_kib(house)?;
+    for number in 0..MACHINES {
+        let name = format!("tick{number}");
+        let memory = MACHINE_MIB.to_string();
+        let run = ["run", &name, "ticker.spt", "--memory", &memory, "--cpu", "0"];
+        time(&mut client(house, "dev", &run))?;
+    }
+    let spawn = house.daemon("vmm-spawn").context("vmm-spawn runs")?.pid();
+    let tenders = || children(spawn);
+    wait_until("the machines", || tenders().is_ok_and(|pids| pids.len() == MACHINES))?;
+    let mut outside = 0;
+    for pid in tenders()? {
+        outside += outside_guest_kib(pid)?;
+    }
+    let machines = MACHINES as u64;
+    let own = outside / machines;
+    let daemons = daemons_kib(house)?.saturating_sub(before) / machines;
+    let figure = |what, kib: u64, limit| {
+        let value = f64::from(u32::try_from(kib).unwrap_or(u32::MAX)) / 1024.0;
+        Figure { what, value, unit: "MiB", limit }
+    };
+    Ok(vec![
+        figure("a running spt machine, its tender without guest pages", own, None),
+        figure("a running spt machine, growth of the daemons and its ring", daemons, None),
+        figure("a running spt machine, together", own + daemons, Some(1.5)),
+    ])
+}
+
+fn children(parent: u32) -> Result<Vec<u32>> {
+    let text = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"))?;
+    Ok(text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect())
+}
+
+/// Proportional memory of a tender outside of its guest's address range, in KiB.
+fn outside_guest_kib(pid: u32) -> Result<u64> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/smaps"))?;
+    let (mut total, mut in_guest) = (0, false);
+    for line in maps.lines() {
+        let start = line.split_once('-').and_then(|(start, _)| u64::from_str_radix(start, 16).ok());
+        match start {
+            Some(start) => in_guest = start < MACHINE_MIB << 20,
+            None if !in_guest => total += kib(line, "Pss:"),
+            None => {}
+        }
+    }
+    Ok(total)
+}
