@@ -6,11 +6,15 @@
     reason = "quoted and escaped, so that any argument leaves a message on one line"
 )]
 
+mod devices;
+
 use std::ffi::{OsStr, OsString};
 
 use crate::descriptors::DescriptorNumber;
+use crate::devices::options::DeviceOptions;
 use crate::image_file::ImageSource;
 use crate::{CommandLine, Error};
+use devices::DeviceArguments;
 
 /// What `--help` prints.
 pub const USAGE: &str = "\
@@ -24,10 +28,21 @@ The console of the guest is standard output; its arguments are what follows '--'
 
 Options of run, before or behind IMAGE:
   --mem MIB       guest memory in MiB (default 512; hvt: even, up to 4096)
+  --net NAME=TAP  attach a TAP interface, which exists and is up, to the network
+                  device NAME; @N for an open TAP descriptor
+  --net-mac NAME=MAC
+                  its hardware address (default: a random one)
+  --block NAME=PATH
+                  attach a file, or a block device of the host, to the block
+                  device NAME; @N for an open descriptor
+  --block-sector-size NAME=N
+                  its block size, a power of two from 512 to 32768 (default 512)
   --status @N     write 'ready' to descriptor N just before the guest's first
                   instruction, or the error that came before it, and close it
   --new-session   begin a session of its own, without core files and with no
                   signal blocked
+
+Every device that the image declares has to be attached, and no other can be.
 
 Options of inspect:
   --format text   for people (default)
@@ -61,6 +76,8 @@ pub struct RunOptions {
     pub image: ImageSource,
     /// Guest memory in MiB.
     pub memory_mib: u64,
+    /// What is attached to it.
+    pub devices: DeviceOptions,
     /// Whether to leave the session of whoever started the tender.
     pub new_session: bool,
     /// What the guest gets as arguments.
@@ -124,6 +141,7 @@ fn parse_run(mut words: Words<'_>) -> Result<Command, Error> {
     let mut status = None;
     let mut memory_mib = DEFAULT_MEMORY_MIB;
     let mut new_session = false;
+    let mut devices = DeviceArguments::default();
     let mut command_line = CommandLine::default();
     while let Some(word) = words.next() {
         if word == "--" {
@@ -136,15 +154,39 @@ fn parse_run(mut words: Words<'_>) -> Result<Command, Error> {
             memory_mib = memory(value?)?;
         } else if let Some(value) = words.value_of(word, "--status") {
             set_once(&mut status, descriptor(value?)?, "--status")?;
+        } else if let Some((option, value)) = devices::OPTIONS
+            .iter()
+            .find_map(|&option| Some((option, words.value_of(word, option)?)))
+        {
+            devices.take(option, value?)?;
         } else {
             set_once(&mut image, positional(word)?, "IMAGE")?;
         }
     }
     let image = image.ok_or_else(|| usage("run wants an IMAGE"))?;
-    if status.is_some_and(|status| image == ImageSource::Descriptor(status)) {
-        return Err(usage("IMAGE and --status name the same descriptor"));
+    let devices = devices.finish()?;
+    check_descriptors(&image, status, &devices)?;
+    Ok(Command::Run(RunOptions { image, memory_mib, devices, new_session, command_line }))
+}
+
+/// Each inherited descriptor is for one purpose: it will have one owner.
+fn check_descriptors(
+    image: &ImageSource,
+    status: Option<DescriptorNumber>,
+    devices: &DeviceOptions,
+) -> Result<(), Error> {
+    let image = match image {
+        ImageSource::Descriptor(number) => Some(*number),
+        ImageSource::Path(_) => None,
+    };
+    let mut seen = Vec::new();
+    for number in image.into_iter().chain(status).chain(devices.descriptors()) {
+        if seen.contains(&number) {
+            return Err(usage(format!("two arguments name the same descriptor {number}")));
+        }
+        seen.push(number);
     }
-    Ok(Command::Run(RunOptions { image, memory_mib, new_session, command_line }))
+    Ok(())
 }
 
 fn parse_inspect(mut words: Words<'_>) -> Result<Command, Error> {

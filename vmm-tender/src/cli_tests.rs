@@ -1,4 +1,7 @@
+use vmm_tender_abi::DeviceName;
+
 use super::*;
+use crate::devices::options::{BlockSource, InterfaceName, MacAddress, NetSource};
 
 fn parse(words: &str) -> Result<Command, Error> {
     let words: Vec<OsString> = words.split_whitespace().map(OsString::from).collect();
@@ -61,8 +64,25 @@ fn nonsense_is_refused_with_its_reason() {
         ("run a --mem 99999999999999999999", "--mem wants a number"),
         ("run a --status 4", "--status wants @N"),
         ("run a --status @4 --status @5", "--status is given twice"),
-        ("run @4 --status @4", "same descriptor"),
-        ("run a --net service=tap0", "unknown option"),
+        ("run @4 --status @4", "same descriptor @4"),
+        ("run a --status @4 --net n=@4", "same descriptor @4"),
+        ("run @5 --net n=@4 --block b=@5", "same descriptor @5"),
+        ("run a --net:service=tap0", "unknown option"),
+        ("run a --net tap0", "--net wants NAME=TAP"),
+        ("run a --net a-b=tap0", "NAME has 1 to 67 letters and digits"),
+        ("run a --net n=", "1 to 15"),
+        ("run a --net n=a-16-bytes-long-", "1 to 15"),
+        ("run a --net n=@2", "names no descriptor"),
+        ("run a --net n=tap0 --net n=tap1", "--net n is given twice"),
+        ("run a --net-mac n=02:00:00:00:00:01", "without --net n"),
+        ("run a --net n=tap0 --net-mac n=1", "aa:bb:cc:dd:ee:ff"),
+        ("run a --net n=tap0 --net-mac n=01:00:00:00:00:01", "address of a group"),
+        ("run a --block b", "--block wants NAME=PATH"),
+        ("run a --block b=", "--block wants NAME=PATH"),
+        ("run a --block b=x --block b=y", "--block b is given twice"),
+        ("run a --block-sector-size b=512", "without --block b"),
+        ("run a --block b=x --block-sector-size b=1000", "power of two"),
+        ("run a --block b=x --block-sector-size b=65536", "power of two"),
         ("run -v", "unknown option"),
         ("inspect a --format yaml", "text or json"),
         ("inspect a --mem 4", "unknown option"),
@@ -82,4 +102,21 @@ fn the_status_descriptor_is_found_even_if_the_rest_is_nonsense() {
     assert_eq!(find("run --status=@5 a b c"), Some("@5".into()));
     assert_eq!(find("run a -- --status @5"), None);
     assert_eq!(find("run a --status 5"), None);
+}
+
+#[test]
+fn devices_are_attached_by_name_and_their_properties_in_any_order() {
+    let options = run("run a --net-mac n=02:00:00:00:00:01 --net n=tap0 --net=m=@7 \
+        --block-sector-size=b=4096 --block b=dir/a=b --block c=@8");
+    let name = |text| DeviceName::new(text).unwrap();
+    let nets: Vec<_> = options.devices.nets.iter().map(|net| (net.name, net.mac)).collect();
+    let mac = MacAddress([2, 0, 0, 0, 0, 1]);
+    assert_eq!(nets, [(name("n"), Some(mac)), (name("m"), None)]);
+    let interface = InterfaceName::new("tap0").unwrap();
+    assert_eq!(options.devices.nets[0].source, NetSource::Interface(interface));
+    let descriptors: Vec<_> = options.devices.descriptors().map(|it| it.to_string()).collect();
+    assert_eq!(descriptors, ["@7", "@8"]);
+    let blocks = options.devices.blocks.iter().map(|it| (it.name, it.sector_size.bytes()));
+    assert!(blocks.eq([(name("b"), 4096), (name("c"), 512)]));
+    assert_eq!(options.devices.blocks[0].source, BlockSource::Path("dir/a=b".into()));
 }

@@ -6,6 +6,7 @@ use rustix::io::Errno;
 use vmm_tender_abi::{ElfError, GuestAddress, ImageError, ReadError};
 
 use crate::descriptors::DescriptorNumber;
+use crate::devices::DeviceError;
 use crate::refusal::Refusal;
 
 /// Why a machine could not be started, or had to be ended.
@@ -62,6 +63,9 @@ pub enum Error {
         /// The rule.
         reason: &'static str,
     },
+    /// A device could not be attached.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// Something on the host failed.
     #[error("cannot {what}: {error}")]
     Host {

@@ -5,6 +5,7 @@
 
 mod calls;
 mod filter;
+mod io;
 mod slot;
 mod vcpu;
 
@@ -16,6 +17,7 @@ use vmm_tender_abi::hvt::{
 };
 use vmm_tender_abi::{GuestAddress, Image};
 
+use crate::devices::{Descriptors, Devices};
 use crate::memory::{Execution, GuestMemory};
 use crate::run::Machine;
 use crate::status::StatusPipe;
@@ -25,29 +27,37 @@ use vcpu::{Event, Vcpu};
 
 /// Runs the machine to its end and returns its exit status.
 pub(crate) fn run(machine: Machine, status: &mut StatusPipe) -> Result<u8, Error> {
-    let Machine { image, file, memory: size, command_line } = machine;
+    let Machine { image, file, memory: size, devices, command_line } = machine;
     let mut memory = GuestMemory::anywhere(round_memory(size)?)?;
     memory.load(&image, &file, Execution::Elsewhere)?;
     drop(file);
 
     let mut vcpu = Vcpu::new(&memory, image.entry())?;
     store_tables(&mut memory)?;
-    store_boot_info(&mut memory, &image, vcpu.frequency()?, &command_line)?;
+    let manifest = image.manifest().encode(|it| devices.attachment(it, Descriptors::Hidden));
+    store_boot_info(&mut memory, &image, &manifest, vcpu.frequency()?, &command_line)?;
     sys::exit_on_termination().map_err(Error::host("catch signals"))?;
-    seccompiler::apply_filter(&filter::build(vcpu.descriptor(), status.descriptor())?)?;
+    let filter = filter::build(vcpu.descriptor(), status.descriptor(), &devices)?;
+    seccompiler::apply_filter(&filter)?;
 
     status.ready()?;
     loop {
         let event = vcpu.run(&mut memory)?;
-        if let ControlFlow::Break(status) = answer(&event, &mut memory)? {
+        if let ControlFlow::Break(status) = answer(&event, &mut memory, &devices)? {
             return Ok(status);
         }
     }
 }
 
-fn answer(event: &Event, memory: &mut GuestMemory) -> Result<ControlFlow<u8>, Error> {
+fn answer(
+    event: &Event,
+    memory: &mut GuestMemory,
+    devices: &Devices,
+) -> Result<ControlFlow<u8>, Error> {
     match *event {
-        Event::Out { port, value } => calls::answer(port, GuestAddress(value.into()), memory),
+        Event::Out { port, value } => {
+            calls::answer(port, GuestAddress(value.into()), memory, devices)
+        }
         Event::InvalidPort(port) => Err(Error::GuestPort(port)),
         Event::TranslationFault { rip } => Err(Error::TranslationFault { rip }),
     }
@@ -80,10 +90,10 @@ fn store_tables(memory: &mut GuestMemory) -> Result<(), Error> {
 fn store_boot_info(
     memory: &mut GuestMemory,
     image: &Image,
+    manifest: &[u8],
     cpu_cycle_freq: u64,
     command_line: &CommandLine,
 ) -> Result<(), Error> {
-    let manifest = image.manifest().encode(|_| None);
     let manifest_address = BOOT_INFO_ADDRESS + BOOT_INFO_SIZE as u64;
     let command_line_address = manifest_address + manifest.len() as u64;
     let info = BootInfo {
@@ -95,7 +105,7 @@ fn store_boot_info(
         net_ring: None,
     };
     memory.store(GuestAddress(BOOT_INFO_ADDRESS), &info.encode())?;
-    memory.store(GuestAddress(manifest_address), &manifest)?;
+    memory.store(GuestAddress(manifest_address), manifest)?;
     memory.store(GuestAddress(command_line_address), &command_line.encode())
 }
 

@@ -24,7 +24,8 @@ struct Report {
     min_memory_mib: u64,
     segments: Vec<SegmentReport>,
     devices: Vec<DeviceReport>,
-    /// Whether this tender can run it on this host.
+    /// Whether this tender can run it on this host with nothing but memory: not if it declares
+    /// devices.
     runnable: bool,
     /// Why it cannot.
     why_not: Option<String>,

@@ -12,6 +12,7 @@ pub mod cli;
 mod command_line;
 mod console;
 mod descriptors;
+pub mod devices;
 mod error;
 mod host;
 mod hvt;

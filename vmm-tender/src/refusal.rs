@@ -28,8 +28,8 @@ pub enum Refusal {
         /// Its version.
         version: u32,
     },
-    /// It needs a device.
-    #[error("it needs the {kind} device '{name}', and {kind} devices are not built yet")]
+    /// It needs a device: it runs only if something is attached to that.
+    #[error("it needs the {kind} device '{name}', and is not runnable without devices")]
     Device {
         /// Type, in words.
         kind: &'static str,
@@ -55,6 +55,15 @@ pub(crate) fn kind(image: &Image) -> Result<Kind, Refusal> {
     if !ABI_VERSIONS.contains(&abi.version) {
         return Err(Refusal::Version { target: abi.target, version: abi.version });
     }
+    Ok(kind)
+}
+
+/// Whether this tender on this host can run `image` as it is, with nothing attached to it.
+///
+/// # Errors
+/// Why it cannot.
+pub(crate) fn check(image: &Image) -> Result<(), Refusal> {
+    let abi = kind(image)?;
     if let Some(device) = image.manifest().devices().first() {
         let kind = match device.kind {
             DeviceKind::Net => "network",
@@ -62,15 +71,7 @@ pub(crate) fn kind(image: &Image) -> Result<Kind, Refusal> {
         };
         return Err(Refusal::Device { kind, name: device.name.to_string() });
     }
-    Ok(kind)
-}
-
-/// Whether this tender on this host can run `image`.
-///
-/// # Errors
-/// Why it cannot.
-pub(crate) fn check(image: &Image) -> Result<(), Refusal> {
-    if kind(image)? == Kind::Hvt {
+    if abi == Kind::Hvt {
         open(KVM, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(Refusal::Kvm)?;
     }
     Ok(())

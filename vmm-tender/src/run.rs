@@ -3,6 +3,7 @@
 use vmm_tender_abi::Image;
 
 use crate::cli::RunOptions;
+use crate::devices::Devices;
 use crate::image_file::ImageFile;
 use crate::refusal::{self, Kind};
 use crate::status::StatusPipe;
@@ -16,6 +17,7 @@ pub(crate) struct Machine {
     pub(crate) file: ImageFile,
     /// Guest memory in bytes.
     pub(crate) memory: u64,
+    pub(crate) devices: Devices,
     pub(crate) command_line: CommandLine,
 }
 
@@ -33,7 +35,8 @@ pub(crate) fn run(options: RunOptions, status: &mut StatusPipe) -> Result<u8, Er
     let file = ImageFile::open(options.image)?;
     let image = Image::read(&file)?;
     let kind = refusal::kind(&image)?;
-    let machine = Machine { image, file, memory, command_line: options.command_line };
+    let devices = Devices::attach(image.manifest(), options.devices)?;
+    let machine = Machine { image, file, memory, devices, command_line: options.command_line };
     match kind {
         Kind::Hvt => hvt::run(machine, status),
         Kind::Spt => match spt::run(machine, status)? {},

@@ -12,6 +12,7 @@ use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
 use vmm_tender_abi::spt::{BOOT_INFO_ADDRESS, BOOT_INFO_SIZE, BootInfo, MEMORY_FLOOR, TIMER_EVENT};
 use vmm_tender_abi::{GuestAddress, Image};
 
+use crate::devices::{Descriptors, Devices};
 use crate::memory::{Execution, GuestMemory};
 use crate::run::Machine;
 use crate::status::StatusPipe;
@@ -25,15 +26,16 @@ struct Waiting {
 
 /// Becomes the machine.
 pub(crate) fn run(machine: Machine, status: &mut StatusPipe) -> Result<Infallible, Error> {
-    let Machine { image, file, memory: size, command_line } = machine;
+    let Machine { image, file, memory: size, devices, command_line } = machine;
     check_room(size)?;
     let mut memory = GuestMemory::in_place(MEMORY_FLOOR, size)?;
     memory.load(&image, &file, Execution::Here)?;
     drop(file);
 
-    let waiting = Waiting::new()?;
-    store_boot_info(&mut memory, &image, &waiting, &command_line)?;
-    let filter = filter::build(&waiting)?;
+    let waiting = Waiting::new(&devices)?;
+    let manifest = image.manifest().encode(|it| devices.attachment(it, Descriptors::Shown));
+    store_boot_info(&mut memory, &image, &manifest, &waiting, &command_line)?;
+    let filter = filter::build(&waiting, &devices)?;
 
     // The filter permits no other descriptor than the guest's, and a broken pipe ends a process
     // whose signals are restored: so the status comes before both. What follows it fails only
@@ -55,7 +57,7 @@ fn check_room(size: u64) -> Result<(), Error> {
 }
 
 impl Waiting {
-    fn new() -> Result<Self, Error> {
+    fn new(devices: &Devices) -> Result<Self, Error> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
             .map_err(Error::host("create an epoll set"))?;
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
@@ -63,6 +65,10 @@ impl Waiting {
             .map_err(Error::host("create a timer"))?;
         epoll::add(&epoll, &timer, EventData::new_u64(TIMER_EVENT), EventFlags::IN)
             .map_err(Error::host("watch the timer"))?;
+        for (handle, tap) in devices.nets() {
+            epoll::add(&epoll, tap, EventData::new_u64(handle), EventFlags::IN)
+                .map_err(Error::host("watch a network interface"))?;
+        }
         Ok(Self { epoll, timer })
     }
 }
@@ -70,10 +76,10 @@ impl Waiting {
 fn store_boot_info(
     memory: &mut GuestMemory,
     image: &Image,
+    manifest: &[u8],
     waiting: &Waiting,
     command_line: &CommandLine,
 ) -> Result<(), Error> {
-    let manifest = image.manifest().encode(|_| None);
     let manifest_address = BOOT_INFO_ADDRESS + BOOT_INFO_SIZE as u64;
     let command_line_address = manifest_address + manifest.len() as u64;
     let info = BootInfo {
@@ -85,6 +91,6 @@ fn store_boot_info(
         timer_fd: waiting.timer.as_fd().as_raw_fd(),
     };
     memory.store(GuestAddress(BOOT_INFO_ADDRESS), &info.encode())?;
-    memory.store(GuestAddress(manifest_address), &manifest)?;
+    memory.store(GuestAddress(manifest_address), manifest)?;
     memory.store(GuestAddress(command_line_address), &command_line.encode())
 }

@@ -1,7 +1,7 @@
 //! The system calls of a tender whose hvt guest runs.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use rustix::stdio::{raw_stderr, raw_stdout};
 use seccompiler::SeccompCmpArgLen::Qword;
@@ -11,6 +11,8 @@ use seccompiler::{
     TargetArch,
 };
 
+use crate::devices::Devices;
+
 const KVM_RUN: u64 = 0xAE80;
 const KVM_GET_REGS: u64 = 0x8090_AE81;
 
@@ -18,21 +20,23 @@ const KVM_GET_REGS: u64 = 0x8090_AE81;
 pub(super) fn build(
     vcpu: RawFd,
     status: Option<BorrowedFd<'_>>,
+    devices: &Devices,
 ) -> Result<BpfProgram, BackendError> {
     let status = status.map(|fd| fd.as_raw_fd());
+    let taps = || devices.nets().map(|(_, tap)| tap.as_fd().as_raw_fd());
+    let disks = || devices.disks().map(|disk| disk.as_fd().as_raw_fd());
     let writable = [Some(raw_stdout()), Some(raw_stderr()), status];
-    let writes = writable.into_iter().flatten().map(|fd| rule(&[(0, number(fd))]));
     let vcpu = number(vcpu);
     let anything = Vec::new;
-    let rules = BTreeMap::from([
+    let mut rules = BTreeMap::from([
         // The guest runs, and its instruction pointer is read when it fails.
         (
             libc::SYS_ioctl,
             vec![rule(&[(0, vcpu), (1, KVM_RUN)])?, rule(&[(0, vcpu), (1, KVM_GET_REGS)])?],
         ),
-        // Its console, and messages.
-        (libc::SYS_write, writes.collect::<Result<_, _>>()?),
-        // Waiting, for its timeouts and for room in a full console; a stopped process goes on
+        // Its console, messages, and the frames that it sends.
+        (libc::SYS_write, on(writable.into_iter().flatten().chain(taps()))?),
+        // Waiting, for frames, for its timeouts and for room in a full console; a stopped process goes on
         // with `restart_syscall`.
         (libc::SYS_ppoll, anything()),
         (libc::SYS_poll, anything()),
@@ -51,6 +55,18 @@ pub(super) fn build(
         (libc::SYS_sigaltstack, anything()),
         (libc::SYS_exit_group, anything()),
     ]);
+    for (call, permitted) in [
+        // The frames that it receives.
+        (libc::SYS_read, on(taps())?),
+        // The blocks that it reads and writes.
+        (libc::SYS_pread64, on(disks())?),
+        (libc::SYS_pwrite64, on(disks())?),
+    ] {
+        // No rule at all would permit any argument.
+        if !permitted.is_empty() {
+            rules.insert(call, permitted);
+        }
+    }
     let filter = SeccompFilter::new(
         rules,
         SeccompAction::KillProcess,
@@ -58,6 +74,11 @@ pub(super) fn build(
         TargetArch::x86_64,
     )?;
     filter.try_into()
+}
+
+/// The first argument is one of these descriptors.
+fn on(descriptors: impl Iterator<Item = RawFd>) -> Result<Vec<SeccompRule>, BackendError> {
+    descriptors.map(|fd| rule(&[(0, number(fd))])).collect()
 }
 
 /// The arguments at these positions, all 64 bits of them, have these values.
