@@ -68,8 +68,14 @@ impl Plan {
     fn deploy(Deploy { image, attach }: Deploy, speaker: &Speaker) -> Result<Self, Failure> {
         let image = match speaker {
             Speaker::Machine(machine) => own_image(machine, image)?,
-            // The server says what is wrong with it before it asks for an image.
-            Speaker::Unknown => ImageSource::Nowhere,
+            // What is wrong with the leaf is for the server to say.
+            Speaker::Unknown => match image {
+                Some(file) => {
+                    let (_, size) = vmm_ca::image::digest(&file).map_err(Failure::usage)?;
+                    ImageSource::File(file, size)
+                }
+                None => ImageSource::Nowhere,
+            },
             Speaker::Local | Speaker::Issuer | Speaker::Permissions => {
                 return Err(Failure::usage(
                     "deploy needs the bundle and key of a machine (`vmm-ca request machine`); to \
