@@ -10,31 +10,47 @@ use vmm_proto::message::client::{Error, ErrorCode};
 use vmm_proto::message::console::{FromConsole, ToConsole};
 use vmm_service::connection::{Reader, Writer};
 
+/// A connection to `vmm-console` on which nothing was asked yet.
+pub(crate) struct Connection(Attachment);
+
 /// One attachment to a console.
 pub(crate) struct Attachment {
     reader: Reader<OwnedReadHalf, FromConsole>,
     writer: Writer<OwnedWriteHalf, ToConsole>,
 }
 
-impl Attachment {
-    /// Begins to read a machine's console.
+impl Connection {
+    /// Connects.
     ///
     /// # Errors
     /// When `vmm-console` cannot be reached.
-    pub(crate) async fn open(
-        socket: &Path,
+    pub(crate) async fn open(socket: &Path) -> Result<Self, Error> {
+        let (reader, writer) = super::connect(socket).await.map_err(|error| lost(&error))?;
+        Ok(Self(Attachment { reader, writer }))
+    }
+
+    /// Begins to read a machine's console.
+    ///
+    /// # Errors
+    /// When `vmm-console` has gone.
+    pub(crate) async fn attach(
+        self,
         machine: MachineId,
         start: ConsoleStart,
         follow: bool,
-    ) -> Result<Self, Error> {
-        let unavailable = |error: &dyn std::fmt::Display| super::unavailable("vmm-console", error);
-        let (reader, mut writer) =
-            super::connect(socket).await.map_err(|error| unavailable(&error))?;
+    ) -> Result<Attachment, Error> {
+        let Self(mut attachment) = self;
         let attach = ToConsole::Attach { machine, start, follow };
-        writer.send(0, &attach).await.map_err(|error| unavailable(&error))?;
-        Ok(Self { reader, writer })
+        attachment.writer.send(0, &attach).await.map_err(|error| lost(&error))?;
+        Ok(attachment)
     }
+}
 
+fn lost(error: &dyn std::fmt::Display) -> Error {
+    super::unavailable("vmm-console", error)
+}
+
+impl Attachment {
     /// The next piece. Waiting for it may be given up and taken up again.
     ///
     /// # Errors
@@ -47,8 +63,8 @@ impl Attachment {
                  when it was started",
             )),
             Ok(Some((_, piece))) => Ok(piece),
-            Ok(None) => Err(super::unavailable("vmm-console", &"it closed the connection")),
-            Err(error) => Err(super::unavailable("vmm-console", &error)),
+            Ok(None) => Err(lost(&"it closed the connection")),
+            Err(error) => Err(lost(&error)),
         }
     }
 
@@ -58,6 +74,6 @@ impl Attachment {
     /// When `vmm-console` has gone.
     pub(crate) async fn end_at(&mut self, position: u64) -> Result<(), Error> {
         let end = ToConsole::EndAt { position };
-        self.writer.send(0, &end).await.map_err(|error| super::unavailable("vmm-console", &error))
+        self.writer.send(0, &end).await.map_err(|error| lost(&error))
     }
 }

@@ -9,7 +9,7 @@ use vmm_proto::name::MachineName;
 use vmm_proto::verb::Verb;
 
 use super::{Failure, Turn};
-use crate::links::console::Attachment;
+use crate::links::console::Connection;
 use crate::records;
 
 /// `attach`
@@ -21,7 +21,13 @@ pub(super) async fn attach(
 ) -> Result<(), Failure> {
     let name = turn.machine(Verb::Attach, name)?;
     let id = machine_id(turn, name).await?;
-    read(turn, id, start, follow).await
+    let connection = connect(turn).await?;
+    read(turn, connection, id, start, follow).await
+}
+
+/// A connection to read a console on.
+pub(super) async fn connect(turn: &Turn) -> Result<Connection, Error> {
+    Connection::open(&turn.shared.dirs.socket("console")).await
 }
 
 /// `detach`
@@ -42,14 +48,14 @@ async fn machine_id(turn: &Turn, name: MachineName) -> Result<MachineId, Error> 
 /// detaches this reader.
 pub(super) async fn read(
     turn: &Turn,
+    connection: Connection,
     id: MachineId,
     start: ConsoleStart,
     follow: bool,
 ) -> Result<(), Failure> {
     let shared = &turn.shared;
     let mut registered = shared.attachments.register(id, &turn.who);
-    let socket = shared.dirs.socket("console");
-    let mut attachment = Attachment::open(&socket, id, start, follow).await?;
+    let mut attachment = connection.attach(id, start, follow).await?;
     let mut settled = shared.core.watch(id)?;
     let mut ending = !follow;
     loop {
