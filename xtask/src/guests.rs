@@ -13,7 +13,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 /// The sample unikernels, by the names of their binaries.
-const SAMPLES: [&str; 4] = ["chatter", "crasher", "hello", "ticker"];
+const SAMPLES: [&str; 7] = ["abi", "chatter", "crasher", "disk", "echo", "hello", "ticker"];
 
 /// The target that every Rust installation on a Linux PC has.
 const HOST_TARGET: &str = "x86_64-unknown-linux-gnu";

@@ -24,6 +24,7 @@ compile_error!("choose a target: cargo build --release --config .cargo/hvt.toml 
 
 mod arguments;
 pub mod console;
+mod device;
 mod heap;
 #[cfg(solo5_hvt)]
 mod hvt;
@@ -35,6 +36,7 @@ mod start;
 pub mod time;
 
 pub use arguments::{Arguments, Verbosity, Words, verbosity};
+pub use device::{Block, Declared, Failure, Net};
 pub use start::start;
 
 #[cfg(solo5_hvt)]
@@ -44,6 +46,7 @@ use spt as target;
 
 /// What only one of the two targets has, for tests of a tender.
 pub mod raw {
+    pub use crate::device::RawHandle;
     #[cfg(solo5_hvt)]
     pub use crate::hvt::{hypercall, out32};
     #[cfg(solo5_spt)]
@@ -60,10 +63,14 @@ pub fn abort() -> ! {
     target::abort()
 }
 
-/// Makes `main`, a `fn(Arguments) -> i32`, the program of a unikernel without devices.
+/// Makes `main`, a `fn(Arguments) -> i32`, the program of a unikernel, and declares its devices:
+/// `unikernel!(main)`, or `unikernel!(main, [Declared::Net("service")])`.
 #[macro_export]
 macro_rules! unikernel {
     ($main:path) => {
+        $crate::unikernel!($main, []);
+    };
+    ($main:path, $devices:expr) => {
         #[used]
         #[unsafe(link_section = ".interp")]
         static SOLO5_INTERPRETER: $crate::note::Interpreter = $crate::note::INTERPRETER;
@@ -74,7 +81,10 @@ macro_rules! unikernel {
 
         #[used]
         #[unsafe(link_section = ".note.solo5.manifest")]
-        static SOLO5_MANIFEST: $crate::note::ManifestNote = $crate::note::NO_DEVICES;
+        static SOLO5_MANIFEST: $crate::note::ManifestNote<{ SOLO5_DEVICES.len() + 1 }> =
+            $crate::note::ManifestNote::new(SOLO5_DEVICES);
+
+        const SOLO5_DEVICES: &[$crate::Declared] = &$devices;
 
         #[unsafe(no_mangle)]
         extern "C" fn _start(boot_info: usize) -> ! {

@@ -2,6 +2,8 @@
 
 use core::mem::size_of;
 
+use crate::device::Declared;
+
 /// Contents of `PT_INTERP`: a file that does not exist, so that no kernel runs the unikernel as
 /// an ordinary program.
 pub type Interpreter = [u8; 24];
@@ -51,41 +53,83 @@ pub const ABI: AbiNote = AbiNote {
     reserved: [0; 2],
 };
 
-/// The devices that a unikernel wants.
+/// The devices that a unikernel wants, in `N` entries: the first is reserved.
 #[repr(C, align(8))]
-pub struct ManifestNote {
+pub struct ManifestNote<const N: usize> {
     header: Header,
     /// Counted as description, so that the manifest begins at a multiple of 8.
     padding: u32,
-    version: u32,
-    count: u32,
-    reserved_first: ManifestEntry,
+    manifest: ManifestHeader,
+    entries: [ManifestEntry; N],
 }
 
+/// What stands before the entries.
 #[repr(C, align(8))]
-struct ManifestEntry {
-    name: [u8; 68],
-    kind: u32,
-    properties: [u64; 2],
-    host: u64,
-    attached: u8,
+pub(crate) struct ManifestHeader {
+    version: u32,
+    pub(crate) count: u32,
+}
+
+/// A device: as it is declared, and in memory with what is attached to it.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+pub(crate) struct ManifestEntry {
+    pub(crate) name: [u8; 68],
+    pub(crate) kind: u32,
+    pub(crate) properties: [u8; 16],
+    pub(crate) host_fd: i32,
+    host_padding: u32,
+    pub(crate) attached: u8,
     padding: [u8; 7],
 }
 
-const RESERVED_FIRST: u32 = 0x4000_0000;
+pub(crate) const KIND_BLOCK: u32 = 1;
+pub(crate) const KIND_NET: u32 = 2;
+const KIND_RESERVED_FIRST: u32 = 0x4000_0000;
 
-/// A manifest with nothing but its reserved first entry.
-pub const NO_DEVICES: ManifestNote = ManifestNote {
-    header: Header::new(*b"MFT1", size_of::<ManifestNote>() - size_of::<Header>()),
-    padding: 0,
-    version: 1,
-    count: 1,
-    reserved_first: ManifestEntry {
-        name: [0; 68],
-        kind: RESERVED_FIRST,
-        properties: [0; 2],
-        host: 0,
-        attached: 0,
-        padding: [0; 7],
-    },
-};
+impl ManifestEntry {
+    const fn new(kind: u32, text: &str) -> Self {
+        let mut name = [0; 68];
+        let text = text.as_bytes();
+        let mut at = 0;
+        while at < text.len() {
+            assert!(text[at].is_ascii_alphanumeric(), "device names are letters and digits");
+            assert!(at < 67, "device names have at most 67 characters");
+            name[at] = text[at];
+            at += 1;
+        }
+        Self {
+            name,
+            kind,
+            properties: [0; 16],
+            host_fd: 0,
+            host_padding: 0,
+            attached: 0,
+            padding: [0; 7],
+        }
+    }
+}
+
+impl<const N: usize> ManifestNote<N> {
+    /// The manifest with `devices`, of which there are `N - 1`.
+    pub const fn new(devices: &[Declared]) -> Self {
+        assert!(N == devices.len() + 1 && N <= 64, "at most 63 devices");
+        let mut entries = [ManifestEntry::new(KIND_RESERVED_FIRST, ""); N];
+        let mut at = 0;
+        while at < devices.len() {
+            entries[at + 1] = match devices[at] {
+                Declared::Net(name) => ManifestEntry::new(KIND_NET, name),
+                Declared::Block(name) => ManifestEntry::new(KIND_BLOCK, name),
+            };
+            at += 1;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "at most 64")]
+        let count = N as u32;
+        Self {
+            header: Header::new(*b"MFT1", size_of::<Self>() - size_of::<Header>()),
+            padding: 0,
+            manifest: ManifestHeader { version: 1, count },
+            entries,
+        }
+    }
+}

@@ -4,7 +4,7 @@ use core::ffi::CStr;
 use core::ptr::with_exposed_provenance;
 
 use crate::arguments::{Arguments, Verbosity, verbosity};
-use crate::{exit, heap, println, target};
+use crate::{device, exit, heap, println, target};
 
 /// Least memory above the image, for heap and stack.
 const FREE_MIN: usize = 512 * 1024;
@@ -21,6 +21,7 @@ unsafe extern "C" {
 pub(crate) struct BootInfo {
     pub(crate) mem_size: usize,
     pub(crate) command_line: usize,
+    pub(crate) manifest: usize,
 }
 
 /// Prepares memory, clock and traps, calls `main`, and exits with what it returns.
@@ -33,6 +34,8 @@ pub unsafe fn start(boot_info: usize, main: fn(Arguments) -> i32) -> ! {
     // SAFETY: the tender stores a NUL-terminated command line there, which nobody changes.
     let line = unsafe { CStr::from_ptr(with_exposed_provenance(info.command_line)) };
     let arguments = Arguments::new(line.to_bytes());
+
+    device::start(info.manifest);
 
     let image_end = (&raw const _end).addr().next_multiple_of(4096);
     if info.mem_size < image_end + FREE_MIN {

@@ -22,3 +22,10 @@ pub fn sleep_until(deadline: Duration) {
         target::wait_until(deadline);
     }
 }
+
+/// Waits until a network interface has a frame or [`monotonic`] has reached `deadline`. Tells
+/// whether there is a frame; also that need not be so, as hosts may wake a guest for nothing.
+pub fn wait_until(deadline: Duration) -> bool {
+    let deadline = u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX);
+    target::wait_until(deadline) != 0
+}

@@ -128,8 +128,10 @@ fn adopt(number: DescriptorNumber) -> Result<(OwnedFd, u16), Error> {
         Ok(tap) if tap.flags() & IFF_TAP == 0 => {
             return Err(refused("it is attached to a TUN interface, not to a TAP").into());
         }
-        Ok(tap) if tap.flags() & IFF_NO_PI == 0 || tap.flags() & IFF_VNET_HDR != 0 => {
-            return Err(refused("its frames have headers: IFF_NO_PI alone is wanted").into());
+        // Whether it was attached with IFF_NO_PI, the kernel does not tell: the same bit says that
+        // the descriptor has no packet filter.
+        Ok(tap) if tap.flags() & IFF_VNET_HDR != 0 => {
+            return Err(refused("its frames have headers (IFF_VNET_HDR)").into());
         }
         // The interface may be in another network namespace, where it cannot be asked.
         Ok(tap) => tap.name().and_then(|name| mtu_of(&name).ok()).unwrap_or(DEFAULT_MTU),

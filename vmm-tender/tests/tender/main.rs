@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod crashes;
+mod devices;
 mod images;
 mod machines;
+mod networks;
 mod protocol;
 mod support;

@@ -7,11 +7,16 @@ use core::arch::x86_64::_rdtsc;
 use core::ptr::with_exposed_provenance;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use crate::device::{Failure, Handle};
 use crate::start::BootInfo;
 
 const WALLTIME: u16 = 1;
 const PUTS: u16 = 2;
 const POLL: u16 = 3;
+const BLOCK_WRITE: u16 = 4;
+const BLOCK_READ: u16 = 5;
+const NET_WRITE: u16 = 6;
+const NET_READ: u16 = 7;
 const HALT: u16 = 8;
 const PORT_BASE: u16 = 0x500;
 
@@ -42,6 +47,23 @@ struct Poll {
     timeout: u64,
     ready_set: u64,
     ready: i32,
+}
+
+#[repr(C)]
+struct BlockCall {
+    handle: u64,
+    offset: u64,
+    data: u64,
+    len: u64,
+    result: i32,
+}
+
+#[repr(C)]
+struct NetCall {
+    handle: u64,
+    data: u64,
+    len: u64,
+    result: i32,
 }
 
 #[repr(C)]
@@ -83,6 +105,7 @@ pub(crate) unsafe fn start(boot_info: usize) -> BootInfo {
     BootInfo {
         mem_size: usize::try_from(info.mem_size).unwrap_or(usize::MAX),
         command_line: usize::try_from(info.command_line).unwrap_or_default(),
+        manifest: usize::try_from(info.manifest).unwrap_or_default(),
     }
 }
 
@@ -121,12 +144,60 @@ pub(crate) fn wall() -> u64 {
     nanoseconds
 }
 
-/// Waits until the deadline or until a device has something.
-pub(crate) fn wait_until(deadline: u64) {
+/// Waits until the deadline or until a device has something; the set of those that have.
+pub(crate) fn wait_until(deadline: u64) -> u64 {
     let timeout = deadline.saturating_sub(monotonic());
     let mut poll = Poll { timeout, ready_set: 0, ready: 0 };
     // SAFETY: the tender reads and writes a variable of ours.
     unsafe { hypercall(POLL, (&raw mut poll).addr()) };
+    poll.ready_set
+}
+
+pub(crate) fn raw_handle(handle: Handle) -> u64 {
+    handle.number
+}
+
+pub(crate) fn block_write(handle: Handle, offset: u64, block: &[u8]) -> Result<(), Failure> {
+    let (data, len) = (block.as_ptr().addr() as u64, block.len() as u64);
+    let mut call = BlockCall { handle: handle.number, offset, data, len, result: 0 };
+    // SAFETY: the tender reads the bytes of a slice and writes a variable of ours.
+    unsafe { hypercall(BLOCK_WRITE, (&raw mut call).addr()) };
+    outcome(call.result).map(|_| ())
+}
+
+pub(crate) fn block_read(handle: Handle, offset: u64, block: &mut [u8]) -> Result<(), Failure> {
+    let (data, len) = (block.as_mut_ptr().addr() as u64, block.len() as u64);
+    let mut call = BlockCall { handle: handle.number, offset, data, len, result: 0 };
+    // SAFETY: the tender writes the bytes of a slice and a variable of ours.
+    unsafe { hypercall(BLOCK_READ, (&raw mut call).addr()) };
+    outcome(call.result).map(|_| ())
+}
+
+pub(crate) fn net_write(handle: Handle, frame: &[u8]) -> Result<(), Failure> {
+    let (data, len) = (frame.as_ptr().addr() as u64, frame.len() as u64);
+    let mut call = NetCall { handle: handle.number, data, len, result: 0 };
+    // SAFETY: the tender reads the bytes of a slice and writes a variable of ours.
+    unsafe { hypercall(NET_WRITE, (&raw mut call).addr()) };
+    outcome(call.result).map(|_| ())
+}
+
+pub(crate) fn net_read(handle: Handle, room: &mut [u8]) -> Result<Option<usize>, Failure> {
+    let (data, len) = (room.as_mut_ptr().addr() as u64, room.len() as u64);
+    let mut call = NetCall { handle: handle.number, data, len, result: 0 };
+    // SAFETY: the tender writes the bytes of a slice and a variable of ours.
+    unsafe { hypercall(NET_READ, (&raw mut call).addr()) };
+    let there = outcome(call.result)?;
+    Ok(there.then(|| usize::try_from(call.len).unwrap_or(usize::MAX).min(room.len())))
+}
+
+/// Whether it was done, or there was nothing to be done.
+fn outcome(result: i32) -> Result<bool, Failure> {
+    match result {
+        0 => Ok(true),
+        1 => Ok(false),
+        2 => Err(Failure::InvalidArgument),
+        _ => Err(Failure::Unspecified),
+    }
 }
 
 pub(crate) fn exit(status: i32) -> ! {

@@ -4,9 +4,13 @@ use core::arch::asm;
 use core::ptr::with_exposed_provenance;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::device::{Failure, Handle};
 use crate::start::BootInfo;
 
+const READ: usize = 0;
 const WRITE: usize = 1;
+const PREAD: usize = 17;
+const PWRITE: usize = 18;
 const ARCH_PRCTL: usize = 158;
 const CLOCK_GETTIME: usize = 228;
 const EXIT_GROUP: usize = 231;
@@ -19,6 +23,8 @@ const CLOCK_REALTIME: usize = 0;
 const CLOCK_MONOTONIC: usize = 1;
 const TIMER_ABSTIME: usize = 1;
 const INTERRUPTED: isize = -4;
+const AGAIN: isize = -11;
+const HANDLES: usize = 64;
 const NANOSECONDS: u64 = 1_000_000_000;
 
 static EPOLL: AtomicUsize = AtomicUsize::new(0);
@@ -41,6 +47,7 @@ struct Timespec {
     nanoseconds: u64,
 }
 
+#[derive(Clone, Copy)]
 #[repr(C, packed)]
 struct Event {
     events: u32,
@@ -85,6 +92,7 @@ pub(crate) unsafe fn start(boot_info: usize) -> BootInfo {
     BootInfo {
         mem_size: usize::try_from(info.mem_size).unwrap_or(usize::MAX),
         command_line: usize::try_from(info.command_line).unwrap_or_default(),
+        manifest: usize::try_from(info.manifest).unwrap_or_default(),
     }
 }
 
@@ -117,8 +125,8 @@ pub(crate) fn wall() -> u64 {
     clock(CLOCK_REALTIME)
 }
 
-/// Waits until the deadline or until a device has something.
-pub(crate) fn wait_until(deadline: u64) {
+/// Waits until the deadline or until a device has something; the set of those that have.
+pub(crate) fn wait_until(deadline: u64) -> u64 {
     let interval = Timespec { seconds: 0, nanoseconds: 0 };
     // A deadline of exactly 0 would disarm the timer.
     let at =
@@ -129,15 +137,87 @@ pub(crate) fn wait_until(deadline: u64) {
     unsafe {
         syscall(TIMERFD_SETTIME, [timer, TIMER_ABSTIME, setting.as_ptr().addr(), 0, 0, 0]);
     }
-    let mut event = Event { events: 0, data: 0 };
+    let mut events = [Event { events: 0, data: 0 }; HANDLES];
     let epoll = EPOLL.load(Ordering::Relaxed);
-    let arguments = [epoll, (&raw mut event).addr(), 1, usize::MAX, 0, 0];
+    let arguments = [epoll, events.as_mut_ptr().addr(), events.len(), usize::MAX, 0, 0];
+    let ready = loop {
+        // SAFETY: the kernel writes at most that many events into variables of ours.
+        let ready = unsafe { syscall(EPOLL_PWAIT, arguments) };
+        if ready != INTERRUPTED {
+            break usize::try_from(ready).unwrap_or_default();
+        }
+    };
+    // The timer's event has no handle.
+    let handles =
+        events.iter().take(ready).map(|event| event.data).filter(|&data| data < HANDLES as u64);
+    handles.fold(0, |set, handle| set | 1 << handle)
+}
+
+pub(crate) fn raw_handle(handle: Handle) -> u64 {
+    u64::from(handle.descriptor.cast_unsigned())
+}
+
+fn descriptor(handle: Handle) -> usize {
+    handle.descriptor.cast_unsigned() as usize
+}
+
+pub(crate) fn block_write(handle: Handle, offset: u64, block: &[u8]) -> Result<(), Failure> {
+    let (data, len) = (block.as_ptr().addr(), block.len());
+    // SAFETY: the kernel reads the bytes of a slice.
+    let done =
+        unsafe { device_call(PWRITE, [descriptor(handle), data, len, to_usize(offset), 0, 0]) };
+    whole(done, len)
+}
+
+pub(crate) fn block_read(handle: Handle, offset: u64, block: &mut [u8]) -> Result<(), Failure> {
+    let (data, len) = (block.as_mut_ptr().addr(), block.len());
+    // SAFETY: the kernel writes the bytes of a slice.
+    let done =
+        unsafe { device_call(PREAD, [descriptor(handle), data, len, to_usize(offset), 0, 0]) };
+    whole(done, len)
+}
+
+pub(crate) fn net_write(handle: Handle, frame: &[u8]) -> Result<(), Failure> {
+    let (data, len) = (frame.as_ptr().addr(), frame.len());
+    // SAFETY: the kernel reads the bytes of a slice.
+    let done = unsafe { device_call(WRITE, [descriptor(handle), data, len, 0, 0, 0]) };
+    whole(done, len)
+}
+
+pub(crate) fn net_read(handle: Handle, room: &mut [u8]) -> Result<Option<usize>, Failure> {
+    let (data, len) = (room.as_mut_ptr().addr(), room.len());
+    // SAFETY: the kernel writes the bytes of a slice.
+    let done = unsafe { device_call(READ, [descriptor(handle), data, len, 0, 0, 0]) };
+    match usize::try_from(done) {
+        Ok(0) => Ok(None),
+        Ok(received) => Ok(Some(received)),
+        Err(_) if done == AGAIN => Ok(None),
+        Err(_) => Err(Failure::Unspecified),
+    }
+}
+
+/// Makes a system call until no signal interrupts it.
+///
+/// # Safety
+/// As for [`syscall`].
+unsafe fn device_call(number: usize, arguments: [usize; 6]) -> isize {
     loop {
-        // SAFETY: the kernel writes one event into a variable of ours.
-        if unsafe { syscall(EPOLL_PWAIT, arguments) } != INTERRUPTED {
-            return;
+        // SAFETY: the caller vouches for the effects.
+        let result = unsafe { syscall(number, arguments) };
+        if result != INTERRUPTED {
+            return result;
         }
     }
+}
+
+/// Whether all `len` bytes were taken.
+fn whole(done: isize, len: usize) -> Result<(), Failure> {
+    if usize::try_from(done) == Ok(len) { Ok(()) } else { Err(Failure::Unspecified) }
+}
+
+/// Both have 64 bits here.
+fn to_usize(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
 }
 
 pub(crate) fn exit(status: i32) -> ! {
