@@ -1,7 +1,7 @@
 //! From settings to a connection.
 
 use std::future::Future;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -133,10 +133,16 @@ async fn reach(server: &Server) -> Result<TcpStream, Failure> {
         |why: String| Failure::new(Code::Connect, format!("cannot connect to {server}: {why}"));
     // An address is not looked up, and a name only here and once, so a thread for it would be
     // nothing but start-up time.
-    let addresses: Vec<SocketAddr> = (server.host.as_str(), server.port)
-        .to_socket_addrs()
-        .map_err(|error| cannot(error.to_string()))?
-        .collect();
+    let addresses: Vec<SocketAddr> = if server.host.eq_ignore_ascii_case("localhost") {
+        // RFC 6761, 6.3: always the loopback addresses; nobody has to be asked.
+        let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        loopback.map(|address| SocketAddr::new(address, server.port)).to_vec()
+    } else {
+        (server.host.as_str(), server.port)
+            .to_socket_addrs()
+            .map_err(|error| cannot(error.to_string()))?
+            .collect()
+    };
     let mut last = cannot("the name has no address".to_owned());
     for address in addresses {
         match in_time(server, TcpStream::connect(address)).await? {
