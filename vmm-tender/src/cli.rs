@@ -11,10 +11,10 @@ mod devices;
 use std::ffi::{OsStr, OsString};
 
 use crate::descriptors::DescriptorNumber;
+use crate::devices::DeviceArguments;
 use crate::devices::options::DeviceOptions;
 use crate::image_file::ImageSource;
 use crate::{CommandLine, Error};
-use devices::DeviceArguments;
 
 /// What `--help` prints.
 pub const USAGE: &str = "\
@@ -158,13 +158,13 @@ fn parse_run(mut words: Words<'_>) -> Result<Command, Error> {
             .iter()
             .find_map(|&option| Some((option, words.value_of(word, option)?)))
         {
-            devices.take(option, value?)?;
+            devices::take(&mut devices, option, value?)?;
         } else {
             set_once(&mut image, positional(word)?, "IMAGE")?;
         }
     }
     let image = image.ok_or_else(|| usage("run wants an IMAGE"))?;
-    let devices = devices.finish()?;
+    let devices = devices::finish(devices)?;
     check_descriptors(&image, status, &devices)?;
     Ok(Command::Run(RunOptions { image, memory_mib, devices, new_session, command_line }))
 }

@@ -4,6 +4,7 @@
 //! [`options`] is what whoever starts a machine asks for; [`Devices::attach`] compares it with the
 //! manifest before anything is opened. [`tap`] and [`disk`] are the devices themselves.
 
+mod arguments;
 mod disk;
 mod error;
 mod ifreq;
@@ -16,6 +17,7 @@ use vmm_tender_abi::{Attachment, Device, DeviceKind, DeviceName, Manifest};
 
 use crate::Error;
 
+pub(crate) use arguments::{DeviceArguments, Orphan};
 pub(crate) use disk::Disk;
 pub use error::DeviceError;
 use options::{BlockOption, DeviceOptions, NetOption};

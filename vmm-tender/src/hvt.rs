@@ -19,6 +19,7 @@ use vmm_tender_abi::{GuestAddress, Image};
 
 use crate::devices::{Descriptors, Devices};
 use crate::memory::{Execution, GuestMemory};
+use crate::program::Program;
 use crate::run::Machine;
 use crate::status::StatusPipe;
 use crate::{CommandLine, Error, console, sys};
@@ -27,7 +28,8 @@ use vcpu::{Event, Vcpu};
 
 /// Runs the machine to its end and returns its exit status.
 pub(crate) fn run(machine: Machine, status: &mut StatusPipe) -> Result<u8, Error> {
-    let Machine { image, file, memory: size, devices, command_line } = machine;
+    // Whether the heap can be executed, an hvt guest decides.
+    let Machine { image, file, memory: size, executable_heap: _, devices, command_line } = machine;
     let mut memory = GuestMemory::anywhere(round_memory(size)?)?;
     memory.load(&image, &file, Execution::Elsewhere)?;
     drop(file);
@@ -71,7 +73,7 @@ fn round_memory(bytes: u64) -> Result<u64, Error> {
     }
     let rounded = (bytes - bytes % MEMORY_UNIT).max(MEMORY_UNIT);
     if rounded != bytes {
-        let line = format!("vmm-tender: adjusting memory to {rounded} bytes\n");
+        let line = format!("{}: adjusting memory to {rounded} bytes\n", Program::current().name());
         console::write_all(rustix::stdio::stderr(), line.as_bytes()).map_err(Error::Output)?;
     }
     Ok(rounded)

@@ -5,6 +5,8 @@
 //! starts it. What is said about a file comes from `vmm-tender-abi`, which checks it; guest
 //! memory is only touched through `memory::GuestMemory`, which checks every address.
 //!
+//! Called by the name of one of Solo5's own tenders, it has that one's command line ([`solo5`]).
+//!
 //! One process runs one machine in one thread. An spt guest takes the process over, so
 //! that the exit status is its own doing; an hvt guest's status is passed on by [`main`].
 
@@ -19,8 +21,10 @@ mod hvt;
 mod image_file;
 mod inspect;
 mod memory;
+mod program;
 mod refusal;
 mod run;
+mod solo5;
 mod spt;
 mod status;
 mod sys;
@@ -32,20 +36,31 @@ pub use error::Error;
 use rustix::stdio;
 
 use cli::Command;
+use program::Program;
 use status::StatusPipe;
 
 /// Exit status of a failed tender.
 const FAILED: u8 = 1;
 
-/// Does what `arguments` (without the program's name) ask for and returns the exit status. Does
-/// not return once an spt guest runs.
-pub fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
+/// Does what `arguments` ask for, of which the first is the program's name, and returns the exit
+/// status. Does not return once an spt guest runs.
+pub fn main(mut arguments: impl Iterator<Item = OsString>) -> u8 {
+    let program = Program::called(&arguments.next().unwrap_or_default());
+    program.become_current();
     let arguments: Vec<OsString> = arguments.collect();
-    let mut status = match StatusPipe::take(cli::status_descriptor(&arguments)) {
+    match program {
+        Program::VmmTender => own(&arguments),
+        Program::Solo5Hvt | Program::Solo5Spt => solo5::main(program, &arguments),
+    }
+}
+
+/// The command line of our own.
+fn own(arguments: &[OsString]) -> u8 {
+    let mut status = match StatusPipe::take(cli::status_descriptor(arguments)) {
         Ok(status) => status,
         Err(error) => return complain(&error),
     };
-    match cli::parse(&arguments).and_then(|command| perform(command, &mut status)) {
+    match cli::parse(arguments).and_then(|command| perform(command, &mut status)) {
         Ok(status) => status,
         Err(error) => {
             status.failed(&error);

@@ -41,9 +41,10 @@ impl GuestMemory {
         Ok(Self { mapping, floor: 0, size, protected: Vec::new() })
     }
 
-    /// Memory of an spt guest: the addresses from `floor` to `size` of this process itself.
-    pub(crate) fn in_place(floor: u64, size: u64) -> Result<Self, Error> {
-        let mapping = Mapping::in_place(to_usize(floor), to_usize(size - floor))
+    /// Memory of an spt guest: the addresses from `floor` to `size` of this process itself,
+    /// where data is `executable` only on request.
+    pub(crate) fn in_place(floor: u64, size: u64, executable: bool) -> Result<Self, Error> {
+        let mapping = Mapping::in_place(to_usize(floor), to_usize(size - floor), executable)
             .map_err(Error::host("map guest memory (is vm.mmap_min_addr above 65536, or is the guest too large for this host?)"))?;
         Ok(Self { mapping, floor, size, protected: Vec::new() })
     }

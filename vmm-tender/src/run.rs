@@ -17,6 +17,8 @@ pub(crate) struct Machine {
     pub(crate) file: ImageFile,
     /// Guest memory in bytes.
     pub(crate) memory: u64,
+    /// Whether an spt guest may execute its data.
+    pub(crate) executable_heap: bool,
     pub(crate) devices: Devices,
     pub(crate) command_line: CommandLine,
 }
@@ -36,14 +38,24 @@ pub(crate) fn run(options: RunOptions, status: &mut StatusPipe) -> Result<u8, Er
     let image = Image::read(&file)?;
     let kind = refusal::kind(&image)?;
     let devices = Devices::attach(image.manifest(), options.devices)?;
-    let machine = Machine { image, file, memory, devices, command_line: options.command_line };
+    let command_line = options.command_line;
+    let machine = Machine { image, file, memory, executable_heap: false, devices, command_line };
+    start(kind, machine, status)
+}
+
+/// Starts the machine. Returns as [`run`] does.
+///
+/// # Errors
+/// As for [`run`].
+pub(crate) fn start(kind: Kind, machine: Machine, status: &mut StatusPipe) -> Result<u8, Error> {
     match kind {
         Kind::Hvt => hvt::run(machine, status),
         Kind::Spt => match spt::run(machine, status)? {},
     }
 }
 
-fn memory_size(mib: u64) -> Result<u64, Error> {
+/// Guest memory in bytes.
+pub(crate) fn memory_size(mib: u64) -> Result<u64, Error> {
     let refused = |reason| Error::MemorySize { mib, reason };
     if mib == 0 {
         return Err(refused("at least 1 MiB is needed"));

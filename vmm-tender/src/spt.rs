@@ -26,9 +26,9 @@ struct Waiting {
 
 /// Becomes the machine.
 pub(crate) fn run(machine: Machine, status: &mut StatusPipe) -> Result<Infallible, Error> {
-    let Machine { image, file, memory: size, devices, command_line } = machine;
+    let Machine { image, file, memory: size, executable_heap, devices, command_line } = machine;
     check_room(size)?;
-    let mut memory = GuestMemory::in_place(MEMORY_FLOOR, size)?;
+    let mut memory = GuestMemory::in_place(MEMORY_FLOOR, size, executable_heap)?;
     memory.load(&image, &file, Execution::Here)?;
     drop(file);
 

@@ -11,6 +11,11 @@ use crate::descriptors::DescriptorNumber;
 pub(crate) struct StatusPipe(Option<OwnedFd>);
 
 impl StatusPipe {
+    /// Nobody is told.
+    pub(crate) fn none() -> Self {
+        Self(None)
+    }
+
     pub(crate) fn take(number: Option<DescriptorNumber>) -> Result<Self, Error> {
         number.map(DescriptorNumber::take).transpose().map(Self)
     }

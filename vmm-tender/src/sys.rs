@@ -7,6 +7,8 @@ use std::ptr;
 use libc::{SIG_DFL, SIG_SETMASK, SIGBUS, SIGINT, SIGPIPE, SIGSEGV, SIGTERM, c_int, sighandler_t};
 use rustix::io::Errno;
 
+use crate::program::Program;
+
 type Result<T> = std::result::Result<T, Errno>;
 
 /// The result of a libc function that returns -1 and sets `errno` on failure.
@@ -77,13 +79,12 @@ fn empty_set() -> Result<libc::sigset_t> {
 
 /// Signal handler: only calls that are safe in one, no allocation, no formatting.
 extern "C" fn end_on_signal(signal: c_int) {
-    let text: &[u8] = if signal == SIGINT {
-        b"vmm-tender: Exiting on signal 2\n"
-    } else {
-        b"vmm-tender: Exiting on signal 15\n"
-    };
-    // SAFETY: the kernel reads the bytes of a slice.
-    unsafe { libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len()) };
+    let text: &[u8] =
+        if signal == SIGINT { b": Exiting on signal 2\n" } else { b": Exiting on signal 15\n" };
+    for part in [Program::current().name().as_bytes(), text] {
+        // SAFETY: the kernel reads the bytes of a slice.
+        unsafe { libc::write(libc::STDERR_FILENO, part.as_ptr().cast(), part.len()) };
+    }
     // SAFETY: ends the process without running anything of it.
     unsafe { libc::_exit(1) };
 }

@@ -24,7 +24,9 @@ pub enum DeviceError {
     /// An interface could not be used.
     #[error("Could not attach interface: {name}: {error}")]
     Interface {
-        /// Its name.
+        /// The device.
+        device: DeviceName,
+        /// The interface.
         name: String,
         /// Why.
         error: Errno,
@@ -32,6 +34,8 @@ pub enum DeviceError {
     /// A descriptor is not what frames can go through.
     #[error("Could not attach interface: {number}: {reason}")]
     NetDescriptor {
+        /// The device.
+        device: DeviceName,
         /// The descriptor.
         number: DescriptorNumber,
         /// The rule.
@@ -85,17 +89,20 @@ pub enum DeviceError {
     },
 }
 
-/// The type of a device as users of Solo5 know it.
-fn type_name(kind: DeviceKind) -> &'static str {
-    match kind {
-        DeviceKind::Net => "NET_BASIC",
-        DeviceKind::Block => "BLOCK_BASIC",
+impl DeviceError {
+    /// The type of a device as users of Solo5 know it.
+    pub(crate) fn type_name(kind: DeviceKind) -> &'static str {
+        match kind {
+            DeviceKind::Net => "NET_BASIC",
+            DeviceKind::Block => "BLOCK_BASIC",
+        }
     }
 }
 
 fn not_attached(devices: &[Device]) -> String {
     let each = devices.iter().map(|Device { name, kind, .. }| {
-        format!("Device '{name}' of type {} declared but not attached. ", type_name(*kind))
+        let kind = DeviceError::type_name(*kind);
+        format!("Device '{name}' of type {kind} declared but not attached. ")
     });
     each.collect::<String>() + "All declared devices must be attached"
 }

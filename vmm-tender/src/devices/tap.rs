@@ -50,9 +50,9 @@ impl Tap {
         };
         let (fd, mtu) = match source {
             NetSource::Interface(interface) => open_interface(&interface).map_err(|error| {
-                DeviceError::Interface { name: interface.as_str().to_owned(), error }
+                DeviceError::Interface { device: name, name: interface.as_str().to_owned(), error }
             })?,
-            NetSource::Descriptor(number) => adopt(number)?,
+            NetSource::Descriptor(number) => adopt(name, number)?,
         };
         Ok(Self { fd, mac, mtu })
     }
@@ -117,9 +117,9 @@ fn open_interface(interface: &InterfaceName) -> Result<(OwnedFd, u16), Errno> {
 }
 
 /// Takes over a descriptor that carries frames: of a TAP, or a packet socket of another program.
-fn adopt(number: DescriptorNumber) -> Result<(OwnedFd, u16), Error> {
-    let refused = |reason| DeviceError::NetDescriptor { number, reason };
-    let fd = number.take()?;
+fn adopt(device: DeviceName, number: DescriptorNumber) -> Result<(OwnedFd, u16), Error> {
+    let refused = |reason| DeviceError::NetDescriptor { device, number, reason };
+    let fd = number.take().map_err(|_| refused("it is not open"))?;
     let flags = fcntl_getfl(&fd).map_err(Error::host("examine a network descriptor"))?;
     if flags & OFlags::RWMODE != OFlags::RDWR {
         return Err(refused("it is not open for reading and writing").into());

@@ -26,13 +26,14 @@ pub(crate) struct Mapping {
 impl Mapping {
     /// `len` bytes anywhere, which the kernel may share with a virtual machine.
     pub(crate) fn shared(len: usize) -> Result<Self> {
-        Self::new(ptr::null_mut(), len, MapFlags::SHARED)
+        Self::new(ptr::null_mut(), len, MapFlags::SHARED, ProtFlags::empty())
     }
 
     /// Exactly the `len` bytes from `address` on. Fails if anything is there.
-    pub(crate) fn in_place(address: usize, len: usize) -> Result<Self> {
+    pub(crate) fn in_place(address: usize, len: usize, executable: bool) -> Result<Self> {
         let flags = MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE;
-        let mapping = Self::new(ptr::with_exposed_provenance_mut(address), len, flags)?;
+        let execute = if executable { ProtFlags::EXEC } else { ProtFlags::empty() };
+        let mapping = Self::new(ptr::with_exposed_provenance_mut(address), len, flags, execute)?;
         // Kernels before 4.17 take the address for a wish.
         if mapping.start.addr().get() != address {
             return Err(Errno::EXIST);
@@ -40,8 +41,8 @@ impl Mapping {
         Ok(mapping)
     }
 
-    fn new(address: *mut c_void, len: usize, flags: MapFlags) -> Result<Self> {
-        let rights = ProtFlags::READ | ProtFlags::WRITE;
+    fn new(address: *mut c_void, len: usize, flags: MapFlags, more: ProtFlags) -> Result<Self> {
+        let rights = ProtFlags::READ | ProtFlags::WRITE | more;
         // Not reserved: what a guest may use is limited by whoever runs the machine.
         let flags = flags | MapFlags::NORESERVE;
         // SAFETY: nothing that exists is replaced, as the flags are never `FIXED`.

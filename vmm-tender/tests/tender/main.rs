@@ -3,8 +3,10 @@
 
 mod crashes;
 mod devices;
+mod hardened;
 mod images;
 mod machines;
 mod networks;
 mod protocol;
+mod solo5;
 mod support;

@@ -1,6 +1,7 @@
 //! What the tests share: guests that are built on demand, and tenders to run them.
 
 pub(crate) mod image;
+pub(crate) mod links;
 pub(crate) mod network;
 
 use std::ffi::OsStr;

@@ -2,7 +2,7 @@
 //!
 //! - `abort`, `panic`: ends by its own decision, with status 255
 //! - `fault`: writes to address 0
-//! - `exec-data`: executes its data; `write-text`: writes its code
+//! - `exec-data`: executes its data; `exec-heap`: executes its heap; `write-text`: writes its code
 //! - `oom`: allocates until there is no more
 //! - `loop`: never ends
 //! - spt only: `syscall` makes a forbidden system call, `x32` and `int80` permitted ones in the
@@ -35,6 +35,7 @@ fn main(arguments: Arguments) -> i32 {
         b"panic" => panic!("as requested"),
         b"fault" => store(0),
         b"exec-data" => execute_data(),
+        b"exec-heap" => execute_heap(),
         b"write-text" => store(main as *const () as usize),
         b"oom" => exhaust_memory(),
         b"loop" => forever(),
@@ -62,6 +63,13 @@ fn execute_data() {
     let code = &raw mut CODE;
     // SAFETY: if this could be called, it would return at once.
     unsafe { asm!("call {}", in(reg) code, clobber_abi("C")) };
+}
+
+fn execute_heap() {
+    // ret
+    let code = black_box(alloc::vec![0xC3u8; 16]);
+    // SAFETY: if this can be called, it returns at once.
+    unsafe { asm!("call {}", in(reg) code.as_ptr(), clobber_abi("C")) };
 }
 
 fn exhaust_memory() {
