@@ -13,3 +13,5 @@ pub mod packet;
 pub mod readiness;
 pub mod run;
 pub mod socket;
+#[cfg(feature = "tls")]
+pub mod tls;

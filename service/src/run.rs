@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::process::ExitCode;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::logging;
@@ -43,6 +44,15 @@ where
     // Blocking reads of a terminal or of a slow disk are not waited for.
     runtime.shutdown_background();
     result
+}
+
+/// Raises the limit of open descriptors to what the host lets this process have.
+pub fn allow_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!("the limit of open descriptors stays {:?}: {error}", limit.current);
+    }
 }
 
 /// Waits until the process is asked to end: SIGTERM or SIGINT.

@@ -2,10 +2,12 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
 
 /// How long a part waits before it tries again to reach another, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
@@ -63,6 +65,34 @@ impl Listener {
                 ),
                 Err(error) => tracing::warn!("no credentials of a peer: {error}"),
             }
+        }
+    }
+}
+
+impl Listener {
+    /// Serves peers of this process's own user and root, each on its own, at most `most` at a
+    /// time; more are turned away. A peer that misbehaves ends its own connection only.
+    ///
+    /// # Errors
+    /// When accepting fails for good.
+    pub async fn serve<F>(&self, most: usize, serve: impl Fn(UnixStream) -> F) -> anyhow::Result<()>
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let places = Arc::new(Semaphore::new(most));
+        loop {
+            let stream = self.accept(own_user_or_root).await?;
+            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                tracing::warn!("a connection was turned away: {most} are open already");
+                continue;
+            };
+            let served = serve(stream);
+            tokio::spawn(async move {
+                if let Err(error) = served.await {
+                    tracing::warn!("a connection was closed: {error}");
+                }
+                drop(place);
+            });
         }
     }
 }

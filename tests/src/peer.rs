@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -20,6 +19,7 @@ use vmm_proto::frame::{self, HEADER, Header};
 use vmm_proto::message::ALPN;
 use vmm_proto::message::client::{Reply, ToServer};
 use vmm_proto::message::wire;
+use vmm_service::tls;
 
 use crate::forge::{Forge, Forged};
 
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Does not look at the server: these tests are about what the server makes of the client.
 #[derive(Debug)]
-struct AnyServer(Arc<CryptoProvider>);
+struct AnyServer;
 
 impl ServerCertVerifier for AnyServer {
     fn verify_server_cert(
@@ -48,7 +48,7 @@ impl ServerCertVerifier for AnyServer {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("TLS 1.3 only".to_owned()))
+        tls::no_tls12()
     }
 
     fn verify_tls13_signature(
@@ -57,12 +57,11 @@ impl ServerCertVerifier for AnyServer {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+        tls::verify_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        tls::schemes()
     }
 }
 
@@ -103,12 +102,12 @@ impl Credentials {
     /// A configuration for [`Peer::connect`]; kept, it also keeps what a session could be resumed
     /// with.
     pub fn config(&self) -> Arc<ClientConfig> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(tls::provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .expect("TLS 1.3")
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyServer(Arc::clone(&provider))));
+            .with_custom_certificate_verifier(Arc::new(AnyServer));
         let mut config = if self.chain.is_empty() {
             builder.with_no_client_auth()
         } else {

@@ -148,8 +148,8 @@ fn every_daemon_ends_when_asked_and_is_only_once_there() {
     setup.house.stop().unwrap();
     let left: Vec<_> = std::fs::read_dir(setup.file("run"))
         .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.ends_with(".sock"))
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sock"))
         .collect();
-    assert_eq!(left, Vec::<String>::new());
+    assert_eq!(left, Vec::<std::path::PathBuf>::new());
 }

@@ -180,7 +180,7 @@ fn raw(setup: &Setup, bytes: &[u8]) -> Vec<u8> {
     answer
 }
 
-/// A ClientHello of TLS 1.2: no supported_versions, one cipher suite of that version.
+/// A `ClientHello` of TLS 1.2: no `supported_versions`, one cipher suite of that version.
 fn client_hello_12() -> Vec<u8> {
     let mut body = vec![3, 3];
     body.extend([7; 32]);

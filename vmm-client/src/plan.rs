@@ -61,7 +61,7 @@ impl Plan {
             }
             Command::Destroy { name } => Request::Destroy { name },
         };
-        let needs = Permissions::of([verb(&request).permission()]);
+        let needs = Permissions::of([request.verb().permission()]);
         Ok(Self { request, needs, image: ImageSource::Nowhere })
     }
 
@@ -148,23 +148,6 @@ fn attach_request(attach: Attach, now_ms: u64) -> Request {
 
 fn milliseconds(seconds: Option<u32>) -> Option<u32> {
     seconds.map(|seconds| seconds.saturating_mul(1000))
-}
-
-/// The row of the table of verbs that a request falls under.
-const fn verb(request: &Request) -> Verb {
-    match request {
-        Request::Deploy { .. } => Verb::Deploy,
-        Request::Info { .. } => Verb::Info,
-        Request::Attach { .. } => Verb::Attach,
-        Request::Detach { .. } => Verb::Detach,
-        Request::Statistics { .. } => Verb::Statistics,
-        Request::Log { .. } => Verb::Log,
-        Request::Quota => Verb::Quota,
-        Request::Start { .. } => Verb::Start,
-        Request::Stop { .. } => Verb::Stop,
-        Request::Restart { .. } => Verb::Restart,
-        Request::Destroy { .. } => Verb::Destroy,
-    }
 }
 
 #[cfg(test)]

@@ -5,40 +5,24 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientConfig, Resumption};
-use rustls::crypto::aws_lc_rs::{self, kx_group};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
-use rustls::pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorithm, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
     AlertDescription, CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme,
 };
-use vmm_proto::chain::{self, ChainError, Fault, PathError, Root, SIGNATURES};
+use vmm_proto::chain::{self, ChainError, Fault, PathError, Root};
 use vmm_proto::message::ALPN;
 use vmm_proto::message::client::ErrorCode;
+use vmm_service::tls;
 
 use crate::credentials::Presented;
 use crate::failure::{Code, Failure};
 use crate::time;
 
-/// Signature algorithms of the profile, as TLS 1.3 calls them.
-static SCHEMES: &[(SignatureScheme, &[&dyn SignatureVerificationAlgorithm])] = &[
-    (SignatureScheme::ED25519, &[chain::ED25519]),
-    (SignatureScheme::ECDSA_NISTP256_SHA256, &[chain::ECDSA_P256_SHA256]),
-    (SignatureScheme::ECDSA_NISTP384_SHA384, &[chain::ECDSA_P384_SHA384]),
-];
-
-const ALGORITHMS: WebPkiSupportedAlgorithms =
-    WebPkiSupportedAlgorithms { all: SIGNATURES, mapping: SCHEMES };
-
 /// What one connection is made with.
 pub(crate) fn config(presented: Presented, root: &Root) -> Result<ClientConfig, Failure> {
-    let provider = CryptoProvider {
-        kx_groups: vec![kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1],
-        signature_verification_algorithms: ALGORITHMS,
-        ..aws_lc_rs::default_provider()
-    };
     let verifier = RootVouches { root: root.clone() };
     let Presented { chain, key } = presented;
-    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+    let mut config = ClientConfig::builder_with_provider(Arc::new(tls::provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map(|builder| builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)))
         .and_then(|builder| builder.with_client_auth_cert(chain, key))
@@ -85,7 +69,7 @@ impl ServerCertVerifier for RootVouches {
         _certificate: &CertificateDer<'_>,
         _signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("TLS 1.3 only".to_owned()))
+        tls::no_tls12()
     }
 
     fn verify_tls13_signature(
@@ -94,11 +78,11 @@ impl ServerCertVerifier for RootVouches {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &ALGORITHMS)
+        tls::verify_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        ALGORITHMS.supported_schemes()
+        tls::schemes()
     }
 }
 

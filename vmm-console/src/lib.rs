@@ -27,10 +27,9 @@ pub mod spawn;
 
 use std::sync::Arc;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::sync::Semaphore;
 use vmm_service::dirs::Dirs;
-use vmm_service::socket::{Listener, own_user_or_root};
+use vmm_service::run::allow_descriptors;
+use vmm_service::socket::Listener;
 
 use crate::consoles::Consoles;
 
@@ -43,14 +42,19 @@ const CONNECTIONS: usize = 1024;
 /// When the socket cannot be served.
 pub async fn run(dirs: Dirs) -> anyhow::Result<()> {
     let serve = async {
+        // Each machine takes two descriptors and each reader one.
         allow_descriptors();
         dirs.make_run()?;
         let listener = Listener::bind(&dirs.socket("console"), 0o600)?;
         tracing::info!("vmm-console serves {}", dirs.socket("console").display());
         let consoles = Arc::new(Consoles::default());
         let spawn = dirs.socket("spawn");
+        let served = listener.serve(CONNECTIONS, |stream| {
+            let consoles = Arc::clone(&consoles);
+            async move { attachment::serve(stream, &consoles).await }
+        });
         tokio::select! {
-            served = accept(&listener, &consoles) => served,
+            served = served => served,
             never = spawn::follow(&spawn, &consoles) => match never {},
         }
     };
@@ -59,32 +63,5 @@ pub async fn run(dirs: Dirs) -> anyhow::Result<()> {
         biased;
         asked = vmm_service::run::asked_to_end() => Ok(asked?),
         served = serve => served,
-    }
-}
-
-/// Each machine takes two descriptors and each reader one: as many as the host lets us.
-fn allow_descriptors() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!("the limit of open descriptors stays {:?}: {error}", limit.current);
-    }
-}
-
-async fn accept(listener: &Listener, consoles: &Arc<Consoles>) -> anyhow::Result<()> {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let stream = listener.accept(own_user_or_root).await?;
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            tracing::warn!("a reader was turned away: {CONNECTIONS} read already");
-            continue;
-        };
-        let consoles = Arc::clone(consoles);
-        tokio::spawn(async move {
-            if let Err(error) = attachment::serve(stream, &consoles).await {
-                tracing::warn!("a reader was cut off: {error}");
-            }
-            drop(place);
-        });
     }
 }

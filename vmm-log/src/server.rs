@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use vmm_proto::message::log::{FromLog, ToLog};
 use vmm_service::connection::{Reader, Writer, greet};
-use vmm_service::socket::{Listener, own_user_or_root};
+use vmm_service::run::allow_descriptors;
+use vmm_service::socket::Listener;
 
 use crate::files::Files;
 use crate::reading::{Chunk, Cursor, Filter};
@@ -45,6 +45,7 @@ pub async fn serve(
     store: Store,
     asked_to_end: impl Future<Output = std::io::Result<()>>,
 ) -> anyhow::Result<()> {
+    // Each reader takes two descriptors.
     allow_descriptors();
     let (appends, requests) = mpsc::channel(WAITING);
     let (durable_sender, durable) = watch::channel(store.durable());
@@ -58,37 +59,12 @@ pub async fn serve(
             broken??;
             bail!("what writes the log has ended");
         }
-        served = accept(listener, &log) => return served,
+        served = listener.serve(CONNECTIONS, |stream| connection(stream, log.clone())) => {
+            return served;
+        }
     }
     drop(stop);
     timeout(LAST_WRITE, writer).await.context("the disk did not answer in time")??
-}
-
-/// Each reader takes two descriptors: as many as the host lets us.
-fn allow_descriptors() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!("the limit of open descriptors stays {:?}: {error}", limit.current);
-    }
-}
-
-async fn accept(listener: &Listener, log: &Log) -> anyhow::Result<()> {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let stream = listener.accept(own_user_or_root).await?;
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            tracing::warn!("a connection was closed: {CONNECTIONS} are open already");
-            continue;
-        };
-        let log = log.clone();
-        tokio::spawn(async move {
-            if let Err(error) = connection(stream, log).await {
-                tracing::warn!("a connection was closed: {error}");
-            }
-            drop(place);
-        });
-    }
 }
 
 async fn connection(stream: UnixStream, log: Log) -> anyhow::Result<()> {

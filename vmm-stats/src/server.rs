@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use tokio::net::UnixStream;
-use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval};
 use vmm_proto::id::MachineId;
 use vmm_proto::message::stats::{FromStats, MAX_MACHINES, ToStats};
 use vmm_service::connection::greet;
-use vmm_service::socket::{Listener, own_user_or_root};
+use vmm_service::socket::Listener;
 
 use crate::process::{self, Reading, ReadingError};
 use crate::table::{Table, samples_each};
@@ -36,26 +35,8 @@ type Shared = Arc<Mutex<Table>>;
 pub async fn serve(listener: &Listener) -> anyhow::Result<()> {
     let table = Shared::default();
     tokio::select! {
-        served = accept(listener, &table) => served,
+        served = listener.serve(CONNECTIONS, |stream| connection(stream, Arc::clone(&table))) => served,
         () = sample(&table) => Ok(()),
-    }
-}
-
-async fn accept(listener: &Listener, table: &Shared) -> anyhow::Result<()> {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let stream = listener.accept(own_user_or_root).await?;
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            tracing::warn!("a connection was closed: {CONNECTIONS} are open already");
-            continue;
-        };
-        let table = Arc::clone(table);
-        tokio::spawn(async move {
-            if let Err(error) = connection(stream, &table).await {
-                tracing::warn!("a connection was closed: {error}");
-            }
-            drop(place);
-        });
     }
 }
 
@@ -77,7 +58,8 @@ async fn sample(table: &Shared) {
     }
 }
 
-async fn connection(stream: UnixStream, table: &Shared) -> anyhow::Result<()> {
+async fn connection(stream: UnixStream, table: Shared) -> anyhow::Result<()> {
+    let table = &table;
     let (mut reader, mut writer) = greet::<ToStats, FromStats>(stream, "vmm-stats").await?;
     while let Some((request, message)) = reader.next().await? {
         match message {

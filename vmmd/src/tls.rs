@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -15,9 +14,10 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
 };
 use vmm_proto::chain::certificate::{Certificate, Role};
-use vmm_proto::chain::{self, ChainError, Fault, Root, SIGNATURES};
+use vmm_proto::chain::{self, ChainError, Fault, Root};
 use vmm_proto::id::Digest;
 use vmm_proto::message::ALPN;
+use vmm_service::tls;
 
 /// The largest PEM file that is read, in bytes.
 const MAX_FILE: u64 = 1 << 20;
@@ -85,13 +85,11 @@ fn server_config(
     certificate: CertificateDer<'static>,
     key: PrivateKeyDer<'static>,
 ) -> Result<ServerConfig, Error> {
-    let provider = Arc::new(provider());
     let verifier = Arc::new(PathVerifier {
         root: Arc::clone(root),
         hints: vec![DistinguishedName::from(root.subject_der().to_vec())],
-        algorithms: provider.signature_verification_algorithms,
     });
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_provider(Arc::new(tls::provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)
         .with_single_cert(vec![certificate], key)?;
@@ -103,29 +101,11 @@ fn server_config(
     Ok(config)
 }
 
-/// aws-lc-rs, which offers X25519MLKEM768, with the signatures of the profile only.
-fn provider() -> CryptoProvider {
-    use rustls::pki_types::SignatureVerificationAlgorithm as Algorithm;
-    static MAPPING: &[(SignatureScheme, &[&dyn Algorithm])] = &[
-        (SignatureScheme::ED25519, &[chain::ED25519]),
-        (SignatureScheme::ECDSA_NISTP256_SHA256, &[chain::ECDSA_P256_SHA256]),
-        (SignatureScheme::ECDSA_NISTP384_SHA384, &[chain::ECDSA_P384_SHA384]),
-    ];
-    CryptoProvider {
-        signature_verification_algorithms: WebPkiSupportedAlgorithms {
-            all: SIGNATURES,
-            mapping: MAPPING,
-        },
-        ..aws_lc_rs::default_provider()
-    }
-}
-
 /// The part of the verification that belongs into the handshake: the library's.
 #[derive(Debug)]
 struct PathVerifier {
     root: Arc<Root>,
     hints: Vec<DistinguishedName>,
-    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ClientCertVerifier for PathVerifier {
@@ -154,7 +134,7 @@ impl ClientCertVerifier for PathVerifier {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("TLS 1.3 only".to_owned()))
+        tls::no_tls12()
     }
 
     fn verify_tls13_signature(
@@ -163,11 +143,11 @@ impl ClientCertVerifier for PathVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)
+        tls::verify_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+        tls::schemes()
     }
 }
 

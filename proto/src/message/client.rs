@@ -7,6 +7,7 @@ use bincode::{Decode, Encode};
 
 use super::{ConsoleStart, Exit, Output, Sample};
 use crate::id::{Digest, MachineId};
+use crate::verb::Verb;
 
 /// At most so many requests are open at once on one connection.
 pub const MAX_OPEN: usize = 32;
@@ -96,6 +97,25 @@ pub enum Request {
         /// The machine.
         name: String,
     },
+}
+
+impl Request {
+    /// The row of the table of verbs that it falls under.
+    pub const fn verb(&self) -> Verb {
+        match self {
+            Self::Deploy { .. } => Verb::Deploy,
+            Self::Info { .. } => Verb::Info,
+            Self::Attach { .. } => Verb::Attach,
+            Self::Detach { .. } => Verb::Detach,
+            Self::Statistics { .. } => Verb::Statistics,
+            Self::Log { .. } => Verb::Log,
+            Self::Quota => Verb::Quota,
+            Self::Start { .. } => Verb::Start,
+            Self::Stop { .. } => Verb::Stop,
+            Self::Restart { .. } => Verb::Restart,
+            Self::Destroy { .. } => Verb::Destroy,
+        }
+    }
 }
 
 /// A machine that a request describes.

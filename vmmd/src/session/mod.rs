@@ -223,7 +223,7 @@ struct Turn {
 impl Turn {
     /// Answers the request; returns its number.
     async fn answer(mut self, request: Request) -> u32 {
-        let verb = verb_of(&request);
+        let verb = request.verb();
         let not_after = self.authorization.validity().not_after;
         let result = tokio::select! {
             result = self.judged(verb, request) => result,
@@ -322,21 +322,5 @@ async fn until(not_after: i64) {
         Ok(left) if left > days_30 => std::future::pending().await,
         Ok(left) => tokio::time::sleep(Duration::from_secs(left)).await,
         Err(_) => {}
-    }
-}
-
-const fn verb_of(request: &Request) -> Verb {
-    match request {
-        Request::Deploy { .. } => Verb::Deploy,
-        Request::Info { .. } => Verb::Info,
-        Request::Attach { .. } => Verb::Attach,
-        Request::Detach { .. } => Verb::Detach,
-        Request::Statistics { .. } => Verb::Statistics,
-        Request::Log { .. } => Verb::Log,
-        Request::Quota => Verb::Quota,
-        Request::Start { .. } => Verb::Start,
-        Request::Stop { .. } => Verb::Stop,
-        Request::Restart { .. } => Verb::Restart,
-        Request::Destroy { .. } => Verb::Destroy,
     }
 }
