@@ -1,0 +1,241 @@
+//! The bytes of live messages, golden: two builds of one version must understand each other, so a
+//! change here is a change of [`vmm_proto::message::VERSION`].
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fmt::{Debug, Write};
+
+use proptest::prelude::*;
+use vmm_proto::id::{Digest, MachineId};
+use vmm_proto::message::client::{
+    Amount, Described, Error, ErrorCode, Machine, Quota, Reply, Request, ToServer, Usage,
+};
+use vmm_proto::message::console::{FromConsole, ToConsole};
+use vmm_proto::message::log::{Event, FromLog, ToLog};
+use vmm_proto::message::spawn::{FromSpawn, Role, Start, ToSpawn};
+use vmm_proto::message::stats::{FromStats, ToStats};
+use vmm_proto::message::wire::{self, FromWire, ToWire};
+use vmm_proto::message::{ConsoleStart, Exit, Hello, Output, Sample};
+
+/// Collects `name hex` lines and checks that each message comes back as it was.
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    fn add<T: ToWire + FromWire + PartialEq + Debug>(&mut self, name: &str, message: &T) {
+        let bytes = wire::encode(message).unwrap();
+        assert_eq!(wire::decode::<T>(&bytes).as_ref(), Ok(message), "{name}");
+        let mut longer = bytes.clone();
+        longer.push(0);
+        assert!(wire::decode::<T>(&longer).is_err(), "{name} with a trailing byte");
+        assert!(wire::decode::<T>(&bytes[..bytes.len() - 1]).is_err(), "{name} cut short");
+        let hex = bytes.iter().fold(String::new(), |mut hex, byte| {
+            write!(hex, "{byte:02x}").unwrap();
+            hex
+        });
+        writeln!(self.0, "{name} {hex}").unwrap();
+    }
+}
+
+const ID: MachineId = MachineId([7; 16]);
+
+fn text(text: &str) -> String {
+    text.to_owned()
+}
+
+fn client(lines: &mut Lines) {
+    let name = || Some(text("a/b"));
+    let open = |request| ToServer::Open(request);
+    let described = Described { name: text("x"), grant: vec![1, 2, 3] };
+    lines.add("open-deploy", &open(Request::Deploy { described: Some(described), attach: true }));
+    lines.add("open-info", &open(Request::Info { name: name() }));
+    let start = ConsoleStart::Lines(300);
+    lines.add("open-attach", &open(Request::Attach { name: text("x"), start, follow: true }));
+    lines.add("open-detach", &open(Request::Detach { name: text("x") }));
+    lines.add("open-statistics", &open(Request::Statistics { name: None, follow: false }));
+    let since_ms = Some(1_790_000_000_000);
+    lines.add("open-log", &open(Request::Log { name: None, since_ms, follow: true }));
+    lines.add("open-quota", &open(Request::Quota));
+    lines.add("open-start", &open(Request::Start { name: text("x") }));
+    let timeout_ms = Some(70_000);
+    lines.add("open-stop", &open(Request::Stop { name: text("x"), timeout_ms }));
+    lines.add("open-restart", &open(Request::Restart { name: text("x"), timeout_ms: None }));
+    lines.add("open-destroy", &open(Request::Destroy { name: text("x") }));
+    lines.add("data", &ToServer::Data(vec![0, 255]));
+    lines.add("cancel", &ToServer::Cancel);
+    replies(lines);
+}
+
+fn replies(lines: &mut Lines) {
+    let machine = Machine {
+        name: text("dev/hello"),
+        state: text("running"),
+        id: ID,
+        pid: Some(1234),
+        kind: text("spt"),
+        memory_mib: 512,
+        cpus: vec![0, 300],
+        image_sha256: Digest([9; 32]),
+        image_size: 70_000,
+        started_ms: Some(1_790_000_000_000),
+        restarts: 2,
+        exit: Some(Exit::Code(3)),
+        reason: Some(text("because")),
+        over_quota: true,
+        jail: vec![text("none")],
+    };
+    lines.add("need-image", &Reply::NeedImage { offset: 0 });
+    lines.add("deployed", &Reply::Deployed(machine.clone()));
+    lines.add("machines", &Reply::Machines(vec![machine]));
+    let bytes = Output::Bytes { position: 1, time_ms: 2, data: vec![b'x'] };
+    lines.add("output", &Reply::Output(bytes));
+    lines.add("gap", &Reply::Output(Output::Gap { position: 1, bytes: 1 << 40 }));
+    let exit = Some(Exit::Signal(9));
+    lines.add("ended", &Reply::Ended { state: text("failed"), exit });
+    lines.add("detached", &Reply::Detached(3));
+    let usage = Usage { name: text("a"), id: ID, samples: vec![sample()] };
+    lines.add("statistics", &Reply::Statistics(vec![usage]));
+    lines.add("log-line", &Reply::LogLine(text("{}")));
+    let amount = Amount { limit: 2, used: 1 };
+    let quota = Quota {
+        path: text("dev"),
+        machines: amount,
+        memory_mib: amount,
+        storage_mib: amount,
+        cpus: vec![1],
+        bridges: vec![text("ext")],
+    };
+    lines.add("quota", &Reply::Quota(vec![quota]));
+    lines.add("done", &Reply::Done);
+    for (index, code) in ERROR_CODES.into_iter().enumerate() {
+        lines.add(&format!("error-{index}"), &Reply::Error(Error::new(code, code.as_str())));
+    }
+}
+
+const ERROR_CODES: [ErrorCode; 12] = [
+    ErrorCode::Usage,
+    ErrorCode::Chain,
+    ErrorCode::Permission,
+    ErrorCode::Quota,
+    ErrorCode::Address,
+    ErrorCode::Name,
+    ErrorCode::NotFound,
+    ErrorCode::StartFailed,
+    ErrorCode::Image,
+    ErrorCode::Unavailable,
+    ErrorCode::Busy,
+    ErrorCode::Internal,
+];
+
+fn sample() -> Sample {
+    Sample { time_ms: 1, user_us: 2, system_us: 3, resident: 4, minor_faults: 5, major_faults: 6 }
+}
+
+fn spawn(lines: &mut Lines) {
+    lines.add("hello", &Hello::of("vmmd"));
+    for (name, role) in [("supervisor", Role::Supervisor), ("console", Role::Console)] {
+        lines.add(&format!("spawn-hello-{name}"), &ToSpawn::Hello { version: 1, role });
+    }
+    let arguments = vec![text("--name=x")];
+    let start = Start { id: ID, memory_mib: 64, cpus: vec![0], arguments };
+    lines.add("spawn-start", &ToSpawn::Start(start));
+    lines.add("spawn-stop", &ToSpawn::Stop { id: ID, force: true });
+    lines.add("spawn-exit-seen", &ToSpawn::ExitSeen { id: ID });
+    lines.add("spawn-forget", &ToSpawn::Forget { id: ID });
+    let jail = vec![text("no cgroup")];
+    lines.add("spawn-welcome", &FromSpawn::Welcome { version: 1, jail, known: 2 });
+    lines.add("spawn-known", &FromSpawn::Known { id: ID, pid: None });
+    lines.add("spawn-started", &FromSpawn::Started { id: ID, pid: 99 });
+    let reason = text("no");
+    lines.add("spawn-start-failed", &FromSpawn::StartFailed { id: ID, reason });
+    for (name, exit) in [("oom", Exit::OutOfMemory), ("unknown", Exit::Unknown)] {
+        let exited = FromSpawn::Exited {
+            id: ID,
+            exit,
+            output_end: 1,
+            user_us: 2,
+            system_us: 3,
+            max_resident_kib: 4,
+        };
+        lines.add(&format!("spawn-exited-{name}"), &exited);
+    }
+    lines.add("spawn-ring", &FromSpawn::Ring { id: ID });
+    lines.add("spawn-ring-gone", &FromSpawn::RingGone { id: ID });
+}
+
+fn others(lines: &mut Lines) {
+    for (name, start) in
+        [("position", ConsoleStart::Position(5)), ("since", ConsoleStart::Since(1_790_000_000_000))]
+    {
+        let attach = ToConsole::Attach { machine: ID, start, follow: false };
+        lines.add(&format!("console-attach-{name}"), &attach);
+    }
+    lines.add("console-end-at", &ToConsole::EndAt { position: 5 });
+    let gap = Output::Gap { position: 1, bytes: 2 };
+    lines.add("console-output", &FromConsole::Output(gap));
+    lines.add("console-end", &FromConsole::End);
+    lines.add("console-unknown", &FromConsole::Unknown);
+    let event = Event {
+        source: [1; 16],
+        sequence: 1,
+        time_ms: 2,
+        kind: text("login"),
+        path: text("dev"),
+        machine: None,
+        fields: vec![(text("by"), text("x"))],
+    };
+    lines.add("log-append", &ToLog::Append(vec![event]));
+    let read = ToLog::Read { path: text(""), machine: None, since_ms: None, follow: true };
+    lines.add("log-read", &read);
+    lines.add("log-durable", &FromLog::Durable { source: [1; 16], sequence: 9 });
+    lines.add("log-end", &FromLog::End);
+    lines.add("log-failed", &FromLog::Failed(text("full")));
+    lines.add("stats-reset", &ToStats::Reset(vec![(ID, 1)]));
+    lines.add("stats-watch", &ToStats::Watch { machine: ID, pid: 1 });
+    lines.add("stats-ended", &ToStats::Ended { machine: ID });
+    lines.add("stats-forget", &ToStats::Forget { machine: ID });
+    lines.add("stats-query", &ToStats::Query { machines: vec![ID], samples: 30 });
+    lines.add("stats-report", &FromStats::Report(vec![(ID, vec![sample()])]));
+}
+
+#[test]
+fn every_message_has_the_bytes_that_it_had() {
+    let mut lines = Lines::default();
+    client(&mut lines);
+    spawn(&mut lines);
+    others(&mut lines);
+    let golden = include_str!("vectors/messages.txt");
+    for (now, then) in lines.0.lines().zip(golden.lines()) {
+        assert_eq!(now, then);
+    }
+    assert_eq!(lines.0, golden, "as many lines as before");
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_are_a_message_or_an_error(
+        bytes in proptest::collection::vec(any::<u8>(), 0..300),
+    ) {
+        // Whatever is understood can be said; that nothing panics is the point.
+        if let Ok(message) = wire::decode::<ToServer>(&bytes) {
+            prop_assert!(wire::encode(&message).is_ok());
+        }
+        if let Ok(message) = wire::decode::<Reply>(&bytes) {
+            prop_assert!(wire::encode(&message).is_ok());
+        }
+        if let Ok(message) = wire::decode::<ToSpawn>(&bytes) {
+            prop_assert!(wire::encode(&message).is_ok());
+        }
+        if let Ok(message) = wire::decode::<ToLog>(&bytes) {
+            prop_assert!(wire::encode(&message).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_claimed_length_costs_no_memory(claimed in 300u32..) {
+        // A Data message that claims so many bytes (a varint of 32 bits) and has none.
+        let mut bytes = vec![1, 252];
+        bytes.extend(claimed.to_le_bytes());
+        prop_assert!(wire::decode::<ToServer>(&bytes).is_err());
+    }
+}
