@@ -24,6 +24,8 @@ use crate::run::Machine;
 use crate::status::StatusPipe;
 use crate::{CommandLine, Error, console, sys};
 
+#[cfg(any(feature = "fuzzing", test))]
+pub(crate) use calls::answer as answer_call;
 use vcpu::{Event, Vcpu};
 
 /// Runs the machine to its end and returns its exit status.

@@ -16,6 +16,8 @@ mod console;
 mod descriptors;
 pub mod devices;
 mod error;
+#[cfg(any(feature = "fuzzing", test))]
+pub mod fuzzing;
 mod host;
 mod hvt;
 mod image_file;

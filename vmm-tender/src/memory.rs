@@ -96,7 +96,12 @@ impl GuestMemory {
     }
 
     /// Sets what may be done with whole pages, here and, on hvt, in the guest.
-    fn protect(&mut self, at: GuestAddress, len: u64, rights: Rights) -> Result<(), Error> {
+    pub(crate) fn protect(
+        &mut self,
+        at: GuestAddress,
+        len: u64,
+        rights: Rights,
+    ) -> Result<(), Error> {
         let (range, host) = self.locate(at, len)?;
         self.mapping.protect(host, rights).map_err(Error::host("protect guest memory"))?;
         self.protected.push((range, rights));

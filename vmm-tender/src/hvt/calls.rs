@@ -16,7 +16,7 @@ use crate::memory::GuestMemory;
 use crate::{Error, console};
 
 /// Does what the guest asks for by writing the address of a `structure` to `port`.
-pub(super) fn answer(
+pub(crate) fn answer(
     port: u16,
     structure: GuestAddress,
     memory: &mut GuestMemory,
