@@ -12,11 +12,11 @@ fn an_image_is_uploaded_once_and_then_known_under_its_path() {
     let mut stage = Stage::new();
     let first = stage.offer("dev/one", (1, 7, MIB), &dev());
     assert_eq!(first.answer(), Some(Ok(Answer::Upload(ImageId(1)))));
-    assert_eq!(stage.engine.image_room(&path("dev")), MIB.into());
+    assert_eq!(stage.engine.image_room(&path("dev")), u64::from(MIB));
     stage.happen(Event::UploadEnded { image: ImageId(1), stored: true });
     let again = stage.offer("dev/two", (2, 7, MIB), &dev());
     assert_eq!(again.answer(), Some(Ok(Answer::Have(ImageId(1)))));
-    assert_eq!(stage.engine.image_room(&path("dev")), MIB.into());
+    assert_eq!(stage.engine.image_room(&path("dev")), u64::from(MIB));
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn who_offers_what_is_being_uploaded_waits_for_that() {
     let effects = stage.happen(Event::UploadEnded { image: ImageId(1), stored: false });
     assert_eq!(answer(&effects, second.token), Some(Ok(Answer::Upload(ImageId(2)))));
     assert_eq!(answer(&effects, third.token), None);
-    assert_eq!(stage.engine.image_room(&path("dev")), MIB.into());
+    assert_eq!(stage.engine.image_room(&path("dev")), u64::from(MIB));
     let effects = stage.happen(Event::UploadEnded { image: ImageId(2), stored: true });
     assert_eq!(answer(&effects, third.token), Some(Ok(Answer::Have(ImageId(2)))));
 }
