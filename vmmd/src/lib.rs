@@ -2,7 +2,7 @@
 //!
 //! * [`door`]: TLS and the local socket; a chain becomes an authorization, a connection a session.
 //! * [`session`]: requests of one connection, each on its own, many at a time.
-//! * [`core`]: the one task that owns the engine; events in, effects out.
+//! * [`core`]: the way to the one task that owns the engine; events in, effects out.
 //! * [`links`]: the ways to `vmm-spawn`, `vmm-console`, `vmm-log` and `vmm-stats`.
 //! * [`images`], [`inspect`]: stored images, and what they are.
 //!
@@ -14,6 +14,7 @@ mod attachments;
 mod clock;
 mod core;
 mod door;
+mod failure;
 mod host;
 mod images;
 mod inspect;
@@ -33,7 +34,8 @@ use vmm_service::dirs::Dirs;
 use vmm_service::run::asked_to_end;
 
 use crate::attachments::Attachments;
-use crate::core::{Core, Deeds};
+use crate::core::Core;
+use crate::core::task::Deeds;
 use crate::images::Images;
 use crate::links::log::{Entry, Recorder};
 use crate::links::spawn::SpawnLink;
@@ -81,7 +83,7 @@ pub async fn serve(options: &Options) -> anyhow::Result<()> {
     tokio::spawn(spawn.clone().run(dirs.socket("spawn"), stats.clone(), spawn_out));
     let deeds =
         Deeds { images: images.clone(), spawn: spawn.clone(), stats, recorder: recorder.clone() };
-    tokio::spawn(core::run(engine, inbox, deeds));
+    tokio::spawn(core::task::run(engine, inbox, deeds));
 
     recorder.record(Entry::of("up", "").with("version", env!("CARGO_PKG_VERSION")));
     let attachments = Attachments::default();

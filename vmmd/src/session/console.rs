@@ -8,7 +8,8 @@ use vmm_proto::message::console::FromConsole;
 use vmm_proto::name::MachineName;
 use vmm_proto::verb::Verb;
 
-use super::{Failure, Turn};
+use super::Turn;
+use crate::failure::Failure;
 use crate::links::console::Connection;
 use crate::records;
 

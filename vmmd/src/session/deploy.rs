@@ -13,8 +13,9 @@ use vmm_proto::name::{MachineName, Target};
 use vmm_proto::resource::{Image, Machine};
 use vmm_proto::verb::Verb;
 
-use super::{Failure, Turn, console, denied};
+use super::{Turn, console, denied};
 use crate::core::Core;
+use crate::failure::Failure;
 use crate::images::{self, ImageError, Upload};
 use crate::inspect::{self, InspectError};
 use crate::records;

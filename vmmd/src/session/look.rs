@@ -9,7 +9,8 @@ use vmm_proto::message::log::ToLog;
 use vmm_proto::name::Target;
 use vmm_proto::verb::Verb;
 
-use super::{Failure, Turn};
+use super::Turn;
+use crate::failure::Failure;
 use crate::links::{log, stats};
 use crate::records;
 

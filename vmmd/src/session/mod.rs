@@ -19,6 +19,7 @@ use vmm_proto::name::{MachineName, Target};
 use vmm_proto::verb::Verb;
 use vmm_service::connection::{ConnectionError, Reader, Writer};
 
+use crate::failure::Failure;
 use crate::links::log::Entry;
 use crate::{Shared, clock};
 
@@ -34,19 +35,6 @@ const BATCH: usize = 128 << 10;
 
 /// How long a connection may stay open without a request.
 const IDLE: Duration = Duration::from_mins(5);
-
-/// Why a request failed, and whether the event log has it already.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) error: Error,
-    pub(crate) recorded: bool,
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self { error, recorded: false }
-    }
-}
 
 /// Shows the engine the delegations of a chain (rule 9): a newer one takes effect, an outdated one
 /// is refused.

@@ -3,7 +3,8 @@
 use vmm_engine::{Answer, Event};
 use vmm_proto::verb::Verb;
 
-use super::{Failure, Turn};
+use super::Turn;
+use crate::failure::Failure;
 
 /// How long a machine is given to end by itself when the client does not say, in milliseconds.
 const TIMEOUT_MS: u64 = 10_000;

@@ -3,59 +3,18 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::{mpsc, oneshot};
-use vmm_engine::{Answer, Effect, Engine, Event, ImageId, Refusal, Spec, Token};
+use tokio::sync::oneshot;
+use vmm_engine::{Answer, Effect, Engine, Event, Refusal, Spec, Token};
 use vmm_proto::id::MachineId;
-use vmm_proto::message::client::{Error, ErrorCode};
 use vmm_proto::message::spawn::{Start, ToSpawn};
 
-use crate::clock;
+use super::{Ask, Inbox, Settled};
 use crate::images::Images;
 use crate::links::log::Recorder;
 use crate::links::spawn::SpawnLink;
 use crate::links::stats::StatsLink;
-use crate::records;
-use crate::session::Failure;
-
-/// Requests that wait for the engine. Past that, new ones are refused.
-const QUEUE: usize = 1024;
-
-/// A question to the engine.
-type Question = Box<dyn FnOnce(&Engine) + Send>;
-
-/// What the core is asked.
-enum Ask {
-    /// A request with an answer.
-    Request {
-        make: Box<dyn FnOnce(Token) -> Event + Send>,
-        by: Arc<str>,
-        answer: oneshot::Sender<Result<Answer, Refusal>>,
-    },
-    /// Something that happened.
-    Notice(Box<Event>),
-    /// A look at the state.
-    Look(Question),
-    /// Word when a machine has settled.
-    Watch { id: MachineId, settled: oneshot::Sender<Settled> },
-}
-
-/// A machine that will write no more unless somebody starts it again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Settled {
-    /// How many bytes it has written in all.
-    pub(crate) output_end: u64,
-}
-
-/// The way to the core.
-#[derive(Clone)]
-pub(crate) struct Core {
-    requests: mpsc::Sender<Ask>,
-    /// Facts are never refused: there are as many as machines and sessions can cause.
-    notices: mpsc::UnboundedSender<Ask>,
-    images: Arc<AtomicU64>,
-}
+use crate::{clock, records};
 
 /// What the core performs effects with.
 pub(crate) struct Deeds {
@@ -63,90 +22,6 @@ pub(crate) struct Deeds {
     pub(crate) spawn: SpawnLink,
     pub(crate) stats: StatsLink,
     pub(crate) recorder: Recorder,
-}
-
-/// The receiving ends, for [`run`].
-pub(crate) struct Inbox {
-    requests: mpsc::Receiver<Ask>,
-    notices: mpsc::UnboundedReceiver<Ask>,
-}
-
-/// A new core, not yet running.
-pub(crate) fn new() -> (Core, Inbox) {
-    let (requests, requests_in) = mpsc::channel(QUEUE);
-    let (notices, notices_in) = mpsc::unbounded_channel();
-    let core = Core { requests, notices, images: Arc::new(AtomicU64::new(1)) };
-    (core, Inbox { requests: requests_in, notices: notices_in })
-}
-
-fn gone() -> Error {
-    Error::new(ErrorCode::Internal, "the supervisor is shutting down")
-}
-
-impl Core {
-    /// Asks for something on behalf of `by`, and waits for what became of it.
-    ///
-    /// # Errors
-    /// The engine's refusal, or that too much waits already.
-    pub(crate) async fn request(
-        &self,
-        by: &Arc<str>,
-        make: impl FnOnce(Token) -> Event + Send + 'static,
-    ) -> Result<Answer, Failure> {
-        let (answer, answered) = oneshot::channel();
-        let ask = Ask::Request { make: Box::new(make), by: Arc::clone(by), answer };
-        self.offer(ask)?;
-        let answer = answered.await.map_err(|_| gone())?;
-        // The engine has its refusals recorded itself.
-        answer.map_err(|refusal| Failure { error: records::error(&refusal), recorded: true })
-    }
-
-    /// Looks at the state.
-    ///
-    /// # Errors
-    /// That too much waits already.
-    pub(crate) async fn look<T: Send + 'static>(
-        &self,
-        question: impl FnOnce(&Engine) -> T + Send + 'static,
-    ) -> Result<T, Error> {
-        let (answer, answered) = oneshot::channel();
-        self.offer(Ask::Look(Box::new(move |engine| {
-            // Whoever asked may have gone.
-            let _gone = answer.send(question(engine));
-        })))?;
-        answered.await.map_err(|_| gone())
-    }
-
-    /// Word when a machine has settled; at once when it has.
-    ///
-    /// # Errors
-    /// That too much waits already.
-    pub(crate) fn watch(&self, id: MachineId) -> Result<oneshot::Receiver<Settled>, Error> {
-        let (settled, word) = oneshot::channel();
-        self.offer(Ask::Watch { id, settled })?;
-        Ok(word)
-    }
-
-    fn offer(&self, ask: Ask) -> Result<(), Error> {
-        self.requests.try_send(ask).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => {
-                Error::new(ErrorCode::Busy, "too many requests wait on this host; try again")
-            }
-            mpsc::error::TrySendError::Closed(_) => gone(),
-        })
-    }
-
-    /// Tells of something that happened.
-    pub(crate) fn notice(&self, event: Event) {
-        if self.notices.send(Ask::Notice(Box::new(event))).is_err() {
-            tracing::debug!("an event came after the end");
-        }
-    }
-
-    /// A number for an image that was never used before.
-    pub(crate) fn fresh_image(&self) -> ImageId {
-        ImageId(self.images.fetch_add(1, Ordering::Relaxed))
-    }
 }
 
 /// Runs the core until every [`Core`] is gone.
