@@ -5,8 +5,8 @@
 //! * [`name`] and [`resource`]: labels, paths, and the shares of a host that a certificate may
 //!   delegate. Values of these types are right by construction: they are parsed once, at the door.
 //! * [`grant`]: the same in DER, as it stands in a certificate (feature `grant`).
-//! * [`chain`]: from a presented list of certificates to an [`chain::Authorization`]; the one
-//!   place where authority is decided (feature `chain`).
+//! * [`chain`]: from a presented list of certificates to an [`authority::Authorization`]; the
+//!   one place where authority is decided (feature `chain`).
 //! * [`verb`], [`message`], [`frame`]: what is said over a connection, and which permission each
 //!   verb needs.
 //!
