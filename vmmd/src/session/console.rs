@@ -27,8 +27,11 @@ pub(super) async fn attach(
 }
 
 /// A connection to read a console on.
-pub(super) async fn connect(turn: &Turn) -> Result<Connection, Error> {
-    Connection::open(&turn.shared.dirs.socket("console")).await
+pub(super) fn connect(
+    turn: &Turn,
+) -> impl Future<Output = Result<Connection, Error>> + Send + use<> {
+    let socket = turn.shared.dirs.socket("console");
+    async move { Connection::open(&socket).await }
 }
 
 /// `detach`

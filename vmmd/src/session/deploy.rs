@@ -46,10 +46,10 @@ pub(super) async fn deploy(
     let replace = order.machine.replace;
     let name = order.name.clone();
     let event = move |token| Event::Deploy { token, id, name, spec, links, replace };
-    // The way to the console is made while the machine starts.
-    let console = async { if attach { Some(console::connect(turn).await) } else { None } };
-    let (running, console) = tokio::join!(turn.shared.core.request(&turn.who, event), console);
-    let _running: Answer = running?;
+    // The way to the console is made while the machine starts; a console that hangs holds up
+    // nothing but the reading.
+    let console = attach.then(|| tokio::spawn(console::connect(turn)));
+    let _running: Answer = turn.shared.core.request(&turn.who, event).await?;
     drop(image);
     let jail = turn.shared.spawn.jail().unwrap_or_default();
     let seen = turn
@@ -59,8 +59,9 @@ pub(super) async fn deploy(
         .await?;
     let gone = || Error::new(ErrorCode::NotFound, "the machine ran, and was destroyed meanwhile");
     turn.say(Reply::Deployed(seen.ok_or_else(gone)?)).await?;
-    if let Some(connection) = console {
-        console::read(turn, connection?, id, ConsoleStart::Position(0), true).await?;
+    if let Some(console) = console {
+        let connection = console.await.map_err(|error| internal(&error.to_string()))??;
+        console::read(turn, connection, id, ConsoleStart::Position(0), true).await?;
     }
     Ok(())
 }
