@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use vmm_tests::setup::Setup;
-use xtask::house::{DAEMONS, House, signal, wait_until};
+use xtask::house::{DAEMONS, House, Signal, signal, wait_until};
 
 fn tick(setup: &Setup) {
     let run = ["run", "tick", "ticker.spt", "--memory", "64", "--cpu", "0", "--", "--every", "10"];
@@ -26,9 +26,9 @@ fn numbers(setup: &Setup) -> Vec<u64> {
 
 fn stopped(house: &House, name: &str, while_stopped: impl FnOnce()) {
     let pid = house.daemon(name).unwrap().pid();
-    signal(pid, "STOP").unwrap();
+    signal(pid, Signal::STOP).unwrap();
     while_stopped();
-    signal(pid, "CONT").unwrap();
+    signal(pid, Signal::CONT).unwrap();
 }
 
 #[test]

@@ -8,6 +8,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
 
 /// How long a daemon may take to come up or to end.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -71,7 +73,7 @@ impl Daemon {
     }
 
     fn end(&mut self) -> Result<()> {
-        signal(self.pid(), "TERM")?;
+        signal(self.pid(), Signal::TERM)?;
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait()? {
@@ -105,14 +107,14 @@ impl Drop for Daemon {
     }
 }
 
-/// Sends a signal by its name.
+/// Sends a signal.
 ///
 /// # Errors
 /// When there is no such process.
-pub fn signal(pid: u32, name: &str) -> Result<()> {
-    let status = Command::new("kill").args(["-s", name, &pid.to_string()]).status()?;
-    ensure!(status.success(), "cannot send SIG{name} to process {pid}");
-    Ok(())
+pub fn signal(pid: u32, signal: Signal) -> Result<()> {
+    let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let process = process.with_context(|| format!("{pid} is no process"))?;
+    kill_process(process, signal).with_context(|| format!("cannot send {signal:?} to {pid}"))
 }
 
 /// Waits until `done` says so.
