@@ -24,17 +24,27 @@ impl DescriptorNumber {
         Some(number.map(Self).ok_or_else(|| Error::DescriptorNumber(text.to_owned())))
     }
 
+    /// Whether it is open. To be asked before this process opens anything: what is open then was
+    /// inherited, and what is not could later be anything.
+    ///
+    /// # Errors
+    /// It is not.
+    pub(crate) fn check_open(self) -> Result<(), Error> {
+        // SAFETY: the kernel is asked whether it is open, and nothing else.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(self.0) };
+        fcntl_getfd(borrowed).map_err(|_| Error::DescriptorNotOpen(self))?;
+        Ok(())
+    }
+
     /// Takes the descriptor over: it is closed when the result is dropped.
     ///
     /// # Errors
     /// It is not open.
     pub(crate) fn take(self) -> Result<OwnedFd, Error> {
-        // SAFETY: it is not used unless the kernel says that it is open.
-        let borrowed = unsafe { BorrowedFd::borrow_raw(self.0) };
-        fcntl_getfd(borrowed).map_err(|_| Error::DescriptorNotOpen(self))?;
-        // SAFETY: it is open; descriptors from 3 on that this process did not open itself
-        // belong to nobody, and the command line takes each for one purpose (`cli::parse`
-        // refuses the same number twice).
+        self.check_open()?;
+        // SAFETY: it is open, and belongs to nobody: it was open before this process opened
+        // anything (the status and the image are taken first, and `run` asks for the devices
+        // before), and both command lines refuse the same number for two purposes.
         Ok(unsafe { OwnedFd::from_raw_fd(self.0) })
     }
 }

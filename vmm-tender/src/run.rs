@@ -3,6 +3,7 @@
 use vmm_tender_abi::Image;
 
 use crate::cli::RunOptions;
+use crate::descriptors::DescriptorNumber;
 use crate::devices::Devices;
 use crate::image_file::ImageFile;
 use crate::refusal::{self, Kind};
@@ -34,6 +35,7 @@ pub(crate) fn run(options: RunOptions, status: &mut StatusPipe) -> Result<u8, Er
     }
     host::check_personality()?;
     let memory = memory_size(options.memory_mib)?;
+    options.devices.descriptors().try_for_each(DescriptorNumber::check_open)?;
     let file = ImageFile::open(options.image)?;
     let image = Image::read(&file)?;
     let kind = refusal::kind(&image)?;

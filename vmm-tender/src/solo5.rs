@@ -132,9 +132,11 @@ fn run(
     kernel: &OsString,
     arguments: &[OsString],
 ) -> Result<u8, Failure> {
+    // Before anything is opened, which could have one of their numbers.
+    let closed = options::closed_descriptors(options);
     let (file, image) = open(program, kernel)?;
     let Options { memory_mib, executable_heap, devices } =
-        options::read(program, options, image.manifest())?;
+        options::read(program, options, image.manifest(), &closed)?;
     let command_line = CommandLine::join(arguments.iter().cloned())?;
     host::check_personality()?;
     let memory = run::memory_size(memory_mib)?;

@@ -39,6 +39,11 @@ impl DeviceArguments {
         insert(&mut self.nets, name, source)
     }
 
+    /// Whether `source` is attached to a device already.
+    pub(crate) fn has_net(&self, source: &NetSource) -> bool {
+        self.nets.iter().any(|(_, present)| present == source)
+    }
+
     pub(crate) fn mac(&mut self, name: DeviceName, mac: MacAddress) -> Result<(), Twice> {
         insert(&mut self.macs, name, mac)
     }

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use vmm_tender_abi::{DeviceKind, DeviceName, Manifest};
 
+use crate::descriptors::DescriptorNumber;
 use crate::devices::options::{BlockSource, DeviceOptions, MacAddress, NetSource, SectorSize};
 use crate::devices::{DeviceArguments, declared};
 use crate::program::Program;
@@ -28,11 +29,22 @@ pub(super) enum Rejected {
     Option { why: Option<String>, option: OsString },
 }
 
-/// Reads the options of `program` for an image with `manifest`.
+/// The descriptors in `words` that are not open.
+pub(super) fn closed_descriptors(words: &[OsString]) -> Vec<DescriptorNumber> {
+    let numbers = words.iter().filter_map(|word| {
+        let (_, value) = word.to_str()?.split_once('=')?;
+        DescriptorNumber::parse(value)?.ok()
+    });
+    numbers.filter(|number| number.check_open().is_err()).collect()
+}
+
+/// Reads the options of `program` for an image with `manifest`. None of the descriptors that are
+/// `closed` can be attached.
 pub(super) fn read(
     program: Program,
     words: &[OsString],
     manifest: &Manifest,
+    closed: &[DescriptorNumber],
 ) -> Result<Options, Rejected> {
     let mut memory_mib = DEFAULT_MEMORY_MIB;
     let mut executable_heap = false;
@@ -43,7 +55,7 @@ pub(super) fn read(
         } else if word == "--x-exec-heap" && program == Program::Solo5Spt {
             executable_heap = true;
         } else {
-            device(word, manifest, &mut devices)
+            device(word, manifest, closed, &mut devices)
                 .map_err(|why| Rejected::Option { why, option: word.clone() })?;
         }
     }
@@ -70,13 +82,20 @@ enum Kind {
 fn device(
     word: &OsStr,
     manifest: &Manifest,
+    closed: &[DescriptorNumber],
     devices: &mut DeviceArguments,
 ) -> Result<(), Option<String>> {
     let (kind, name, value) = split(word, manifest)?;
     let text = value.to_str();
     let said = |error: crate::Error| Some(error.to_string());
     let taken = match kind {
-        Kind::Net => devices.net(name, NetSource::parse(value).ok_or(None)?.map_err(said)?),
+        Kind::Net => {
+            let source = NetSource::parse(value).ok_or(None)?.map_err(said)?;
+            if let NetSource::Descriptor(number) = &source {
+                check_descriptor(*number, closed, devices)?;
+            }
+            devices.net(name, source)
+        }
         Kind::NetMac => match text.and_then(MacAddress::parse).ok_or(None)? {
             // As if none were given.
             MacAddress([0, 0, 0, 0, 0, 0]) => Ok(()),
@@ -91,6 +110,20 @@ fn device(
         }
     };
     taken.map_err(|twice| Some(twice.to_string()))
+}
+
+/// Each descriptor is open, and for one device.
+fn check_descriptor(
+    number: DescriptorNumber,
+    closed: &[DescriptorNumber],
+    devices: &DeviceArguments,
+) -> Result<(), Option<String>> {
+    let why = match () {
+        () if closed.contains(&number) => "it is not open",
+        () if devices.has_net(&NetSource::Descriptor(number)) => "it is attached already",
+        () => return Ok(()),
+    };
+    Err(Some(format!("Could not attach interface: {number}: {why}")))
 }
 
 /// Splits `--KIND:NAME=VALUE`; the device has to be in the manifest.

@@ -105,6 +105,9 @@ fn a_disk_can_be_an_inherited_descriptor() {
         end.stderr.strip_prefix("vmm-tender: ").unwrap().trim_end().to_owned()
     };
     assert_eq!(refused("", open()), "descriptor @5 is not open");
+    // Neither is what the tender itself opens first.
+    let end = End::of(&mut run("disk", Kind::Spt, &["--block", "storage=@3"], &[]));
+    assert_eq!((end.status, &*end.stderr), (1, "vmm-tender: descriptor @3 is not open\n"));
     let expected = "Could not attach block device 'storage': ";
     let reading = File::open(&path).unwrap();
     let reason = "it is not open for reading and writing";

@@ -138,12 +138,30 @@ fn networks_are_attached_with_their_hardware_address() {
         let said = links.invalid(&["--net:service=none", &block, &abi]);
         let why = "solo5-spt: Could not attach interface: none: No such device (os error 19)";
         assert_eq!(said, [why, "solo5-spt: Invalid option: `--net:service=none'"]);
-        let said = links.invalid(&["--net:service=@77", &block, &abi]);
-        let why = "solo5-spt: Could not attach interface: @77: it is not open";
-        assert_eq!(said, [why, "solo5-spt: Invalid option: `--net:service=@77'"]);
+        let said = links.invalid(&["--net:service=@3", &block, &abi]);
+        let why = "solo5-spt: Could not attach interface: @3: it is not open";
+        assert_eq!(said, [why, "solo5-spt: Invalid option: `--net:service=@3'"]);
         let said = links.invalid(&["--net-mac:service=1", &block, &abi]);
         assert_eq!(said, ["solo5-spt: Invalid option: `--net-mac:service=1'"]);
     });
+}
+
+#[test]
+fn a_descriptor_is_for_one_device() {
+    let links = Links::new();
+    let parts = [
+        image::load(image::TEXT, image::READ | image::EXECUTE, &[0xC3]),
+        image::abi(2, 2),
+        image::manifest(&[("a", 2), ("b", 2)]),
+    ];
+    let image = text(&links.files.with(&image::elf(&parts)));
+    let tender = text(&links.files.path("solo5-spt"));
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "exec \"$@\" 3</dev/null", "sh", &tender]);
+    let end = End::of(command.args(["--net:a=@3", "--net:b=@3", &image]));
+    assert_eq!(end.status, 1);
+    let why = "solo5-spt: Could not attach interface: @3: it is attached already\n";
+    assert!(end.stderr.starts_with(why), "{}", end.stderr);
 }
 
 #[test]
