@@ -7,6 +7,7 @@ use vmm_tender_abi::{ElfError, GuestAddress, ImageError, ReadError};
 
 use crate::descriptors::DescriptorNumber;
 use crate::devices::DeviceError;
+use crate::hvt::Registers;
 use crate::refusal::Refusal;
 
 /// Why a machine could not be started, or had to be ended.
@@ -110,18 +111,15 @@ pub enum Error {
     #[error("Invalid guest hypercall: num={0}")]
     GuestHypercall(u16),
     /// The guest touched memory against its protection.
-    #[error("KVM: host/guest translation fault: rip={rip:#x}")]
-    TranslationFault {
-        /// Its instruction pointer.
-        rip: u64,
-    },
+    #[error("KVM: host/guest translation fault: rip={rip:#x}\n{registers}", rip = .0.rip(), registers = .0)]
+    TranslationFault(Box<Registers>),
     /// The virtual CPU could not go on.
-    #[error("KVM: {what}, rip={rip:#x}")]
+    #[error("KVM: {what}, rip={:#x}\n{registers}", .registers.rip())]
     Vcpu {
         /// What happened.
         what: String,
-        /// Its instruction pointer.
-        rip: u64,
+        /// What it held then.
+        registers: Box<Registers>,
     },
 }
 

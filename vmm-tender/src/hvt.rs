@@ -6,6 +6,7 @@
 mod calls;
 mod filter;
 mod io;
+mod registers;
 mod slot;
 mod vcpu;
 
@@ -26,6 +27,7 @@ use crate::{CommandLine, Error, console, sys};
 
 #[cfg(any(feature = "fuzzing", test))]
 pub(crate) use calls::answer as answer_call;
+pub use registers::Registers;
 use vcpu::{Event, Vcpu};
 
 /// Runs the machine to its end and returns its exit status.
@@ -47,23 +49,23 @@ pub(crate) fn run(machine: Machine, status: &mut StatusPipe) -> Result<u8, Error
     status.ready()?;
     loop {
         let event = vcpu.run(&mut memory)?;
-        if let ControlFlow::Break(status) = answer(&event, &mut memory, &devices)? {
+        if let ControlFlow::Break(status) = answer(event, &mut memory, &devices)? {
             return Ok(status);
         }
     }
 }
 
 fn answer(
-    event: &Event,
+    event: Event,
     memory: &mut GuestMemory,
     devices: &Devices,
 ) -> Result<ControlFlow<u8>, Error> {
-    match *event {
+    match event {
         Event::Out { port, value } => {
             calls::answer(port, GuestAddress(value.into()), memory, devices)
         }
         Event::InvalidPort(port) => Err(Error::GuestPort(port)),
-        Event::TranslationFault { rip } => Err(Error::TranslationFault { rip }),
+        Event::TranslationFault(registers) => Err(Error::TranslationFault(registers)),
     }
 }
 

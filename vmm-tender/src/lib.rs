@@ -35,6 +35,7 @@ use std::ffi::OsString;
 
 pub use command_line::CommandLine;
 pub use error::Error;
+pub use hvt::Registers;
 use rustix::stdio;
 
 use cli::Command;

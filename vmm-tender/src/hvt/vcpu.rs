@@ -10,6 +10,7 @@ use vmm_tender_abi::hvt::{
     PML4_ADDRESS, RFLAGS,
 };
 
+use super::Registers;
 use super::slot;
 use crate::Error;
 use crate::memory::GuestMemory;
@@ -18,14 +19,14 @@ use crate::refusal::Refusal;
 const KVM_API_VERSION: i32 = 12;
 
 /// What made the guest's CPU stop.
-#[derive(PartialEq, Eq, Debug)]
+#[derive(PartialEq, Debug)]
 pub(super) enum Event {
     /// It wrote 32 bits to a port.
     Out { port: u16, value: u32 },
     /// It used a port in a way that has no meaning.
     InvalidPort(u16),
     /// It touched memory against its protection.
-    TranslationFault { rip: u64 },
+    TranslationFault(Box<Registers>),
 }
 
 /// A virtual machine with one CPU, ready to run.
@@ -89,7 +90,7 @@ impl Vcpu {
                 Ok(VcpuExit::MmioRead(address, _) | VcpuExit::MmioWrite(address, _))
                     if address < memory.size() =>
                 {
-                    return Ok(Event::TranslationFault { rip: self.rip()? });
+                    return Ok(Event::TranslationFault(self.registers()?));
                 }
                 Ok(VcpuExit::FailEntry(reason, _)) => format!("entry failed ({reason:#x})"),
                 Ok(VcpuExit::InternalError) => "internal error".to_owned(),
@@ -99,16 +100,17 @@ impl Vcpu {
                 }
                 Err(error) => match errno(error) {
                     Errno::INTR | Errno::AGAIN => continue,
-                    Errno::FAULT => return Ok(Event::TranslationFault { rip: self.rip()? }),
+                    Errno::FAULT => return Ok(Event::TranslationFault(self.registers()?)),
                     error => return Err(Error::Host { what: "run the virtual CPU", error }),
                 },
             };
-            return Err(Error::Vcpu { what, rip: self.rip()? });
+            return Err(Error::Vcpu { what, registers: self.registers()? });
         }
     }
 
-    fn rip(&self) -> Result<u64, Error> {
-        Ok(self.vcpu.get_regs().map_err(failed("read registers"))?.rip)
+    fn registers(&self) -> Result<Box<Registers>, Error> {
+        let registers = self.vcpu.get_regs().map_err(failed("read registers"))?;
+        Ok(Box::new(Registers::new(registers)))
     }
 }
 

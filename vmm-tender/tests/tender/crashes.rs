@@ -15,7 +15,7 @@ fn crash(kind: Kind, how: &str) -> End {
     End::of(&mut run("crasher", kind, &[how]))
 }
 
-/// The one line that the tender says when it ends a guest.
+/// What the tender says when it ends a guest.
 fn complaint(how: &str) -> String {
     let end = crash(Kind::Hvt, how);
     assert_eq!((end.status, &*end.stdout), (1, ""), "{how}: {}", end.stderr);
@@ -74,6 +74,21 @@ fn an_hvt_guest_cannot_write_its_text() {
     if kvm() {
         let complaint = complaint("write-text");
         assert!(complaint.starts_with("KVM: host/guest translation fault: rip=0x"), "{complaint}");
+    }
+}
+
+#[test]
+fn the_end_of_an_hvt_guest_by_its_own_fault_comes_with_its_registers() {
+    if kvm() {
+        for how in ["write-text", "triple", "hlt"] {
+            let complaint = complaint(how);
+            let (first, registers) = complaint.split_once('\n').unwrap();
+            let rip = first.rsplit_once("rip=0x").unwrap().1;
+            let rip = u64::from_str_radix(rip, 16).unwrap();
+            assert!(rip >= 0x10_0000, "{complaint}");
+            assert_eq!(registers.lines().count(), 5, "{complaint}");
+            assert!(registers.contains(&format!("\n  rip={rip:016x}  rflags=")), "{complaint}");
+        }
     }
 }
 
