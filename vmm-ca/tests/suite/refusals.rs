@@ -175,17 +175,8 @@ fn a_chain_whose_top_is_larger_below_is_refused() {
     let pair = KeyPair::try_from(dev.to_pkcs8().secret_pkcs8_der()).unwrap();
     let issuer = rcgen::Issuer::from_ca_cert_der(&certificates[0], pair).unwrap();
     let alice = KeyPair::generate().unwrap();
-    let share = Delegation {
-        generation: 1,
-        machines: 5,
-        memory_mib: 1,
-        cpus: [0].into_iter().collect(),
-        storage_mib: 0,
-        bridges: Bridges::default(),
-        hosts: None,
-    };
     let label = "alice".parse().unwrap();
-    let params = profile::granted(&label, &Grant::Delegation(share), validity).unwrap();
+    let params = profile::granted(&label, &Grant::Delegation(share(5)), validity).unwrap();
     let made = params.signed_by(&alice, &issuer).unwrap();
     desk.write("alice.bundle", [made.pem().into_bytes(), desk.read("dev.pem")].concat());
     desk.write("alice.key", alice.serialize_pem());
@@ -195,17 +186,36 @@ fn a_chain_whose_top_is_larger_below_is_refused() {
 
 #[test]
 fn an_issuer_with_a_path_length_keeps_to_it() {
+    // Made by hand, as `sign` would not: a delegation that may not delegate.
     let desk = Desk::with_authority();
-    let key = KeyPair::generate().unwrap();
     let validity = Validity { not_before: desk.now, not_after: desk.now + DAY };
-    let mut params = profile::root("short", validity).unwrap();
+    let root = pem::read_certificates(&desk.path("cacert.pem")).unwrap();
+    let ca = Key::from_der(&pem::read_key(&desk.path("ca.key")).unwrap()).unwrap();
+    let pair = KeyPair::try_from(ca.to_pkcs8().secret_pkcs8_der()).unwrap();
+    let issuer = rcgen::Issuer::from_ca_cert_der(&root[0], pair).unwrap();
+    let short = KeyPair::generate().unwrap();
+    let label = "short".parse().unwrap();
+    let mut params = profile::granted(&label, &Grant::Delegation(share(5)), validity).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    desk.write("short.pem", params.self_signed(&key).unwrap().pem());
-    desk.write("short.key", key.serialize_pem());
+    desk.write("short.bundle", params.signed_by(&short, &issuer).unwrap().pem());
+    desk.write("short.key", short.serialize_pem());
     desk.run("request delegation dev 1 1 --cpu 0").done();
-    desk.run("sign short.db short.pem short.key dev.req").refused("path length");
+    desk.run("sign short.db short.bundle short.key dev.req").refused("path length");
     desk.run("request permissions admin --permission all").done();
-    desk.run("sign short.db short.pem short.key admin.req").done();
+    desk.run("sign short.db short.bundle short.key admin.req").done();
+}
+
+/// A share of so many machines, of 1 MiB and CPU 0.
+fn share(machines: u16) -> Delegation {
+    Delegation {
+        generation: 1,
+        machines,
+        memory_mib: 1,
+        cpus: [0].into_iter().collect(),
+        storage_mib: 0,
+        bridges: Bridges::default(),
+        hosts: None,
+    }
 }
 
 #[test]
