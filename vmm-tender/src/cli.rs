@@ -51,6 +51,8 @@ Options of inspect:
 Exit status of run: the guest's, 0 to 255; 1 also for every error of the tender;
 an spt guest that faults or makes a forbidden system call ends by SIGSEGV or SIGSYS.
 Exit status of inspect: 0 if it is a Solo5 image, even one that cannot be run here.
+An image that declares devices is reported as not runnable: it is not without them.
+Called as solo5-hvt or solo5-spt, it has the command line of that tender.
 ";
 
 /// Guest memory when nothing else is said.

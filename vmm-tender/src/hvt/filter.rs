@@ -29,15 +29,15 @@ pub(super) fn build(
     let vcpu = number(vcpu);
     let anything = Vec::new;
     let mut rules = BTreeMap::from([
-        // The guest runs, and its instruction pointer is read when it fails.
+        // The guest runs, and its registers are read when it fails.
         (
             libc::SYS_ioctl,
             vec![rule(&[(0, vcpu), (1, KVM_RUN)])?, rule(&[(0, vcpu), (1, KVM_GET_REGS)])?],
         ),
         // Its console, messages, and the frames that it sends.
         (libc::SYS_write, on(writable.into_iter().flatten().chain(taps()))?),
-        // Waiting, for frames, for its timeouts and for room in a full console; a stopped process goes on
-        // with `restart_syscall`.
+        // Waiting, for frames, for its timeouts and for room in a full console; a stopped process
+        // goes on with `restart_syscall`.
         (libc::SYS_ppoll, anything()),
         (libc::SYS_poll, anything()),
         (libc::SYS_restart_syscall, anything()),
