@@ -9,10 +9,10 @@
 //!   manner of other architectures, `write-stderr` a permitted one with a forbidden argument,
 //!   `write-high` with one whose lower half is permitted
 //! - hvt only: `port` writes to a port where nothing is, `port-in` reads from a port, `port-byte`
-//!   writes only a byte, `call-0` makes a hypercall that does not exist, `call-net` one for a device that it does not have,
-//!   `struct-in-text`, `poll-in-text`, `struct-low`, `struct-end` pass hypercall structures where none can be,
-//!   `puts-beyond` prints what is not memory, `halt-cookie` halts with a bad cookie, `triple`
-//!   faults without any table, `hlt` stops the CPU
+//!   writes only a byte, `call-0` makes a hypercall that does not exist, `call-net` one for a
+//!   device that it does not have, `struct-in-text`, `poll-in-text`, `struct-low`, `struct-end`
+//!   pass hypercall structures where none can be, `puts-beyond` prints what is not memory,
+//!   `halt-cookie` halts with a bad cookie, `triple` faults without any table, `hlt` stops the CPU
 #![no_std]
 #![no_main]
 
