@@ -189,9 +189,11 @@ impl<W: AsyncWrite + Unpin, T: ToWire> Writer<W, T> {
     /// Tells the peer that nothing more comes.
     ///
     /// # Errors
-    /// [`ConnectionError::Io`]
+    /// [`ConnectionError::Io`], [`ConnectionError::Unread`]
     pub async fn close(&mut self) -> Result<(), ConnectionError> {
-        Ok(self.inner.shutdown().await?)
+        Ok(timeout(WRITE_TIME, self.inner.shutdown())
+            .await
+            .map_err(|_| ConnectionError::Unread)??)
     }
 
     /// The same stream, for messages of another type.

@@ -15,6 +15,8 @@ pub fn init(options: &Common) {
         .with_max_level(level)
         .with_writer(std::io::stderr)
         .with_target(false)
+        // A full disk behind standard error must not end a daemon.
+        .log_internal_errors(false)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
     match options.log_format {
         LogFormat::Text => builder.init(),

@@ -117,6 +117,11 @@ pub fn is_passing(error: &std::io::Error) -> bool {
         Errno::INTR,
         Errno::PROTO,
         Errno::PERM,
+        Errno::NETDOWN,
+        Errno::NETUNREACH,
+        Errno::HOSTDOWN,
+        Errno::HOSTUNREACH,
+        Errno::TIMEDOUT,
     ];
     Errno::from_io_error(error).is_some_and(|errno| passing.contains(&errno))
 }

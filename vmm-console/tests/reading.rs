@@ -49,8 +49,9 @@ fn an_end_given_later_ends_it_when_everything_before_was_sent() {
     ring.write("first ");
     assert_eq!(reader.bytes(6), "first ");
     reader.tell(&ToConsole::EndAt { position: 10 });
-    ring.write("last of it");
+    ring.write("last");
     assert_eq!(reader.rest(), (Some(6), "last".into()));
+    ring.write(" of it");
 
     let mut late = daemon.attach(id(1), BEGIN, true);
     assert_eq!(late.bytes(16), "first last of it");

@@ -148,8 +148,8 @@ impl Upload {
         self.written
     }
 
-    /// Checks size and digest, and keeps the file.
-    pub(crate) fn finish(mut self) -> Result<(), ImageError> {
+    /// Checks size and digest. The file is still removed unless it is kept.
+    pub(crate) fn finish(mut self) -> Result<Complete, ImageError> {
         if self.written < self.size {
             return Err(ImageError::TooShort { found: self.written, expected: self.size });
         }
@@ -157,18 +157,41 @@ impl Upload {
         if found != self.sha256 {
             return Err(ImageError::Digest { found, expected: self.sha256 });
         }
+        Ok(Complete { path: self.path.take() })
+    }
+}
+
+/// An image with the right size and digest. Dropped before it is kept, its file is removed.
+#[derive(Debug)]
+pub(crate) struct Complete {
+    path: Option<PathBuf>,
+}
+
+impl Complete {
+    /// Keeps the file.
+    pub(crate) fn keep(mut self) {
         self.path = None;
-        Ok(())
+    }
+}
+
+impl Drop for Complete {
+    fn drop(&mut self) {
+        remove_file(self.path.take());
+    }
+}
+
+/// Removes a file that was not kept.
+fn remove_file(path: Option<PathBuf>) {
+    if let Some(path) = path
+        && let Err(error) = std::fs::remove_file(&path)
+    {
+        tracing::error!("cannot remove {}: {error}", path.display());
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        if let Some(path) = self.path.take()
-            && let Err(error) = std::fs::remove_file(&path)
-        {
-            tracing::error!("cannot remove {}: {error}", path.display());
-        }
+        remove_file(self.path.take());
     }
 }
 
@@ -242,7 +265,10 @@ mod tests {
         let mut right = begin(1);
         right.write(b"im").unwrap();
         right.write(b"age").unwrap();
-        right.finish().unwrap();
+        right.finish().unwrap().keep();
+        let mut unwanted = begin(6);
+        unwanted.write(b"image").unwrap();
+        drop(unwanted.finish().unwrap());
         assert_eq!(io::read_to_string(images.read(ImageId(1)).unwrap()).unwrap(), "image");
 
         let mut long = begin(2);

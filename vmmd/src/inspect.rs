@@ -17,6 +17,9 @@ const TIME: Duration = Duration::from_secs(10);
 /// Bytes of an answer: a manifest has at most 63 devices.
 const MAX_ANSWER: u64 = 256 << 10;
 
+/// Bytes of a complaint that are passed on.
+const MAX_COMPLAINT: u64 = 2 << 10;
+
 /// The part of the tender's answer that matters here.
 #[derive(Debug, Deserialize)]
 struct Answer {
@@ -71,7 +74,7 @@ pub(crate) async fn inspect(tender: &Path, image: File) -> Result<Kind, InspectE
     let (mut answer, mut complaint) = (String::new(), String::new());
     let all = async {
         let mut out = out.take(MAX_ANSWER);
-        let mut err = err.take(MAX_ANSWER);
+        let mut err = err.take(MAX_COMPLAINT);
         tokio::try_join!(out.read_to_string(&mut answer), err.read_to_string(&mut complaint))?;
         child.wait().await
     };
@@ -97,8 +100,10 @@ fn verdict(answer: &str) -> Result<Kind, InspectError> {
         (true, "hvt") => Ok(Kind::Hvt),
         (true, "spt") => Ok(Kind::Spt),
         (true, other) => Err(anyhow::anyhow!("unknown kind of image \"{other}\"").into()),
-        (false, _) => Err(InspectError::NotRunnable(
-            answer.why_not.unwrap_or_else(|| "the tender does not say why".to_owned()),
-        )),
+        (false, _) => {
+            let why = answer.why_not.unwrap_or_else(|| "the tender does not say why".to_owned());
+            let most = usize::try_from(MAX_COMPLAINT).unwrap_or(usize::MAX);
+            Err(InspectError::NotRunnable(why.chars().take(most).collect()))
+        }
     }
 }

@@ -29,9 +29,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
+use tokio::sync::Semaphore;
 use vmm_engine::Engine;
+use vmm_proto::name::Path;
 use vmm_service::dirs::Dirs;
-use vmm_service::run::asked_to_end;
+use vmm_service::run::{allow_descriptors, asked_to_end};
 
 use crate::attachments::Attachments;
 use crate::core::Core;
@@ -41,9 +43,16 @@ use crate::links::log::{Entry, Recorder};
 use crate::links::spawn::SpawnLink;
 use crate::links::stats::StatsLink;
 use crate::options::Options;
+use crate::places::Places;
 
 /// How long the log may take to get the last events to disk at the end.
 const LAST_EVENTS: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Images that are looked at at once: each is a process.
+const INSPECTIONS: usize = 4;
+
+/// Embedded images that are unpacked at once: half of the threads for such work.
+const UNPACKINGS: usize = 2;
 
 /// What every session needs.
 struct Shared {
@@ -55,6 +64,12 @@ struct Shared {
     recorder: Recorder,
     spawn: SpawnLink,
     attachments: Attachments,
+    /// Readers of consoles and of the log, at every path above them.
+    readers: Places<Path>,
+    /// Turns at looking at images.
+    inspections: Arc<Semaphore>,
+    /// Turns at unpacking embedded images.
+    unpackings: Arc<Semaphore>,
 }
 
 /// Serves until the process is asked to end.
@@ -62,6 +77,8 @@ struct Shared {
 /// # Errors
 /// When it cannot begin: files that are missing or wrong, addresses in use.
 pub async fn serve(options: &Options) -> anyhow::Result<()> {
+    // A session takes a descriptor, a reader one more.
+    allow_descriptors();
     let dirs = options.common.dirs();
     dirs.make_run().context("cannot make the directory of the sockets")?;
     let own_dir = dirs.state("vmmd").context("cannot make the state directory")?;
@@ -83,7 +100,7 @@ pub async fn serve(options: &Options) -> anyhow::Result<()> {
     tokio::spawn(spawn.clone().run(dirs.socket("spawn"), stats.clone(), spawn_out));
     let deeds =
         Deeds { images: images.clone(), spawn: spawn.clone(), stats, recorder: recorder.clone() };
-    tokio::spawn(core::task::run(engine, inbox, deeds));
+    tokio::spawn(core::task::run(core.clone(), engine, inbox, deeds));
 
     recorder.record(Entry::of("up", "").with("version", env!("CARGO_PKG_VERSION")));
     let attachments = Attachments::default();
@@ -96,6 +113,9 @@ pub async fn serve(options: &Options) -> anyhow::Result<()> {
         recorder: recorder.clone(),
         spawn,
         attachments,
+        readers: Places::default(),
+        inspections: Arc::new(Semaphore::new(INSPECTIONS)),
+        unpackings: Arc::new(Semaphore::new(UNPACKINGS)),
     });
     tokio::select! {
         result = door::serve(&shared, doors, &local) => result?,

@@ -4,6 +4,7 @@ use vmm_engine::{Exit, Record, Refusal, Token, View, What};
 use vmm_proto::message;
 use vmm_proto::message::client::{Amount, Error, ErrorCode, Machine, Quota};
 
+use crate::core::Requester;
 use crate::links::log::Entry;
 
 /// The wire's word for how a machine ended.
@@ -62,10 +63,16 @@ pub(crate) const fn cause(record: &Record) -> Option<Token> {
 }
 
 /// A record as an entry of the log.
-pub(crate) fn entry(record: &Record, by: Option<&str>) -> Entry {
+pub(crate) fn entry(record: &Record, by: Option<&Requester>) -> Entry {
     let entry = match record {
         Record::Machine { name, id, what, .. } => {
-            let entry = Entry::of(what.as_str(), &name.path).about(name);
+            // A refusal may tell what is used below the requester's own path: it is for that path
+            // to read, not for the machine's.
+            let path = match (what, by) {
+                (What::Refused { .. }, Some(by)) => &by.path,
+                _ => &name.path,
+            };
+            let entry = Entry::of(what.as_str(), path).about(name);
             let entry = match id {
                 Some(id) => entry.with("id", id),
                 None => entry,
@@ -77,7 +84,7 @@ pub(crate) fn entry(record: &Record, by: Option<&str>) -> Entry {
         }
     };
     match by {
-        Some(by) => entry.with("by", by),
+        Some(by) => entry.with("by", &by.who),
         None => entry,
     }
 }

@@ -60,7 +60,7 @@ fn a_console_that_comes_back_gets_every_ring_again_with_what_it_missed() {
     supervisor.run(id(2), &image, &["two"]);
     supervisor.exit(id(2));
     let mut console = daemon.console();
-    assert_eq!(console.known, 0);
+    assert_eq!(console.known, 2);
     let rings = [console.ring(), console.ring()];
     let seen = rings.each_ref().map(|(id, ring)| (*id, ring.text()));
     assert_eq!(seen, [(id(1), "one\n".to_owned()), (id(2), "two\n".to_owned())]);

@@ -9,8 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 use vmm_engine::{Answer, Engine, Event, ImageId, Refusal, Token};
+use vmm_proto::authority::Authorization;
 use vmm_proto::id::MachineId;
 use vmm_proto::message::client::{Error, ErrorCode};
+use vmm_proto::name::Path;
 
 use crate::failure::Failure;
 use crate::records;
@@ -26,8 +28,8 @@ enum Ask {
     /// A request with an answer.
     Request {
         make: Box<dyn FnOnce(Token) -> Event + Send>,
-        by: Arc<str>,
-        answer: oneshot::Sender<Result<Answer, Refusal>>,
+        by: Arc<Requester>,
+        answer: oneshot::Sender<Delivery>,
     },
     /// Something that happened.
     Notice(Box<Event>),
@@ -35,6 +37,47 @@ enum Ask {
     Look(Question),
     /// Word when a machine has settled.
     Watch { id: MachineId, settled: oneshot::Sender<Settled> },
+}
+
+/// Who asks: under which path, and by which name in the log.
+#[derive(Debug)]
+pub(crate) struct Requester {
+    pub(crate) path: Path,
+    pub(crate) who: Arc<str>,
+}
+
+impl Requester {
+    /// The holder of an authorization.
+    pub(crate) fn of(authorization: &Authorization) -> Arc<Self> {
+        let path = authorization.path().clone();
+        Arc::new(Self { path, who: authorization.describe().into() })
+    }
+}
+
+/// An answer on its way. An image that it hands out is given back when nobody takes it: whoever
+/// asked has gone.
+struct Delivery {
+    answer: Option<Result<Answer, Refusal>>,
+    core: Core,
+}
+
+impl Delivery {
+    fn take(mut self) -> Option<Result<Answer, Refusal>> {
+        self.answer.take()
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        match self.answer.take() {
+            Some(Ok(Answer::Have(image))) => self.core.notice(Event::ReleaseImage { image }),
+            Some(Ok(Answer::Upload(image))) => {
+                self.core.notice(Event::UploadEnded { image, stored: false });
+                self.core.notice(Event::ReleaseImage { image });
+            }
+            _ => {}
+        }
+    }
 }
 
 /// A machine that will write no more unless somebody starts it again.
@@ -78,13 +121,13 @@ impl Core {
     /// The engine's refusal, or that too much waits already.
     pub(crate) async fn request(
         &self,
-        by: &Arc<str>,
+        by: &Arc<Requester>,
         make: impl FnOnce(Token) -> Event + Send + 'static,
     ) -> Result<Answer, Failure> {
         let (answer, answered) = oneshot::channel();
         let ask = Ask::Request { make: Box::new(make), by: Arc::clone(by), answer };
         self.offer(ask)?;
-        let answer = answered.await.map_err(|_| gone())?;
+        let answer = answered.await.ok().and_then(Delivery::take).ok_or_else(gone)?;
         // The engine has its refusals recorded itself.
         answer.map_err(|refusal| Failure { error: records::error(&refusal), recorded: true })
     }

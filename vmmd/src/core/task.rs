@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use vmm_engine::{Answer, Effect, Engine, Event, Refusal, Spec, Token};
+use vmm_engine::{Effect, Engine, Event, Spec, Token};
 use vmm_proto::id::MachineId;
 use vmm_proto::message::spawn::{Start, ToSpawn};
 
-use super::{Ask, Inbox, Settled};
+use super::{Ask, Core, Delivery, Inbox, Requester, Settled};
 use crate::images::Images;
 use crate::links::log::Recorder;
 use crate::links::spawn::SpawnLink;
@@ -25,10 +25,15 @@ pub(crate) struct Deeds {
 }
 
 /// Runs the core until every [`Core`] is gone.
-pub(crate) async fn run(mut engine: Engine, mut inbox: Inbox, deeds: Deeds) {
-    let mut task = Task { pending: HashMap::new(), watchers: HashMap::new(), deeds, tokens: 0 };
+pub(crate) async fn run(core: Core, mut engine: Engine, mut inbox: Inbox, deeds: Deeds) {
+    let mut task =
+        Task { core, pending: HashMap::new(), watchers: HashMap::new(), deeds, tokens: 0 };
     loop {
         let due = engine.next_wake().map(clock::instant_of);
+        // However much is asked, nobody's timer waits for it.
+        if due.is_some_and(|due| due <= tokio::time::Instant::now()) {
+            task.take(&mut engine, Ask::Notice(Box::new(Event::Tick)));
+        }
         let ask = tokio::select! {
             biased;
             notice = inbox.notices.recv() => notice,
@@ -49,11 +54,12 @@ async fn sleep_until(due: Option<tokio::time::Instant>) {
 
 /// A request that is not answered yet.
 struct Pending {
-    by: Arc<str>,
-    answer: oneshot::Sender<Result<Answer, Refusal>>,
+    by: Arc<Requester>,
+    answer: oneshot::Sender<Delivery>,
 }
 
 struct Task {
+    core: Core,
     pending: HashMap<Token, Pending>,
     watchers: HashMap<MachineId, Vec<oneshot::Sender<Settled>>>,
     deeds: Deeds,
@@ -124,8 +130,9 @@ impl Task {
             }
             Effect::Reply { token, answer } => {
                 if let Some(pending) = self.pending.remove(&token) {
-                    // Whoever asked may have gone.
-                    let _gone = pending.answer.send(answer);
+                    let delivery = Delivery { answer: Some(answer), core: self.core.clone() };
+                    // Whoever asked may have gone: then the delivery undoes itself.
+                    let _gone = pending.answer.send(delivery);
                 }
             }
         }

@@ -8,6 +8,7 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use anyhow::Context;
+use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -116,13 +117,11 @@ async fn welcome(
     handshake: Place<Option<IpAddr>>,
 ) {
     let shared = Arc::clone(&entrance.shared);
-    // Small messages go back and forth; waiting to fill a segment would only delay them.
-    if let Err(error) = stream.set_nodelay(true) {
+    if let Err(error) = prepare(&stream) {
         tracing::debug!("{peer}: {error}");
     }
     let metered = Metered { inner: stream, left: Some(BYTES) };
     let accepted = tokio::time::timeout(TIME, entrance.acceptor.accept(metered)).await;
-    drop(handshake);
     let mut stream = match accepted {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return refused(&shared, peer, "handshake", &error.to_string()),
@@ -134,6 +133,7 @@ async fn welcome(
     stream.get_mut().0.left = None;
     match admit(&entrance, &stream).await {
         Ok((authorization, place)) => {
+            drop(handshake);
             let who = authorization.describe();
             let entry = Entry::of("login", authorization.path()).with("by", &who);
             shared.recorder.record(entry.with("peer", peer));
@@ -149,6 +149,17 @@ async fn welcome(
     }
 }
 
+/// Small messages go back and forth, so none waits to fill a segment; and a peer that has gone
+/// without a word is noticed within two minutes.
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, Duration::from_mins(1))?;
+    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(10))?;
+    sockopt::set_tcp_keepcnt(stream, 6)?;
+    Ok(())
+}
+
 /// Everything that is judged right after the handshake.
 async fn admit(entrance: &Entrance, stream: &Tls) -> Result<(Authorization, Place<Path>), Error> {
     let shared = &entrance.shared;
@@ -162,6 +173,7 @@ async fn admit(entrance: &Entrance, stream: &Tls) -> Result<(Authorization, Plac
     let now = clock::unix_s();
     let authorization = chain::authorize(presented, &identity.root, Some(&identity.key), now)
         .map_err(|error| chain_error(&error))?;
+    shared.recorder.check_room()?;
     session::present(shared, &authorization).await?;
     let limits = authorization.path().lineage().map(|path| {
         let limit = if path.is_host() { SESSIONS } else { SESSIONS_PER_DELEGATION };

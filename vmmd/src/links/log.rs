@@ -45,7 +45,7 @@ impl Entry {
     /// With one more field.
     #[must_use]
     pub(crate) fn with(mut self, name: &str, value: impl std::fmt::Display) -> Self {
-        self.fields.push((name.to_owned(), value.to_string()));
+        self.fields.push((name.to_owned(), cut(value.to_string())));
         self
     }
 
@@ -55,6 +55,18 @@ impl Entry {
         self.machine = Some(machine.to_string());
         self
     }
+}
+
+/// At most so many bytes of a value: an event must fit a message whatever a program said.
+const VALUE: usize = 2048;
+
+/// A text without what is too long of it.
+fn cut(mut text: String) -> String {
+    if text.len() > VALUE {
+        text.truncate(text.floor_char_boundary(VALUE));
+        text.push('…');
+    }
+    text
 }
 
 /// Takes entries from everyone.
@@ -140,16 +152,16 @@ impl Recorder {
 
     /// Records something. A refusal may be summed with others.
     pub(crate) fn record(&self, entry: Entry) {
+        let mut queue = self.queue();
+        if entry.kind == "refused" && !queue.refusal_fits() {
+            return;
+        }
         tracing::info!(
             kind = entry.kind,
             path = entry.path,
             machine = entry.machine,
             fields = ?entry.fields,
         );
-        let mut queue = self.queue();
-        if entry.kind == "refused" && !queue.refusal_fits() {
-            return;
-        }
         queue.push(entry);
         drop(queue);
         self.0.more.notify_one();

@@ -1,6 +1,6 @@
 //! The way to `vmm-spawn`, which starts and ends machines.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -127,10 +127,10 @@ impl SpawnLink {
             else {
                 return Err(io::Error::other("it speaks another version; upgrade the older one"));
             };
-            let mut all = HashSet::new();
+            let mut all = HashMap::new();
             for _ in 0..known {
-                if let FromSpawn::Known { id, .. } = next(&connection).await? {
-                    all.insert(id);
+                if let FromSpawn::Known { id, pid } = next(&connection).await? {
+                    all.insert(id, pid);
                 }
             }
             Ok((jail, all))
@@ -138,17 +138,21 @@ impl SpawnLink {
         let (jail, known) = tokio::time::timeout(PATIENCE, greeting)
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        self.reconcile(&connection, known).await?;
+        // From here on commands wait behind what is brought in order now.
         self.set_jail(Some(jail));
+        if let Err(error) = self.reconcile(&connection, known).await {
+            self.set_jail(None);
+            return Err(error);
+        }
         Ok(connection)
     }
 
-    /// Machines that only `vmm-spawn` knows are nobody's and are ended; machines that only the
-    /// engine takes to run have ended unseen.
+    /// Machines that only `vmm-spawn` knows or runs are ended; machines that only the engine takes
+    /// to run have ended unseen.
     async fn reconcile(
         &self,
         connection: &PacketSocket,
-        known: HashSet<MachineId>,
+        known: HashMap<MachineId, Option<u32>>,
     ) -> io::Result<()> {
         let listed = self.core.look(|engine| {
             let all = Target::Below(Names::host());
@@ -158,16 +162,24 @@ impl SpawnLink {
         });
         let listed = listed.await.map_err(|error| io::Error::other(error.message))?;
         for (id, runs, output_end) in &listed {
-            if *runs && !known.contains(id) {
+            if *runs && !known.contains_key(id) {
                 let exit = vmm_engine::Exit::Unknown;
                 let (id, output_end, jitter) = (*id, *output_end, clock::jitter());
                 self.core.notice(Event::Exited { id, exit, output_end, jitter });
             }
         }
-        for id in known {
-            if !listed.iter().any(|(listed, ..)| *listed == id) {
-                tracing::warn!("machine {id} runs and is nobody's: it is ended");
-                send(connection, &ToSpawn::Forget { id }, None).await?;
+        for (id, pid) in known {
+            match listed.iter().find(|(listed, ..)| *listed == id) {
+                None => {
+                    tracing::warn!("machine {id} is nobody's: it is ended");
+                    send(connection, &ToSpawn::Forget { id }, None).await?;
+                }
+                // Its start was given up when the connection was lost, and went on all the same.
+                Some((_, false, _)) if pid.is_some() => {
+                    tracing::warn!("machine {id} runs and should not: it is ended");
+                    send(connection, &ToSpawn::Stop { id, force: true }, None).await?;
+                }
+                Some(_) => {}
             }
         }
         Ok(())

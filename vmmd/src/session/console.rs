@@ -38,7 +38,7 @@ pub(super) fn connect(
 pub(super) async fn detach(turn: &Turn, name: &str) -> Result<(), Failure> {
     let name = turn.machine(Verb::Detach, name)?;
     let id = machine_id(turn, name).await?;
-    let ended = turn.shared.attachments.detach(id, &turn.who);
+    let ended = turn.shared.attachments.detach(id, &turn.by.who);
     Ok(turn.say(Reply::Detached(ended)).await?)
 }
 
@@ -58,7 +58,8 @@ pub(super) async fn read(
     follow: bool,
 ) -> Result<(), Failure> {
     let shared = &turn.shared;
-    let mut registered = shared.attachments.register(id, &turn.who);
+    let _place = turn.reader_place()?;
+    let mut registered = shared.attachments.register(id, &turn.by.who);
     let mut attachment = connection.attach(id, start, follow).await?;
     let mut settled = shared.core.watch(id)?;
     let mut ending = !follow;

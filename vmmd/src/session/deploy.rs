@@ -1,10 +1,13 @@
 //! Deploying a machine: what is to run, its image, and the engine's word.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use vmm_engine::{Answer, Event, ImageId, Kind, Need, Spec};
 use vmm_proto::authority::Holder;
+use vmm_proto::frame::MAX_DATA;
 use vmm_proto::grant::Grant;
 use vmm_proto::id::{Digest, MachineId};
 use vmm_proto::message::ConsoleStart;
@@ -16,7 +19,7 @@ use vmm_proto::verb::Verb;
 use super::{Turn, console, denied};
 use crate::core::Core;
 use crate::failure::Failure;
-use crate::images::{self, ImageError, Upload};
+use crate::images::{self, Complete, ImageError, Upload};
 use crate::inspect::{self, InspectError};
 use crate::records;
 
@@ -38,6 +41,10 @@ pub(super) async fn deploy(
     turn.shared.recorder.check_room()?;
     turn.shared.spawn.ready().await?;
     let order = order(turn, described)?;
+    if attach {
+        let target = Target::Machine(order.name.clone());
+        turn.authorization.may(Verb::Attach, &target).map_err(denied)?;
+    }
     built(&order.machine)?;
     let image = obtain(turn, &order).await?;
     let id = MachineId(uuid::Uuid::new_v4().into_bytes());
@@ -49,7 +56,7 @@ pub(super) async fn deploy(
     // The way to the console is made while the machine starts; a console that hangs holds up
     // nothing but the reading.
     let console = attach.then(|| tokio::spawn(console::connect(turn)));
-    let _running: Answer = turn.shared.core.request(&turn.who, event).await?;
+    let _running: Answer = turn.shared.core.request(&turn.by, event).await?;
     drop(image);
     let jail = turn.shared.spawn.jail().unwrap_or_default();
     let seen = turn
@@ -121,7 +128,7 @@ fn built(machine: &Machine) -> Result<(), Error> {
 fn spec(machine: &Machine, image: &Hold) -> Spec {
     Spec {
         kind: image.kind,
-        image: image.image,
+        image: image.image.image,
         image_sha256: image.sha256,
         image_size: image.size,
         memory_mib: machine.memory_mib,
@@ -133,16 +140,21 @@ fn spec(machine: &Machine, image: &Hold) -> Spec {
     }
 }
 
-/// An image that this request holds. Let go, it is dropped unless a machine uses it.
+/// A stored image and what is known of it.
 struct Hold {
-    core: Core,
-    image: ImageId,
+    image: Release,
     sha256: Digest,
     size: u32,
     kind: Kind,
 }
 
-impl Drop for Hold {
+/// An image that this request holds. Let go, it is dropped unless a machine uses it.
+struct Release {
+    core: Core,
+    image: ImageId,
+}
+
+impl Drop for Release {
     fn drop(&mut self) {
         self.core.notice(Event::ReleaseImage { image: self.image });
     }
@@ -167,7 +179,7 @@ impl Drop for Place {
 
 /// Finds the image under the machine's own path, or asks the client for it (rule 10).
 async fn obtain(turn: &mut Turn, order: &Order) -> Result<Hold, Failure> {
-    let (sha256, size) = identify(&order.machine).await?;
+    let (sha256, size) = identify(turn, &order.machine).await?;
     let core = turn.shared.core.clone();
     let fresh = core.fresh_image();
     let machine = &order.machine;
@@ -181,20 +193,20 @@ async fn obtain(turn: &mut Turn, order: &Order) -> Result<Hold, Failure> {
     let replace = machine.replace;
     let offer =
         move |token| Event::OfferImage { token, fresh, sha256, size, name, need, links, replace };
-    let image = match core.request(&turn.who, offer).await? {
-        Answer::Have(image) => image,
+    let image = match core.request(&turn.by, offer).await? {
+        Answer::Have(image) => Release { core, image },
         Answer::Upload(image) => {
             let mut place = Place { core: core.clone(), image, stored: false };
             let kind = store(turn, order, image, sha256, size).await?;
             turn.shared.images.set_kind(image, kind);
             place.stored = true;
-            image
+            Release { core, image }
         }
         other => return Err(internal(&format!("the engine answered {other:?}")).into()),
     };
-    let kind = turn.shared.images.kind(image);
+    let kind = turn.shared.images.kind(image.image);
     let kind = kind.ok_or_else(|| internal("the kind of a stored image is not known"))?;
-    Ok(Hold { core, image, sha256, size, kind })
+    Ok(Hold { image, sha256, size, kind })
 }
 
 fn internal(message: &str) -> Error {
@@ -202,12 +214,17 @@ fn internal(message: &str) -> Error {
 }
 
 /// Digest and size; an embedded image is unpacked for it, apart from everyone else's work.
-async fn identify(machine: &Arc<Machine>) -> Result<(Digest, u32), Error> {
+async fn identify(turn: &Turn, machine: &Arc<Machine>) -> Result<(Digest, u32), Error> {
     match &machine.image {
         Image::Digest { sha256, size } => Ok((*sha256, *size)),
         Image::Embedded { .. } => {
             let machine = Arc::clone(machine);
-            tokio::task::spawn_blocking(move || images::identify(&machine.image))
+            let permit = permit(&turn.shared.unpackings).await?;
+            let work = move || {
+                let _permit = permit;
+                images::identify(&machine.image)
+            };
+            tokio::task::spawn_blocking(work)
                 .await
                 .map_err(|error| internal(&error.to_string()))?
                 .map_err(|error| image_error(&error))
@@ -234,48 +251,37 @@ async fn store(
 ) -> Result<Kind, Failure> {
     let images = turn.shared.images.clone();
     let upload = images.begin(image, sha256, size).map_err(|error| image_error(&error.into()))?;
-    match &order.machine.image {
+    let complete = match &order.machine.image {
         Image::Digest { .. } => receive(turn, upload).await?,
-        Image::Embedded { .. } => unpack(Arc::clone(&order.machine), upload).await?,
-    }
-    // From here on the file is kept, unless it turns out not to be one that runs here.
-    let stored = Stored { turn, image, keep: false };
-    stored.look().await
+        Image::Embedded { .. } => unpack(turn, Arc::clone(&order.machine), upload).await?,
+    };
+    let kind = look_at(turn, image).await?;
+    complete.keep();
+    Ok(kind)
 }
 
-/// A file that is removed unless it is kept.
-struct Stored<'t> {
-    turn: &'t Turn,
-    image: ImageId,
-    keep: bool,
+/// What a stored file is, if it is one that runs here.
+async fn look_at(turn: &Turn, image: ImageId) -> Result<Kind, Error> {
+    let shared = &turn.shared;
+    let _permit = permit(&shared.inspections).await?;
+    let file = shared.images.read(image).map_err(|error| image_error(&error.into()))?;
+    inspect::inspect(&shared.tender, file).await.map_err(|error| {
+        let code = match error {
+            InspectError::Failed(_) => ErrorCode::Internal,
+            InspectError::NotAnImage(_) | InspectError::NotRunnable(_) => ErrorCode::Image,
+        };
+        Error::new(code, error)
+    })
 }
 
-impl Stored<'_> {
-    async fn look(mut self) -> Result<Kind, Failure> {
-        let shared = &self.turn.shared;
-        let file = shared.images.read(self.image).map_err(|error| image_error(&error.into()))?;
-        let kind = inspect::inspect(&shared.tender, file).await.map_err(|error| {
-            let code = match error {
-                InspectError::Failed(_) => ErrorCode::Internal,
-                InspectError::NotAnImage(_) | InspectError::NotRunnable(_) => ErrorCode::Image,
-            };
-            Error::new(code, error)
-        })?;
-        self.keep = true;
-        Ok(kind)
-    }
-}
-
-impl Drop for Stored<'_> {
-    fn drop(&mut self) {
-        if !self.keep {
-            self.turn.shared.images.remove(self.image);
-        }
-    }
+/// A turn at work of which there is only so much at once on this host.
+async fn permit(of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Error> {
+    Arc::clone(of).acquire_owned().await.map_err(|error| internal(&error.to_string()))
 }
 
 /// Asks the client for the bytes and stores them as they come.
-async fn receive(turn: &mut Turn, mut upload: Upload) -> Result<(), Error> {
+async fn receive(turn: &mut Turn, mut upload: Upload) -> Result<Complete, Error> {
+    turn.wanting.store(true, Ordering::Relaxed);
     turn.say(Reply::NeedImage { offset: upload.written() }).await?;
     while !upload.is_complete() {
         let piece = tokio::time::timeout(PIECE_TIME, turn.pieces.recv()).await;
@@ -285,13 +291,22 @@ async fn receive(turn: &mut Turn, mut upload: Upload) -> Result<(), Error> {
             Error::new(ErrorCode::Busy, message)
         };
         let piece = piece.map_err(stalled)?.ok_or_else(|| internal("the connection is over"))?;
+        if piece.is_empty() || piece.len() > MAX_DATA {
+            let message = format!("a piece of an image has 1 to {MAX_DATA} bytes");
+            return Err(Error::new(ErrorCode::Usage, message));
+        }
         upload.write(&piece).map_err(|error| image_error(&error))?;
     }
+    turn.wanting.store(false, Ordering::Relaxed);
+    turn.pieces.close();
     upload.finish().map_err(|error| image_error(&error))
 }
 
-async fn unpack(machine: Arc<Machine>, mut upload: Upload) -> Result<(), Error> {
+async fn unpack(turn: &Turn, machine: Arc<Machine>, mut upload: Upload) -> Result<Complete, Error> {
+    let permit = permit(&turn.shared.unpackings).await?;
     let work = move || {
+        // The turn ends with the work, also when nobody waits for it any more.
+        let _permit = permit;
         if let Image::Embedded { encoding, size, data } = &machine.image {
             images::unpack(*encoding, *size, data, |piece| upload.write(piece))?;
         }

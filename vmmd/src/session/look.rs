@@ -14,8 +14,9 @@ use crate::failure::Failure;
 use crate::links::{log, stats};
 use crate::records;
 
-/// Machines, rows or histories in one reply, so that it fits a frame.
-const ROWS: usize = 64;
+/// Machines, rows or histories in one reply, so that it fits a frame: the CPUs of one may take
+/// 12 KiB.
+const ROWS: usize = 8;
 
 /// Samples of a machine in an answer that does not follow: half a minute.
 const HISTORY: u16 = 30;
@@ -92,7 +93,7 @@ pub(super) async fn statistics(
             missing(&target)?;
         }
         let history = if follow { 1 } else { HISTORY };
-        for machines in listed.chunks(ROWS / 8) {
+        for machines in listed.chunks(ROWS) {
             let ids: Vec<_> = machines.iter().map(|(_, id)| *id).collect();
             let samples = stats::query(&socket, &ids, history).await?;
             let usages = machines.iter().zip(samples);
@@ -120,6 +121,7 @@ pub(super) async fn log(
     };
     let path = target.path().to_string();
     let read = ToLog::Read { path, machine, since_ms, follow };
+    let _place = turn.reader_place()?;
     let mut reader = log::read(&turn.shared.dirs.socket("log"), read).await?;
     while let Some(line) = reader.next().await? {
         turn.say(Reply::LogLine(line)).await?;

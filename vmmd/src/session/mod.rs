@@ -7,28 +7,36 @@ mod power;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 use vmm_engine::Event;
 use vmm_proto::authority::Authorization;
 use vmm_proto::message::client::{Error, ErrorCode, MAX_OPEN, Reply, Request, ToServer};
-use vmm_proto::name::{MachineName, Target};
+use vmm_proto::name::{MachineName, Path, Target};
 use vmm_proto::verb::Verb;
 use vmm_service::connection::{ConnectionError, Reader, Writer};
 
+use crate::core::Requester;
 use crate::failure::Failure;
 use crate::links::log::Entry;
+use crate::places::Place;
 use crate::{Shared, clock};
 
 /// Replies that wait to be written. Requests wait when it is full: their own connection's reader
 /// is slow, and nobody else's.
 const REPLIES: usize = 64;
 
+/// Readers of consoles and of the log at once, of all and below one delegation: fewer than the
+/// connections that `vmm-console` and `vmm-log` take, so that there is always one for `vmmd` itself.
+const READERS: usize = 768;
+const READERS_PER_DELEGATION: usize = 192;
+
 /// Pieces of an image that wait to be stored.
-const PIECES: usize = 4;
+const PIECES: usize = 1;
 
 /// Bytes written at once.
 const BATCH: usize = 128 << 10;
@@ -43,7 +51,7 @@ const IDLE: Duration = Duration::from_mins(5);
 /// The engine's refusal.
 pub(crate) async fn present(shared: &Shared, of: &Authorization) -> Result<(), Error> {
     let links = of.links().to_vec();
-    let by: Arc<str> = of.describe().into();
+    let by = Requester::of(of);
     let event = |token| Event::Presented { token, links };
     shared.core.request(&by, event).await.map(drop).map_err(|failure| failure.error)
 }
@@ -60,9 +68,9 @@ pub(crate) async fn run<R, W>(
 {
     let (out, replies) = mpsc::channel(REPLIES);
     let mut writing = tokio::spawn(write(writer, replies));
-    let who: Arc<str> = authorization.describe().into();
+    let by = Requester::of(&authorization);
     let session =
-        Session { shared, authorization, who, out, open: HashMap::new(), tasks: JoinSet::new() };
+        Session { shared, authorization, by, out, open: HashMap::new(), tasks: JoinSet::new() };
     let out = session.out.clone();
     let ended = tokio::select! {
         ended = session.read(reader) => ended,
@@ -108,16 +116,18 @@ async fn write<W: AsyncWrite + Unpin>(
 /// A request that is being answered.
 struct Open {
     pieces: mpsc::Sender<Vec<u8>>,
+    /// Whether it takes pieces of an image now.
+    wanting: Arc<AtomicBool>,
     task: AbortHandle,
 }
 
 struct Session {
     shared: Arc<Shared>,
     authorization: Arc<Authorization>,
-    who: Arc<str>,
+    by: Arc<Requester>,
     out: mpsc::Sender<(u32, Reply)>,
     open: HashMap<u32, Open>,
-    tasks: JoinSet<u32>,
+    tasks: JoinSet<()>,
 }
 
 impl Session {
@@ -132,7 +142,7 @@ impl Session {
                     Some((number, message)) => self.take(number, message).await,
                     None => return Ok(()),
                 },
-                Some(done) = self.tasks.join_next() => self.ended(done),
+                Some(done) = self.tasks.join_next_with_id() => self.ended(done).await,
                 () = tokio::time::sleep(IDLE), if self.open.is_empty() => return Ok(()),
             }
         }
@@ -142,7 +152,10 @@ impl Session {
         match message {
             ToServer::Open(request) => self.begin(number, request).await,
             ToServer::Data(piece) => {
-                let pieces = self.open.get(&number).map(|open| open.pieces.clone());
+                // Pieces that nobody asked for, or not any more, are dropped: a client may have sent
+                // them before it saw the answer.
+                let wanting = |open: &&Open| open.wanting.load(Ordering::Relaxed);
+                let pieces = self.open.get(&number).filter(wanting).map(|open| open.pieces.clone());
                 if let Some(pieces) = pieces {
                     // A request that has failed takes no more; its answer says why.
                     let _ended = pieces.send(piece).await;
@@ -171,29 +184,33 @@ impl Session {
             return;
         }
         let (pieces, arriving) = mpsc::channel(PIECES);
+        let wanting = Arc::new(AtomicBool::new(false));
         let turn = Turn {
             shared: Arc::clone(&self.shared),
             authorization: Arc::clone(&self.authorization),
-            who: Arc::clone(&self.who),
+            by: Arc::clone(&self.by),
             number,
             out: self.out.clone(),
             pieces: arriving,
+            wanting: Arc::clone(&wanting),
         };
         let task = self.tasks.spawn(turn.answer(request));
-        self.open.insert(number, Open { pieces, task });
+        self.open.insert(number, Open { pieces, wanting, task });
     }
 
-    fn ended(&mut self, done: Result<u32, tokio::task::JoinError>) {
-        match done {
-            Ok(number) => {
-                self.open.remove(&number);
-            }
-            Err(error) => {
-                if !error.is_cancelled() {
-                    tracing::error!("a request failed: {error}");
-                }
-                self.open.retain(|_, open| !open.task.is_finished());
-            }
+    /// Forgets exactly the request whose task has ended: its number may be in use again.
+    async fn ended(&mut self, done: Result<(task::Id, ()), JoinError>) {
+        let id = done.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
+        let number = self.open.iter().find(|(_, open)| open.task.id() == id);
+        let Some(number) = number.map(|(number, _)| *number) else { return };
+        self.open.remove(&number);
+        if let Err(error) = done
+            && !error.is_cancelled()
+        {
+            tracing::error!("a request failed: {error}");
+            let error = Error::new(ErrorCode::Internal, "the server failed at this request");
+            // The writer's end is seen by the loop.
+            let _gone = self.out.send((number, Reply::Error(error))).await;
         }
     }
 }
@@ -202,15 +219,17 @@ impl Session {
 struct Turn {
     shared: Arc<Shared>,
     authorization: Arc<Authorization>,
-    who: Arc<str>,
+    by: Arc<Requester>,
     number: u32,
     out: mpsc::Sender<(u32, Reply)>,
     pieces: mpsc::Receiver<Vec<u8>>,
+    /// Set while [`Turn::pieces`] are waited for.
+    wanting: Arc<AtomicBool>,
 }
 
 impl Turn {
-    /// Answers the request; returns its number.
-    async fn answer(mut self, request: Request) -> u32 {
+    /// Answers the request.
+    async fn answer(mut self, request: Request) {
         let verb = request.verb();
         let not_after = self.authorization.validity().not_after;
         let result = tokio::select! {
@@ -228,12 +247,11 @@ impl Turn {
         };
         // The writer may have ended; the connection is over then.
         let _gone = self.out.send((self.number, last)).await;
-        self.number
     }
 
     fn record_refusal(&self, verb: Verb, error: &Error) {
         let entry = Entry::of("refused", self.authorization.path())
-            .with("by", &self.who)
+            .with("by", &self.by.who)
             .with("verb", verb)
             .with("code", error.code.as_str())
             .with("message", &error.message);
@@ -264,6 +282,20 @@ impl Turn {
             Request::Restart { name, timeout_ms } => power::restart(self, &name, timeout_ms).await,
             Request::Destroy { name } => power::destroy(self, &name).await,
         }
+    }
+
+    /// A place among those who read a console or the log: each takes a connection of a daemon that
+    /// others need too.
+    fn reader_place(&self) -> Result<Place<Path>, Error> {
+        let limits = self.authorization.path().lineage().map(|path| {
+            let limit = if path.is_host() { READERS } else { READERS_PER_DELEGATION };
+            (path, limit)
+        });
+        self.shared.readers.take(limits).map_err(|(path, limit)| {
+            let of = if path.is_host() { "this host".to_owned() } else { format!("\"{path}/\"") };
+            let message = format!("{of} has {limit} readers of consoles and the log already");
+            Error::new(ErrorCode::Busy, message)
+        })
     }
 
     /// What the client means by a name, if it may do this there.
@@ -301,14 +333,15 @@ fn expired() -> Error {
     Error::new(ErrorCode::Chain, message)
 }
 
-/// Waits until after `not_after` (Unix seconds).
+/// Waits until after `not_after` (Unix seconds). The clock may be set meanwhile, so it is looked at
+/// now and then.
 async fn until(not_after: i64) {
-    let left = not_after.saturating_sub(clock::unix_s()).saturating_add(1);
-    let days_30 = 30 * 24 * 3600;
-    match u64::try_from(left) {
-        // The timer of tokio has an end; nothing stays open that long.
-        Ok(left) if left > days_30 => std::future::pending().await,
-        Ok(left) => tokio::time::sleep(Duration::from_secs(left)).await,
-        Err(_) => {}
+    const LOOK: u64 = 3600;
+    loop {
+        let left = not_after.saturating_sub(clock::unix_s()).saturating_add(1);
+        match u64::try_from(left) {
+            Ok(left) if left > 0 => tokio::time::sleep(Duration::from_secs(left.min(LOOK))).await,
+            _ => return,
+        }
     }
 }

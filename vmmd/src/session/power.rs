@@ -53,7 +53,7 @@ async fn ask(
     make: impl FnOnce(vmm_engine::Token) -> Event + Send + 'static,
 ) -> Result<(), Failure> {
     turn.shared.recorder.check_room()?;
-    let answer: Answer = turn.shared.core.request(&turn.who, make).await?;
+    let answer: Answer = turn.shared.core.request(&turn.by, make).await?;
     tracing::debug!(?answer);
     Ok(())
 }
