@@ -44,7 +44,7 @@ const TABLE: [Row; 12] = [
     (Verb::Info, "info", Permission::Info, true, "List and look at machines"),
     (Verb::Quota, "quota", Permission::Info, false, "Show limits and what is used of them"),
     (Verb::Attach, "attach", Permission::Console, true, "Read a console"),
-    (Verb::Detach, "detach", Permission::Console, true, "End one's other attachments"),
+    (Verb::Detach, "detach", Permission::Console, false, "End one's other attachments"),
     (Verb::Statistics, "statistics", Permission::Statistics, false, "Show what machines use"),
     (Verb::Log, "log", Permission::Log, false, "Read the event log"),
     (Verb::Start, "start", Permission::Power, false, "Start a machine that is not running"),

@@ -212,6 +212,37 @@ fn other_protocols_are_ended_at_once() {
     assert_eq!(forged(&setup, &root().permissions("x", &[0], |_| {}).sign()), Verdict::In);
 }
 
+/// Notes the names of CAs that the server asks for.
+#[derive(Debug, Default)]
+struct Asked(std::sync::Mutex<Vec<Vec<u8>>>);
+
+impl rustls::client::ResolvesClientCert for Asked {
+    fn resolve(
+        &self,
+        names: &[&[u8]],
+        _: &[rustls::SignatureScheme],
+    ) -> Option<std::sync::Arc<rustls::sign::CertifiedKey>> {
+        *self.0.lock().unwrap() = names.iter().map(|name| name.to_vec()).collect();
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn the_server_asks_for_certificates_of_its_root_by_a_whole_name() {
+    let setup = Setup::forged();
+    let asked = std::sync::Arc::new(Asked::default());
+    let mut config = (*Credentials::none().config()).clone();
+    config.client_auth_cert_resolver = asked.clone();
+    let mut peer = Peer::connect(setup.house.address, config.into()).unwrap();
+    assert!(peer.receive().is_err());
+    let expected = vmm_tests::forge::certificate::Name::common("ca root").0;
+    assert_eq!(*asked.0.lock().unwrap(), [expected]);
+}
+
 #[test]
 fn a_session_is_never_resumed() {
     let setup = Setup::forged();

@@ -54,6 +54,7 @@ fn wait_for_need(peer: &mut Peer, number: u32) {
 fn upload(peer: &mut Peer, number: u32, claimed: &[u8], sent: &[u8]) -> Error {
     let size = u32::try_from(claimed.len()).unwrap();
     peer.send(number, &deploy("upload", Sha256::digest(claimed).into(), size)).unwrap();
+    wait_for_need(peer, number);
     for piece in sent.chunks(1000) {
         peer.send(number, &ToServer::Data(piece.to_vec())).unwrap();
     }
@@ -239,4 +240,51 @@ fn a_tenant_does_not_learn_which_images_others_have() {
     let mut peer = connect(&setup);
     peer.send(1, &deploy("mine", Sha256::digest(&image).into(), size)).unwrap();
     wait_for_need(&mut peer, 1);
+}
+
+#[test]
+fn pieces_that_nobody_asked_for_hold_up_nothing() {
+    let setup = Setup::new();
+    let mut peer = connect(&setup);
+    let follow = Request::Log { name: None, since_ms: None, follow: true };
+    peer.send(1, &ToServer::Open(follow)).unwrap();
+    for _ in 0..50 {
+        peer.send(1, &ToServer::Data(vec![0; 60_000])).unwrap();
+    }
+    peer.send(2, &ToServer::Open(Request::Quota)).unwrap();
+    while !matches!(peer.receive().unwrap(), Some((2, Reply::Done))) {}
+}
+
+#[test]
+fn whoever_waits_for_anothers_upload_and_goes_takes_nothing_along() {
+    let setup = Setup::new();
+    let before = Census::of(&setup);
+    let (mut first, mut second) = (connect(&setup), connect(&setup));
+    let image = deploy("same", [1; 32], 1 << 20);
+    first.send(1, &image).unwrap();
+    wait_for_need(&mut first, 1);
+    second.send(1, &image).unwrap();
+    // The answer to a later request shows that the one before was taken.
+    second.send(2, &ToServer::Open(Request::Quota)).unwrap();
+    while !matches!(second.receive().unwrap(), Some((2, Reply::Done))) {}
+    second.send(1, &ToServer::Cancel).unwrap();
+    second.send(3, &ToServer::Open(Request::Quota)).unwrap();
+    while !matches!(second.receive().unwrap(), Some((3, Reply::Done))) {}
+    drop(first);
+    let mut third = connect(&setup);
+    third.send(1, &image).unwrap();
+    wait_for_need(&mut third, 1);
+    drop((second, third));
+    before.wait_for_again(&setup);
+}
+
+#[test]
+fn a_console_needs_its_permission_also_with_a_deploy() {
+    let setup = Setup::new();
+    setup.leaf("dev", "maker", &["--permission", "create"]);
+    let run = ["run", "hello", "hello.spt", "--memory", "64", "--cpu", "0"];
+    let refused = setup.client("maker", &[&run[..], &["--attach"]].concat());
+    assert!(refused.expect(3).err.contains("console"), "{}", refused.err);
+    assert_eq!(setup.state("/dev/hello"), None);
+    setup.client("maker", &run).expect(0);
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientConfig, Resumption};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     AlertDescription, CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme,
 };
@@ -22,16 +23,21 @@ use crate::time;
 pub(crate) fn config(presented: Presented, root: &Root) -> Result<ClientConfig, Failure> {
     let verifier = RootVouches { root: root.clone() };
     let Presented { chain, key } = presented;
-    let mut config = ClientConfig::builder_with_provider(Arc::new(tls::provider()))
+    let usable = |error| Failure::usage(format!("the key makes no TLS client: {error}"));
+    let provider = tls::provider();
+    let key = provider.key_provider.load_private_key(key).map_err(usable)?;
+    // The key is held against the certificate, the chain is not: that is for the server.
+    let shown = CertifiedKey::new(chain, key);
+    if let Err(Error::InconsistentKeys(_)) = shown.keys_match() {
+        let message = "the key (--key) is not that of the bundle's first certificate (--bundle)";
+        return Err(Failure::usage(message));
+    }
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&rustls::version::TLS13])
-        .map(|builder| builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)))
-        .and_then(|builder| builder.with_client_auth_cert(chain, key))
-        .map_err(|error| match error {
-            Error::InconsistentKeys(_) => Failure::usage(
-                "the key (--key) is not that of the bundle's first certificate (--bundle)",
-            ),
-            error => Failure::usage(format!("the bundle and the key make no TLS client: {error}")),
-        })?;
+        .map_err(usable)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(shown)));
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.resumption = Resumption::disabled();
     Ok(config)

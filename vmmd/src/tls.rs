@@ -49,6 +49,8 @@ pub(crate) fn identity(ca: &Path, cert: &Path, key: &Path) -> anyhow::Result<Ide
             parsed.role.name()
         );
     };
+    chain::verify_server_path(std::slice::from_ref(&own), &root, crate::clock::unix_s())
+        .with_context(|| format!("every client would refuse {}", cert.display()))?;
     let key_pem = read_file(key)?;
     let key_der = PrivateKeyDer::from_pem_slice(&key_pem)
         .with_context(|| format!("{} holds no private key in PEM", key.display()))?;
@@ -87,7 +89,7 @@ fn server_config(
 ) -> Result<ServerConfig, Error> {
     let verifier = Arc::new(PathVerifier {
         root: Arc::clone(root),
-        hints: vec![DistinguishedName::from(root.subject_der().to_vec())],
+        hints: vec![DistinguishedName::in_sequence(root.subject_der())],
     });
     let mut config = ServerConfig::builder_with_provider(Arc::new(tls::provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])?

@@ -40,7 +40,7 @@ pub enum Fault {
              nothing missing, repeated or extra"
     )]
     NotThePath,
-    #[error("no valid path leads from this root to it: {0}")]
+    #[error("{}", in_words(.0))]
     Path(webpki::Error),
     #[error("the clock is before 1970")]
     Clock,
@@ -114,6 +114,47 @@ pub enum Fault {
     OtherHost,
 }
 
+/// What the library says, in words of the profile.
+fn in_words(error: &webpki::Error) -> String {
+    use webpki::Error;
+    let seconds = |time: &rustls_pki_types::UnixTime| time.as_secs();
+    match error {
+        Error::CertExpired { not_after, .. } => {
+            format!("a certificate of the chain expired at {} (Unix seconds)", seconds(not_after))
+        }
+        Error::CertNotValidYet { not_before, .. } => format!(
+            "a certificate of the chain is not valid before {} (Unix seconds)",
+            seconds(not_before)
+        ),
+        Error::UnknownIssuer => {
+            "no path leads from this root to it: another root, or an issuer is missing".to_owned()
+        }
+        Error::InvalidSignatureForPublicKey => {
+            "a signature in the chain is not by the issuer's key".to_owned()
+        }
+        Error::RequiredEkuNotFoundContext(_) => {
+            "every certificate below the root must have the extKeyUsage of its place: clientAuth, \
+             or serverAuth for a server"
+                .to_owned()
+        }
+        Error::MaximumPathDepthExceeded => "a leaf has at most six delegations above it".to_owned(),
+        Error::PathLenConstraintViolated => {
+            "a certificate of the chain has a path length that does not allow what is below it"
+                .to_owned()
+        }
+        Error::EndEntityUsedAsCa => "a leaf stands where a CA must be".to_owned(),
+        Error::CaUsedAsEndEntity => "a CA stands where a leaf must be".to_owned(),
+        Error::UnsupportedSignatureAlgorithmContext(_)
+        | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+            "signatures and keys must be Ed25519, ECDSA P-256 or P-384".to_owned()
+        }
+        Error::UnsupportedCriticalExtension => {
+            "a critical extension that nobody here knows".to_owned()
+        }
+        other => format!("no valid path leads from this root to it: {other}"),
+    }
+}
+
 impl Fault {
     pub(super) fn of(self, subject: &str) -> ChainError {
         ChainError { certificate: Some(subject.to_owned()), fault: self }
@@ -123,7 +164,9 @@ impl Fault {
     pub const fn rule(&self) -> u8 {
         match self {
             Self::NoCertificate => 1,
-            Self::TooLong(_) | Self::NotThePath => 2,
+            Self::TooLong(_)
+            | Self::NotThePath
+            | Self::Path(webpki::Error::MaximumPathDepthExceeded) => 2,
             Self::NoGrant
             | Self::ServerGrant
             | Self::DelegationInLeaf

@@ -227,6 +227,21 @@ pub fn verify_server(
     name: &ServerName<'_>,
     now: i64,
 ) -> Result<(), ChainError> {
+    let (server, _) = presented.split_first().ok_or(Fault::NoCertificate)?;
+    verify_server_path(presented, root, now)?;
+    let end_entity = EndEntityCert::try_from(server).map_err(Fault::Path)?;
+    Ok(end_entity.verify_is_valid_for_subject_name(name).map_err(Fault::Path)?)
+}
+
+/// Everything of [`verify_server`] but the name: what a server can find out of itself at start.
+///
+/// # Errors
+/// [`ChainError`]
+pub fn verify_server_path(
+    presented: &[CertificateDer<'_>],
+    root: &Root,
+    now: i64,
+) -> Result<(), ChainError> {
     let (server, rest) = presented.split_first().ok_or(Fault::NoCertificate)?;
     if !(rest.is_empty() || rest.len() == 1 && rest[0].as_ref() == root.der()) {
         return Err(Fault::ServerChain.into());
@@ -244,7 +259,6 @@ pub fn verify_server(
             None,
         )
         .map_err(Fault::Path)?;
-    end_entity.verify_is_valid_for_subject_name(name).map_err(Fault::Path)?;
     let issuer = Issuer { key: root.key(), key_id: root.subject_key_id().to_vec(), last: None };
     let certificate = read(server.as_ref(), &issuer)?;
     let Role::Server = certificate.role else {

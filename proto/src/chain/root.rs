@@ -12,7 +12,7 @@ use crate::id::Digest;
 pub enum RootError {
     /// the root certificate: {0}
     #[error("the root certificate: {0}")]
-    Certificate(#[from] ChainError),
+    Certificate(ChainError),
     /// this is a {0} certificate, not a root: give the root CA's certificate (`cacert.pem`)
     #[error("this is a {0} certificate, not a root: give the root CA's certificate (cacert.pem)")]
     NotARoot(&'static str),
@@ -37,7 +37,7 @@ impl Root {
     /// # Errors
     /// [`RootError`]
     pub fn from_der(der: &[u8]) -> Result<Self, RootError> {
-        let certificate = Certificate::parse(der)?;
+        let certificate = Certificate::parse(der).map_err(RootError::Certificate)?;
         let Role::Root = certificate.role else {
             return Err(RootError::NotARoot(certificate.role.name()));
         };
@@ -46,7 +46,7 @@ impl Root {
         }
         let der = CertificateDer::from(der.to_vec());
         let anchor = webpki::anchor_from_trusted_cert(&der)
-            .map_err(|error| ChainError::from(Fault::Path(error)))?
+            .map_err(|error| RootError::Certificate(Fault::Path(error).into()))?
             .to_owned();
         Ok(Self {
             anchor,

@@ -49,6 +49,12 @@ impl Entry {
         self
     }
 
+    /// Its fields as one text.
+    fn shown(&self) -> String {
+        let fields = self.fields.iter().map(|(name, value)| format!("{name}={value}"));
+        fields.collect::<Vec<_>>().join(" ")
+    }
+
     /// About a machine.
     #[must_use]
     pub(crate) fn about(mut self, machine: impl std::fmt::Display) -> Self {
@@ -160,7 +166,7 @@ impl Recorder {
             kind = entry.kind,
             path = entry.path,
             machine = entry.machine,
-            fields = ?entry.fields,
+            fields = entry.shown(),
         );
         queue.push(entry);
         drop(queue);
