@@ -228,9 +228,9 @@ pub fn verify_server(
     now: i64,
 ) -> Result<(), ChainError> {
     let (server, _) = presented.split_first().ok_or(Fault::NoCertificate)?;
-    verify_server_path(presented, root, now)?;
     let end_entity = EndEntityCert::try_from(server).map_err(Fault::Path)?;
-    Ok(end_entity.verify_is_valid_for_subject_name(name).map_err(Fault::Path)?)
+    end_entity.verify_is_valid_for_subject_name(name).map_err(Fault::Path)?;
+    verify_server_path(presented, root, now)
 }
 
 /// Everything of [`verify_server`] but the name: what a server can find out of itself at start.
