@@ -137,7 +137,7 @@ impl Engine {
         self.ledger.exchange(&machine.name.path, machine.held, Amount::default());
         machine.held = Amount::default();
         machine.pid = None;
-        let place = self.ended.add(&machine.name.path, id);
+        let place = self.ended.add(&machine.name.path, id, outcome == Outcome::Stopped);
         machine.phase = Phase::Ended { outcome, place };
         if outcome == Outcome::Stopped {
             turn.record(machine, None, What::Stopped);
