@@ -110,10 +110,7 @@ impl World {
             }
             Op::Present { node, old } => {
                 let links = self.chain(&naive::path(NODES[node]), old);
-                let accepted = naive::present(self, &links);
-                let token = self.token();
-                let effects = self.happen(Event::Presented { token, links });
-                assert_eq!(answered(&effects, token, |a| *a == Answer::Accepted), accepted);
+                self.present(links);
             }
             Op::Offer { what, sha, size_mib } => self.offer(&what, sha, u32::from(size_mib) << 20),
             Op::UploadEnds { which, stored } => {
@@ -172,8 +169,18 @@ impl World {
         }
     }
 
+    fn present(&mut self, links: Vec<Link>) {
+        let accepted = naive::present(self, &links);
+        let token = self.token();
+        let effects = self.happen(Event::Presented { token, links });
+        assert_eq!(answered(&effects, token, |a| *a == Answer::Accepted), accepted);
+    }
+
     fn offer(&mut self, what: &What, sha: u8, size: u32) {
         let (name, links, cpus) = self.wish(what);
+        // As the shell does. A smaller share pushes ended machines out, which may free the name
+        // or drop an image: the model judges what is there after that.
+        self.present(links.clone());
         let node = NODES[what.node];
         let accepted = naive::present(self, &links)
             && naive::admits(self, &name, what.memory, &cpus, what.replace);
@@ -208,6 +215,8 @@ impl World {
 
     fn deploy(&mut self, what: &What, file: usize, restart: u8) {
         let (name, links, cpus) = self.wish(what);
+        // See `offer`.
+        self.present(links.clone());
         if file % 8 < 5 && !self.files.values().any(|file| file.node == NODES[what.node]) {
             self.offer(what, 0, 1 << 20);
             let uploads = self.files.iter().filter(|(_, file)| !file.stored);
