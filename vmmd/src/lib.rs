@@ -86,8 +86,9 @@ pub async fn serve(options: &Options) -> anyhow::Result<()> {
     let tender = inspect::find_tender(options.tender.as_deref())?;
     let limits = host::limits(options, &own_dir)?;
     // Held until the very end: as long as this process lives, it is the only one.
-    let local = Arc::new(door::local::listen(&dirs)?);
+    // The local socket last: once it is there, all doors are.
     let doors = door::tls::listen(&options.listen).await?;
+    let local = Arc::new(door::local::listen(&dirs)?);
     let images = Images::open(&own_dir)?;
 
     let engine = Engine::new(limits, identity.root.key());

@@ -2,17 +2,20 @@
 //! loopback interface. The demo, the benchmarks and the end-to-end tests live in such houses.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::net::{self, AddressFamily, SocketType};
 pub use rustix::process::Signal;
 use rustix::process::{Pid, kill_process};
 
 /// How long a daemon may take to come up or to end.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How often something that is waited for is looked at.
 const LOOK: Duration = Duration::from_millis(2);
@@ -107,6 +110,15 @@ impl Drop for Daemon {
     }
 }
 
+fn serves(name: &str, socket: &Path) -> bool {
+    // A sequenced-packet socket refuses a stream; that it is there is all that can be seen.
+    // vmmd makes its local socket when its other doors are open; those count who connects.
+    match name {
+        "vmm-spawn" => socket.exists(),
+        _ => UnixStream::connect(socket).is_ok(),
+    }
+}
+
 /// Sends a signal.
 ///
 /// # Errors
@@ -139,6 +151,18 @@ pub struct House {
     pub address: SocketAddr,
     programs: Programs,
     daemons: Vec<Daemon>,
+    _port: OwnedFd,
+}
+
+/// A free port of the loopback interface that nobody else is given while the socket lives. `vmmd`
+/// can listen there nevertheless: both sockets may reuse an address, and this one never listens.
+fn reserve_port() -> Result<(OwnedFd, SocketAddr)> {
+    let port = net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    rustix::io::fcntl_setfd(&port, rustix::io::FdFlags::CLOEXEC)?;
+    net::sockopt::set_socket_reuseaddr(&port, true)?;
+    net::bind(&port, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    let address = SocketAddr::try_from(net::getsockname(&port)?)?;
+    Ok((port, address))
 }
 
 impl House {
@@ -147,10 +171,8 @@ impl House {
     /// # Errors
     /// When the authority cannot be set up.
     pub fn new(programs: Programs, dir: &Path) -> Result<Self> {
-        // Held until vmmd is started, the port would be taken; let go, somebody else could take
-        // it. That is rare on a loopback interface and ends in a clear error.
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        Ok(Self { dir: dir.to_owned(), address, programs, daemons: Vec::new() })
+        let (port, address) = reserve_port()?;
+        Ok(Self { dir: dir.to_owned(), address, programs, daemons: Vec::new(), _port: port })
     }
 
     /// The programs it runs.
@@ -196,7 +218,7 @@ impl House {
         let part = name.strip_prefix("vmm-").unwrap_or(name);
         let socket = self.socket(part);
         let deadline = Instant::now() + PATIENCE;
-        while !self.serves(name, &socket) {
+        while !serves(name, &socket) {
             let said = || fs::read_to_string(&log_path).unwrap_or_default();
             if let Some(status) = daemon.child.try_wait()? {
                 bail!("{name} ended with {status}: {}", said());
@@ -206,15 +228,6 @@ impl House {
         }
         self.daemons.push(daemon);
         Ok(())
-    }
-
-    fn serves(&self, name: &str, socket: &Path) -> bool {
-        // A sequenced-packet socket refuses a stream; that it is there is all that can be seen.
-        let there = match name {
-            "vmm-spawn" => socket.exists(),
-            _ => std::os::unix::net::UnixStream::connect(socket).is_ok(),
-        };
-        there && (name != "vmmd" || TcpStream::connect(self.address).is_ok())
     }
 
     /// Starts all daemons.
