@@ -4,7 +4,7 @@ use vmm_proto::authority::Link;
 use vmm_proto::id::MachineId;
 use vmm_proto::name::{MachineName, Path};
 
-use crate::bounds::Claim;
+use crate::bounds::{Claim, Wish};
 use crate::delegations::valid;
 use crate::effect::{Answer, Effect};
 use crate::ending::DEFAULT_STOP_MS;
@@ -26,6 +26,15 @@ pub(crate) struct Order<'a> {
     pub(crate) replace: bool,
 }
 
+impl<'a> Order<'a> {
+    /// The room that it needs.
+    pub(crate) fn wish(self, weighed: &'a Admitted) -> Wish<'a> {
+        let Admitted { chain, held, reserve, .. } = weighed;
+        let (path, own) = (&self.name.path, self.links.len());
+        Wish { chain, path, own, claim: self.claim, held: *held, reserve: *reserve }
+    }
+}
+
 /// A machine to be deployed.
 #[derive(Debug)]
 pub(crate) struct Newcomer {
@@ -34,12 +43,12 @@ pub(crate) struct Newcomer {
     pub(crate) spec: Spec,
 }
 
-/// An order that was found good; nothing is reserved yet.
+/// What an order takes; nothing is reserved yet.
 #[derive(Debug)]
 #[must_use]
-struct Admitted {
+pub(crate) struct Admitted {
     /// The delegations above the machine, one for each label of its path.
-    chain: Vec<Link>,
+    pub(crate) chain: Vec<Link>,
     /// The machine that has the name now.
     incumbent: Option<MachineId>,
     /// What that one holds.
@@ -82,7 +91,11 @@ impl Engine {
         if self.images.is_known(fresh) {
             return Err(Refusal::ImageInUse { image: fresh });
         }
-        self.image_fits(&chain, &content.path, order.links.len(), content.size.into())?;
+        let (own, size) = (order.links.len(), content.size.into());
+        let obstacle = self.image_unfit(&chain, &content.path, own, size).next();
+        if let Some(refusal) = obstacle {
+            return Err(refusal);
+        }
         self.images.expect(fresh, content);
         Ok(Some(Answer::Upload(fresh)))
     }
@@ -149,26 +162,14 @@ impl Engine {
 
     /// All that decides whether a machine may run, but for its image.
     fn judge(&self, now: Now, order: Order<'_>) -> Result<Admitted, Refusal> {
-        let Order { name, claim, links, replace } = order;
-        let chain = self.chain_of_order(now, order)?;
-        let incumbent = self.listed(name);
-        if let Some(old) = incumbent {
-            if old.state().needs_replace() && !replace {
-                return Err(Refusal::NameInUse { name: name.clone(), state: old.state() });
-            }
-            if old.successor().is_some() {
-                return Err(Refusal::Busy { name: name.clone(), doing: "is being replaced" });
-            }
-        }
-        let held = incumbent.map(|old| old.held).unwrap_or_default();
-        let reserve = Amount::of_machine(claim.memory_mib).larger(held);
-        self.fits(&chain, &name.path, links.len(), claim, held, reserve)?;
-        Ok(Admitted { chain, incumbent: incumbent.map(|old| old.id), held, reserve })
+        let admitted = self.weigh(order)?;
+        let first = self.obstacles(now, order, &admitted).next();
+        first.map_or(Ok(admitted), Err)
     }
 
-    /// The delegations above a machine: the requester's, and the remembered ones further down.
-    fn chain_of_order(&self, now: Now, order: Order<'_>) -> Result<Vec<Link>, Refusal> {
-        let Order { name, links, .. } = order;
+    /// What an order would take, and in the place of what. Fails when that cannot even be said.
+    pub(crate) fn weigh(&self, order: Order<'_>) -> Result<Admitted, Refusal> {
+        let Order { name, claim, links, .. } = order;
         let own = links.iter().map(|link| &link.label);
         if links.len() > name.path.depth() || own.ne(name.path.labels().iter().take(links.len())) {
             let labels = links.iter().map(|link| link.label.clone()).collect();
@@ -176,15 +177,46 @@ impl Engine {
             return Err(Refusal::Outside { name: name.clone(), path });
         }
         let chain = self.delegations.chain_to(links, &name.path)?;
-        self.all_valid(now, &chain, &name.path)?;
-        Ok(chain)
+        let incumbent = self.listed(name);
+        let held = incumbent.map(|old| old.held).unwrap_or_default();
+        let reserve = Amount::of_machine(claim.memory_mib).larger(held);
+        Ok(Admitted { chain, incumbent: incumbent.map(|old| old.id), held, reserve })
     }
 
-    fn all_valid(&self, now: Now, chain: &[Link], path: &Path) -> Result<(), Refusal> {
-        for (index, link) in chain.iter().enumerate() {
-            valid(now, self.delegations.newest(link), &path.ancestor(index + 1))?;
+    /// Everything that stands in the way of an order but for its image, in the order in which it
+    /// is judged: the first one is its refusal.
+    pub(crate) fn obstacles<'a>(
+        &'a self,
+        now: Now,
+        order: Order<'a>,
+        weighed: &'a Admitted,
+    ) -> impl Iterator<Item = Refusal> + 'a {
+        let path = &order.name.path;
+        self.invalid(now, &weighed.chain, path)
+            .chain(self.name_taken(order))
+            .chain(self.unfit(order.wish(weighed)))
+    }
+
+    /// The delegations of a chain that are not valid now, by their newest certificates.
+    fn invalid<'a>(
+        &'a self,
+        now: Now,
+        chain: &'a [Link],
+        path: &'a Path,
+    ) -> impl Iterator<Item = Refusal> + 'a {
+        chain.iter().enumerate().filter_map(move |(index, link)| {
+            valid(now, self.delegations.newest(link), &path.ancestor(index + 1)).err()
+        })
+    }
+
+    /// What the machine that has the name has against being replaced.
+    fn name_taken(&self, Order { name, replace, .. }: Order<'_>) -> Option<Refusal> {
+        let old = self.listed(name)?;
+        if old.state().needs_replace() && !replace {
+            return Some(Refusal::NameInUse { name: name.clone(), state: old.state() });
         }
-        Ok(())
+        old.successor()?;
+        Some(Refusal::Busy { name: name.clone(), doing: "is being replaced" })
     }
 
     /// Lists a machine for which `held` is reserved, and has it started.
@@ -232,9 +264,13 @@ impl Engine {
             return Ok(());
         };
         let (chain, path) = (&machine.chain, &machine.name.path);
-        self.all_valid(turn.now, chain, path)?;
+        let (held, reserve) = (machine.held, machine.amount());
         let claim = Claim::from(&*machine.spec);
-        self.fits(chain, path, own.depth(), claim, machine.held, machine.amount())?;
+        let wish = Wish { chain, path, own: own.depth(), claim, held, reserve };
+        let obstacle = self.invalid(turn.now, chain, path).chain(self.unfit(wish)).next();
+        if let Some(refusal) = obstacle {
+            return Err(refusal);
+        }
         self.run(turn, id, Why::Asked(token));
         Ok(())
     }

@@ -2,13 +2,13 @@
 
 use vmm_proto::authority::Link;
 use vmm_proto::name::{Label, Path};
-use vmm_proto::resource::{Bridges, CpuSet, Devices};
+use vmm_proto::resource::{BridgeName, Bridges, CpuSet, Devices};
 
 use crate::engine::Engine;
 use crate::event::{Need, Spec};
 use crate::ledger::Amount;
 use crate::machine::Machine;
-use crate::refusal::{Quantity, Refusal};
+use crate::refusal::{Context, Quantity, Refusal};
 
 /// What a machine asks of everything above it.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +41,40 @@ pub(crate) struct Bounds<'a> {
     pub(crate) cpus: &'a CpuSet,
     /// The host's are not known here.
     pub(crate) bridges: Option<&'a Bridges>,
+}
+
+/// A machine that is to have room at a path.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wish<'a> {
+    /// The delegations above it, one for each label of `path`.
+    pub(crate) chain: &'a [Link],
+    pub(crate) path: &'a Path,
+    /// How deep the requester's path is: what is used above it is not told.
+    pub(crate) own: usize,
+    pub(crate) claim: Claim<'a>,
+    /// What the machine that it replaces (or it itself) holds now.
+    pub(crate) held: Amount,
+    /// What is to be held instead.
+    pub(crate) reserve: Amount,
+}
+
+/// One quantity at one path, and what a wish does to it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Measure {
+    pub(crate) quantity: Quantity,
+    pub(crate) limit: u64,
+    pub(crate) used: u64,
+    /// How much of what is used makes place for the wish.
+    pub(crate) held: u64,
+    pub(crate) asked: u64,
+    /// What would be used then.
+    pub(crate) then: u64,
+}
+
+impl Measure {
+    pub(crate) const fn fits(&self) -> bool {
+        self.then <= self.limit
+    }
 }
 
 impl Engine {
@@ -81,67 +115,75 @@ impl Engine {
         delegations.chain(std::iter::once(self.host_bounds()))
     }
 
-    /// Whether there is room for a machine at `path` that holds `held` now, when `reserve` is
-    /// held instead.
-    /// `own` is how deep the requester's path is: what is used above it is not told.
-    pub(crate) fn fits(
-        &self,
-        chain: &[Link],
-        path: &Path,
-        own: usize,
-        claim: Claim<'_>,
-        held: Amount,
-        reserve: Amount,
-    ) -> Result<(), Refusal> {
-        for bounds in self.bounds_above(chain, path) {
-            let here = || path.ancestor(bounds.labels.len());
-            may_use(&bounds, claim, &here)?;
-            let used = self.ledger.used(bounds.labels);
-            let then = used.exchanged(held, reserve);
-            for (quantity, limit, asked, used, then) in [
-                (
-                    Quantity::Machines,
-                    bounds.machines,
-                    1,
-                    used.machines.into(),
-                    then.machines.into(),
-                ),
-                (
-                    Quantity::Memory,
-                    bounds.memory_mib,
-                    claim.memory_mib.into(),
-                    used.memory_mib,
-                    then.memory_mib,
-                ),
-            ] {
-                if then > limit {
-                    let used = (bounds.labels.len() >= own).then_some(used);
-                    return Err(Refusal::Quota { path: here(), quantity, limit, asked, used });
-                }
-            }
-        }
-        Ok(())
+    /// Everything for which there is no room, the innermost delegation first: nothing when the
+    /// wish fits. Whoever wants only a verdict takes the first.
+    pub(crate) fn unfit<'a>(&'a self, wish: Wish<'a>) -> impl Iterator<Item = Refusal> + 'a {
+        self.bounds_above(wish.chain, wish.path).flat_map(move |bounds| {
+            let exceeded =
+                self.measures(&bounds, wish).into_iter().filter(|measure| !measure.fits());
+            forbidden(bounds, wish.claim, wish.path)
+                .chain(exceeded.map(move |measure| self.exceeded(&bounds, wish, measure)))
+        })
     }
 
-    /// Whether there is room to cache that many more bytes at `path`. For `own` see
-    /// [`Self::fits`].
-    pub(crate) fn image_fits(
-        &self,
-        chain: &[Link],
-        path: &Path,
+    /// What the wish does to the numbers at one path.
+    pub(crate) fn measures(&self, bounds: &Bounds<'_>, wish: Wish<'_>) -> [Measure; 2] {
+        let used = self.ledger.used(bounds.labels);
+        let then = used.exchanged(wish.held, wish.reserve);
+        [
+            Measure {
+                quantity: Quantity::Machines,
+                limit: bounds.machines,
+                used: used.machines.into(),
+                held: wish.held.machines.into(),
+                asked: 1,
+                then: then.machines.into(),
+            },
+            Measure {
+                quantity: Quantity::Memory,
+                limit: bounds.memory_mib,
+                used: used.memory_mib,
+                held: wish.held.memory_mib,
+                asked: wish.claim.memory_mib.into(),
+                then: then.memory_mib,
+            },
+        ]
+    }
+
+    fn exceeded(&self, bounds: &Bounds<'_>, wish: Wish<'_>, measure: Measure) -> Refusal {
+        let path = wish.path.ancestor(bounds.labels.len());
+        let Measure { quantity, limit, used, held, asked, .. } = measure;
+        let told = bounds.labels.len() >= wish.own;
+        let context = Box::new(Context {
+            shares: self.shares(wish.chain, wish.path),
+            users: if told { self.users(&path) } else { Vec::new() },
+        });
+        let used = told.then_some(used);
+        Refusal::Quota { path, quantity, limit, asked, held, used, context }
+    }
+
+    /// Every path at which there is no room to cache that many more bytes, the innermost first.
+    /// For `own` see [`Wish::own`].
+    pub(crate) fn image_unfit<'a>(
+        &'a self,
+        chain: &'a [Link],
+        path: &'a Path,
         own: usize,
         asked: u64,
-    ) -> Result<(), Refusal> {
-        for bounds in self.bounds_above(chain, path) {
-            let limit = bounds.memory_mib.saturating_mul(1 << 20);
-            let used = self.images.room(bounds.labels);
-            if used.saturating_add(asked) > limit {
+    ) -> impl Iterator<Item = Refusal> + 'a {
+        self.bounds_above(chain, path).filter_map(move |bounds| {
+            let (limit, used) = self.image_room_at(&bounds);
+            (used.saturating_add(asked) > limit).then(|| {
                 let path = path.ancestor(bounds.labels.len());
                 let used = (bounds.labels.len() >= own).then_some(used);
-                return Err(Refusal::ImageRoom { path, limit, asked, used });
-            }
-        }
-        Ok(())
+                Refusal::ImageRoom { path, limit, asked, used }
+            })
+        })
+    }
+
+    /// Bytes that cached images may have at one path, and bytes that they have.
+    pub(crate) fn image_room_at(&self, bounds: &Bounds<'_>) -> (u64, u64) {
+        (bounds.memory_mib.saturating_mul(1 << 20), self.images.room(bounds.labels))
     }
 
     /// Whether a machine runs beyond what something above it allows by now.
@@ -152,21 +194,34 @@ impl Engine {
                 let used = self.ledger.used(bounds.labels);
                 u64::from(used.machines) > bounds.machines
                     || used.memory_mib > bounds.memory_mib
-                    || may_use(&bounds, Claim::from(&*machine.spec), &Path::host).is_err()
+                    || forbidden(bounds, Claim::from(&*machine.spec), path).next().is_some()
             })
     }
 }
 
-/// Whether the CPUs and bridges of a machine are among those of one delegation or the host.
-fn may_use(bounds: &Bounds<'_>, claim: Claim<'_>, here: &impl Fn() -> Path) -> Result<(), Refusal> {
-    if let Some(cpu) = claim.cpus.outside(bounds.cpus).next() {
-        return Err(Refusal::Cpu { path: here(), cpu, allowed: bounds.cpus.clone() });
-    }
-    let Some(bridges) = bounds.bridges else {
-        return Ok(());
+/// Which CPUs and bridges of a machine are not among those of one delegation or the host.
+fn forbidden<'a>(
+    bounds: Bounds<'a>,
+    claim: Claim<'a>,
+    path: &'a Path,
+) -> impl Iterator<Item = Refusal> + 'a {
+    let here = move || path.ancestor(bounds.labels.len());
+    let cpus = move || {
+        let cpus: CpuSet = claim.cpus.outside(bounds.cpus).collect();
+        let allowed = || bounds.cpus.clone();
+        (!cpus.is_empty()).then(|| Refusal::Cpu { path: here(), cpus, allowed: allowed() })
     };
-    match claim.devices.networks().iter().find(|network| bridges.get(&network.bridge).is_none()) {
-        Some(network) => Err(Refusal::Bridge { path: here(), bridge: network.bridge.clone() }),
-        None => Ok(()),
-    }
+    let bridges = missing_bridges(&bounds, claim)
+        .map(move |bridge| Refusal::Bridge { path: here(), bridge: bridge.clone() });
+    std::iter::once_with(cpus).flatten().chain(bridges)
+}
+
+/// The bridges of a machine that are not among those of one delegation.
+pub(crate) fn missing_bridges<'a>(
+    bounds: &Bounds<'a>,
+    claim: Claim<'a>,
+) -> impl Iterator<Item = &'a BridgeName> + use<'a> {
+    let bridges = bounds.bridges;
+    let named = claim.devices.networks().iter().map(|network| &network.bridge);
+    named.filter(move |bridge| bridges.is_some_and(|known| known.get(bridge).is_none()))
 }

@@ -89,13 +89,42 @@ impl Delegations {
     ) -> Result<(), Refusal> {
         let path = self.path_of(links)?;
         let paths: Vec<Path> = path.lineage().skip(1).collect();
-        for (link, path) in links.iter().zip(&paths) {
-            self.judge(now, link, path)?;
+        let fault = self.faults(now, links, &paths).next();
+        if let Some(refusal) = fault {
+            return Err(refusal);
         }
         for (link, path) in links.iter().zip(&paths) {
             self.remember(now, link, path, renewals)?;
         }
         Ok(())
+    }
+
+    /// What is wrong with the links of a chain, the outermost first; `paths` are theirs.
+    fn faults<'a>(
+        &'a self,
+        now: Now,
+        links: &'a [Link],
+        paths: &'a [Path],
+    ) -> impl Iterator<Item = Refusal> + 'a {
+        links.iter().zip(paths).filter_map(move |(link, path)| self.judge(now, link, path).err())
+    }
+
+    /// What is remembered of the delegation that `link` is one of: its newest generation, and when
+    /// that was first seen, in milliseconds since the Unix epoch.
+    pub(crate) fn remembered(&self, link: &Link) -> Option<(u64, u64)> {
+        let known = self.find(&link.issuer, &link.label)?;
+        Some((known.link.grant.generation, known.seen_unix_ms))
+    }
+
+    /// Everything for which a chain is refused, as far as that can be told without remembering it.
+    pub(crate) fn refusals(&self, now: Now, links: &[Link]) -> Vec<Refusal> {
+        match self.path_of(links) {
+            Ok(path) => {
+                let paths: Vec<Path> = path.lineage().skip(1).collect();
+                self.faults(now, links, &paths).collect()
+            }
+            Err(refusal) => vec![refusal],
+        }
     }
 
     /// The newest certificate of the delegation that `link` is one of.

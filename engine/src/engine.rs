@@ -71,7 +71,7 @@ impl Turn {
         id: Option<MachineId>,
         refusal: Refusal,
     ) {
-        let what = What::Refused { code: refusal.code(), message: refusal.to_string() };
+        let what = What::Refused { code: refusal.code(), message: refusal.summary() };
         self.push(Effect::Record(Record::Machine { name, id, cause: Some(token), what }));
         self.reply(token, Err(refusal));
     }

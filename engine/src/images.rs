@@ -83,6 +83,11 @@ impl Images {
         self.by_id.get(&id).is_some_and(|image| image.stored && image.content == *content)
     }
 
+    /// Whether there is such an image, or it is being uploaded.
+    pub(crate) fn is_known_as(&self, content: &Content) -> bool {
+        self.by_content.contains_key(content)
+    }
+
     /// If there is such an image: hands it out, or has the request wait for its upload.
     pub(crate) fn offer(&mut self, content: &Content, token: Token, fresh: ImageId) -> Offer {
         let known = self.by_content.get(content).copied();

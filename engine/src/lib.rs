@@ -17,7 +17,7 @@
 //!   Event ─▶ engine ─┬─▶ admission ──▶ delegations (rule 9), bounds (rule 7), images (rule 10)
 //!                    ├─▶ power ──────▶ ending ─────▶ ledger, ended                  ─▶ Effects
 //!                    └─▶ lifecycle ──▶ restart, ending
-//!   show: looks at everything, changes nothing
+//!   show, explain: look at everything, change nothing
 //! ```
 
 mod admission;
@@ -28,6 +28,7 @@ mod ended;
 mod ending;
 mod engine;
 mod event;
+mod explain;
 mod images;
 mod ledger;
 mod lifecycle;
@@ -45,9 +46,10 @@ pub use effect::{Answer, Effect};
 pub use ending::DEFAULT_STOP_MS;
 pub use engine::Engine;
 pub use event::{Event, Exit, HostLimits, ImageId, Kind, Need, Now, Spec, Token};
+pub use explain::{Explanation, Level, Question, Room, Told, Walked};
 pub use ledger::Amount;
 pub use lifecycle::KILL_AGAIN_MS;
 pub use record::{Record, What};
-pub use refusal::{Quantity, Refusal};
+pub use refusal::{Context, Quantity, Refusal, Share};
 pub use restart::{BACKOFF_BASE_MS, BACKOFF_CAP_MS, HEALTHY_MS};
-pub use view::{QuotaRow, State, Used, View};
+pub use view::{QuotaRow, State, Used, User, View};

@@ -3,6 +3,8 @@
 //! A message names the thing, the rule or limit, and the way out. A refusal by a delegation above
 //! the requester's own path names that delegation and its limit, never what others use of it.
 
+mod text;
+
 use std::fmt;
 
 use vmm_proto::authority::Validity;
@@ -11,7 +13,8 @@ use vmm_proto::name::{MachineName, Path};
 use vmm_proto::resource::{BridgeName, CpuSet};
 
 use crate::event::ImageId;
-use crate::view::State;
+use crate::view::{State, User};
+use text::{cpu, place, quota, room, time, way, when};
 
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,7 +23,8 @@ pub enum Refusal {
     /// A newer certificate of a delegation in the chain was seen (rule 9).
     #[error(
         "the certificate of delegation \"{path}\" is outdated: it has generation {presented}, and \
-         generation {newest} was seen here; ask the issuer for the newest certificate"
+         generation {newest} was seen here at {}; ask the issuer for the newest certificate",
+        time(*seen_unix_ms)
     )]
     Stale {
         /// the delegation
@@ -88,7 +92,7 @@ pub enum Refusal {
         path: Path,
     },
     /// A limit would be exceeded (rule 7).
-    #[error("{}", quota(path, *quantity, *limit, *asked, *used))]
+    #[error("{}", quota(path, *quantity, *limit, (*asked, *held), *used, context))]
     Quota {
         /// whose limit; the empty path is the host
         path: Path,
@@ -98,16 +102,20 @@ pub enum Refusal {
         limit: u64,
         /// so much was asked for
         asked: u64,
+        /// so much of it is held by the machine that would be replaced
+        held: u64,
         /// so much is used; only told of the requester's own path and what is below it
         used: Option<u64>,
+        /// what else is good to know
+        context: Box<Context>,
     },
     /// A CPU is not to be used.
-    #[error("CPU {cpu} may not be used: {} has {allowed}", place(path))]
+    #[error("{}", cpu(path, cpus, allowed))]
     Cpu {
         /// whose limit; the empty path is the host
         path: Path,
-        /// the CPU
-        cpu: u16,
+        /// the CPUs
+        cpus: CpuSet,
         /// those it has
         allowed: CpuSet,
     },
@@ -201,6 +209,20 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The same, for someone who may not list machines.
+    pub fn without_names(mut self) -> Self {
+        if let Self::Quota { context, .. } = &mut self {
+            context.users.clear();
+        }
+        self
+    }
+
+    /// Its first line: what was refused, and by which limit.
+    pub fn summary(&self) -> String {
+        let text = self.to_string();
+        text.lines().next().unwrap_or_default().to_owned()
+    }
+
     /// A short name for programs, stable.
     pub const fn code(&self) -> &'static str {
         match self {
@@ -224,6 +246,27 @@ impl Refusal {
     }
 }
 
+/// What is told with a limit that would be exceeded.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Context {
+    /// The delegations above the machine, outermost first, by their newest certificates.
+    pub shares: Vec<Share>,
+    /// What is used at the path of the limit, and by which machines; empty above the requester's
+    /// own path.
+    pub users: Vec<User>,
+}
+
+/// A delegation in short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    /// Which.
+    pub path: Path,
+    /// Machines.
+    pub machines: u64,
+    /// MiB of memory.
+    pub memory_mib: u64,
+}
+
 /// What a delegation has a number of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Quantity {
@@ -233,67 +276,11 @@ pub enum Quantity {
     Memory,
 }
 
-impl Quantity {
-    const fn unit(self) -> &'static str {
-        match self {
-            Self::Machines => "machines",
-            Self::Memory => "MiB of memory",
-        }
-    }
-}
-
 impl fmt::Display for Quantity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Machines => "machines",
             Self::Memory => "memory",
         })
-    }
-}
-
-fn place(path: &Path) -> String {
-    if path.is_host() { "this host".to_owned() } else { format!("delegation \"{path}\"") }
-}
-
-fn when(validity: Validity, now_s: i64) -> String {
-    if now_s < validity.not_before {
-        format!("is not valid for another {} s", validity.not_before.saturating_sub(now_s))
-    } else {
-        format!("expired {} s ago", now_s.saturating_sub(validity.not_after))
-    }
-}
-
-fn way(validity: Validity, now_s: i64) -> &'static str {
-    if now_s < validity.not_before {
-        "wait, or compare the clocks"
-    } else {
-        "ask its issuer for a new certificate"
-    }
-}
-
-fn quota(path: &Path, quantity: Quantity, limit: u64, asked: u64, used: Option<u64>) -> String {
-    let unit = quantity.unit();
-    let limit_of = format!("the limit of {} is {limit} {unit}", place(path));
-    match used {
-        _ if asked > limit => format!("{limit_of}, and this machine alone asks for {asked}"),
-        Some(used) => {
-            let left = limit.saturating_sub(used);
-            format!(
-                "{limit_of}: {used} in use, {left} left, {asked} asked for; stop a machine first"
-            )
-        }
-        None => format!("{limit_of}, and {asked} more do not fit now; ask whoever manages it"),
-    }
-}
-
-fn room(path: &Path, limit: u64, asked: u64, used: Option<u64>) -> String {
-    let limit_of = format!("cached images below {} may have {limit} bytes together", place(path));
-    match used {
-        _ if asked > limit => format!("{limit_of}, and this one alone has {asked}"),
-        Some(used) => format!(
-            "{limit_of}: {used} are in use and this one has {asked}; destroy machines that are not \
-             needed any more, also ended ones"
-        ),
-        None => format!("{limit_of}, and {asked} more do not fit now; ask whoever manages it"),
     }
 }

@@ -29,14 +29,17 @@ impl Engine {
             Target::Machine(name) => (self.machine(name), None),
             Target::Below(path) => (None, Some(path.clone())),
         };
-        let all_below = below.into_iter().flat_map(|below| {
-            self.names
-                .range(below.clone()..)
-                .take_while(move |(path, _)| path.is_within(&below))
-                .flat_map(|(_, machines)| machines.values())
-                .filter_map(|id| self.by_id(*id))
-        });
-        exactly.into_iter().chain(all_below)
+        let all_below = below.into_iter().flat_map(|below| self.below(below));
+        exactly.into_iter().chain(all_below.map(|machine| self.view(machine)))
+    }
+
+    /// The listed machines at and below a path, in the order of their names.
+    pub(crate) fn below(&self, path: Path) -> impl Iterator<Item = &Machine> {
+        self.names
+            .range(path.clone()..)
+            .take_while(move |(at, _)| at.is_within(&path))
+            .flat_map(|(_, machines)| machines.values())
+            .filter_map(|id| self.machines.get(id))
     }
 
     /// The limits at `path` and at every delegation below it that is remembered, and valid or in

@@ -113,3 +113,14 @@ pub struct QuotaRow {
     /// Bridges usable; empty for the host, whose bridges the engine does not know.
     pub bridges: Vec<BridgeName>,
 }
+
+/// A machine that takes a part of what is bounded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Its name.
+    pub name: MachineName,
+    /// What it does.
+    pub state: State,
+    /// MiB that are held in its name: while it is replaced, the larger of it and its successor.
+    pub memory_mib: u64,
+}

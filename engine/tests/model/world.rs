@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use vmm_engine::{
-    Answer, Effect, Engine, Event, Exit, HostLimits, ImageId, Kind, Need, Now, Record, Spec, Token,
-    View,
+    Answer, Effect, Engine, Event, Exit, HostLimits, ImageId, Kind, Need, Now, Question, Record,
+    Refusal, Spec, Token, View,
 };
 use vmm_proto::authority::{Link, Serial, Validity};
 use vmm_proto::id::{Digest, MachineId};
@@ -198,6 +198,8 @@ impl World {
         let fresh = ImageId(self.count());
         let sha256 = Digest([sha; 32]);
         let replace = what.replace;
+        let question = Question { name: name.clone(), need: need.clone(), sha256, size, replace };
+        let foreseen = self.explained(&links, &question);
         let effects = self.happen(Event::OfferImage {
             token,
             fresh,
@@ -210,6 +212,7 @@ impl World {
         });
         let got = |a: &Answer| matches!(a, Answer::Have(_) | Answer::Upload(_));
         assert_eq!(answered(&effects, token, got), accepted && room && !waits, "{effects:?}");
+        assert_eq!(refused(&effects, token), foreseen.first(), "{question:?}");
         assert_eq!(self.answers[&token] == 0, accepted && waits);
     }
 
@@ -255,8 +258,32 @@ impl World {
             self.deployed.insert(id, spec.clone());
         }
         let replace = what.replace;
+        let need = Need { memory_mib: what.memory, cpus, devices: Devices::default() };
+        let (sha256, size) = (image_sha256, image_size);
+        let question = Question { name: name.clone(), need, sha256, size, replace };
+        let mut foreseen = self.explained(&links, &question);
+        // That there is room for the image was judged when it was offered.
+        foreseen.retain(|refusal| !matches!(refusal, Refusal::ImageRoom { .. }));
         let effects = self.happen(Event::Deploy { token, id, name, spec, links, replace });
         assert_eq!(self.answers[&token] == 0, admitted, "{effects:?}");
+        match refused(&effects, token) {
+            Some(Refusal::NoImage { .. }) => assert!(!usable && foreseen.is_empty()),
+            refusal => assert_eq!(refusal, foreseen.first(), "{question:?}"),
+        }
+    }
+
+    /// What is said to stand in the way of a deploy. Nothing above the requester's path is told.
+    fn explained(&self, links: &[Link], question: &Question) -> Vec<Refusal> {
+        let explanation = self.engine.explain(self.now, links, question);
+        for level in &explanation.levels {
+            let told = level.path.depth() >= links.len();
+            for room in [level.machines, level.memory_mib, level.image_bytes] {
+                assert_eq!(room.told.is_some(), told, "{level:?}");
+            }
+        }
+        let own = question.name.path.ancestor(links.len());
+        assert!(explanation.users.iter().all(|user| user.name.path.is_within(&own)));
+        explanation.obstacles
     }
 
     fn start(&mut self, which: usize) {
@@ -498,6 +525,13 @@ impl World {
 fn answered(effects: &[Effect], token: Token, is: impl Fn(&Answer) -> bool) -> bool {
     effects.iter().any(|effect| {
         matches!(effect, Effect::Reply { token: to, answer: Ok(answer) } if *to == token && is(answer))
+    })
+}
+
+fn refused(effects: &[Effect], token: Token) -> Option<&Refusal> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Reply { token: to, answer: Err(refusal) } if *to == token => Some(refusal),
+        _ => None,
     })
 }
 

@@ -19,6 +19,11 @@ fn a_lower_generation_is_refused_and_told_what_was_seen() {
         seen_unix_ms: stage.now.unix_ms,
     };
     assert_eq!(refusal, expected);
+    assert_eq!(
+        refusal.to_string(),
+        "the certificate of delegation \"dev\" is outdated: it has generation 1, and generation 2 \
+         was seen here at 1970-01-01T00:16:40Z; ask the issuer for the newest certificate"
+    );
     // Also everything below it, which was not signed again.
     assert_eq!(stage.present(&alice()).refusal(), expected);
 }

@@ -79,8 +79,8 @@ fn cached_images_fit_in_the_memory_of_every_delegation_and_of_the_host() {
     assert_eq!(
         refusal.to_string(),
         "cached images below delegation \"dev/alice\" may have 20971520 bytes together: 20971520 \
-         are in use and this one has 1; destroy machines that are not needed any more, also ended \
-         ones"
+         are in use, 0 left, and this one has 1; destroy machines that are not needed any more, \
+         also ended ones"
     );
     let refusal = stage.offer("dev/bob/one", (3, 3, 10 * MIB + 1), &bob()).refusal();
     assert_eq!(

@@ -6,6 +6,8 @@ mod delegations;
 #[cfg(test)]
 mod ended;
 #[cfg(test)]
+mod explain;
+#[cfg(test)]
 mod images;
 #[cfg(test)]
 mod lifecycle;

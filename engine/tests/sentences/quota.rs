@@ -1,6 +1,6 @@
 //! Rule 7, and what is told about it.
 
-use vmm_engine::{Quantity, QuotaRow, Refusal, Spec, State, Used};
+use vmm_engine::{Context, Quantity, QuotaRow, Refusal, Share, Spec, State, Used};
 use vmm_proto::name::Path;
 
 use crate::stage::*;
@@ -44,12 +44,15 @@ fn a_machine_must_fit_in_the_host_also() {
     let mut stage = Stage::new();
     let big = vec![link(ROOT, "big", 1000, 4000)];
     let too_much = stage.deploy("big/one", with_memory(101), &big).refusal();
+    let share = Share { path: path("big"), machines: 1000, memory_mib: 4000 };
     let expected = Refusal::Quota {
         path: Path::host(),
         quantity: Quantity::Memory,
         limit: 100,
         asked: 101,
+        held: 0,
         used: None,
+        context: Box::new(Context { shares: vec![share], users: vec![] }),
     };
     assert_eq!(too_much, expected);
     for label in ["big/one", "big/two", "big/three"] {
@@ -57,8 +60,8 @@ fn a_machine_must_fit_in_the_host_also() {
     }
     let refusal = stage.deploy("big/four", spec(), &big).refusal();
     assert_eq!(
-        refusal.to_string(),
-        "the limit of this host is 3 machines, and 1 more do not fit now; ask whoever manages it"
+        refusal.summary(),
+        "the limit of this host is 3 machines, and 1 more does not fit now; ask whoever manages it"
     );
     let other = Spec { cpus: cpus(&[2]), ..spec() };
     let refusal = stage.deploy("admin", Spec { cpus: cpus(&[9]), ..spec() }, &[]).refusal();
@@ -83,8 +86,12 @@ fn a_refusal_by_an_ancestor_tells_its_limit_and_not_what_others_use() {
     assert_eq!(
         refusal.to_string(),
         "the limit of delegation \"dev\" is 30 MiB of memory: 25 in use, 5 left, 10 asked for; \
-         stop a machine first"
+         ask for 5 or less, or stop a machine first\n  \
+         chain: dev (2 machines, 30 MiB) / dev/alice (2 machines, 20 MiB)\n  \
+         in use by: /dev/bob/one (25 MiB)\n  \
+         all limits: `vmm-client why …`, with the same command behind it"
     );
+    assert!(!refusal.without_names().to_string().contains("bob"));
 }
 
 #[test]

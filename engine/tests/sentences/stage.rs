@@ -1,8 +1,8 @@
 //! A host with some tenants to play on.
 
 use vmm_engine::{
-    Answer, Effect, Engine, Event, Exit, HostLimits, ImageId, Kind, Need, Now, Record, Refusal,
-    Spec, State, Token, View, What,
+    Answer, Effect, Engine, Event, Exit, Explanation, HostLimits, ImageId, Kind, Need, Now,
+    Question, Record, Refusal, Spec, State, Token, View, What,
 };
 use vmm_proto::authority::{Link, Serial, Validity};
 use vmm_proto::id::{Digest, MachineId};
@@ -181,6 +181,25 @@ impl Stage {
             links: links.to_vec(),
             replace: true,
         })
+    }
+
+    /// What would become of a deploy.
+    pub(crate) fn explain(
+        &self,
+        machine: &str,
+        spec: &Spec,
+        links: &[Link],
+        replace: bool,
+    ) -> Explanation {
+        let Spec { memory_mib, cpus, devices, image_sha256, image_size, .. } = spec.clone();
+        let question = Question {
+            name: name(machine),
+            need: Need { memory_mib, cpus, devices },
+            sha256: image_sha256,
+            size: image_size,
+            replace,
+        };
+        self.engine.explain(self.now, links, &question)
     }
 
     /// Has the spec's image stored under the machine's path; returns the file.

@@ -12,7 +12,8 @@ use vmm_engine::{Answer, Engine, Event, ImageId, Refusal, Token};
 use vmm_proto::authority::Authorization;
 use vmm_proto::id::MachineId;
 use vmm_proto::message::client::{Error, ErrorCode};
-use vmm_proto::name::Path;
+use vmm_proto::name::{Path, Target};
+use vmm_proto::verb::Verb;
 
 use crate::failure::Failure;
 use crate::records;
@@ -44,13 +45,21 @@ enum Ask {
 pub(crate) struct Requester {
     pub(crate) path: Path,
     pub(crate) who: Arc<str>,
+    /// Whether it may list the machines below its path: if not, no refusal names them.
+    lists: bool,
 }
 
 impl Requester {
     /// The holder of an authorization.
     pub(crate) fn of(authorization: &Authorization) -> Arc<Self> {
         let path = authorization.path().clone();
-        Arc::new(Self { path, who: authorization.describe().into() })
+        let lists = authorization.may(Verb::Info, &Target::Below(path.clone())).is_ok();
+        Arc::new(Self { path, who: authorization.describe().into(), lists })
+    }
+
+    /// What it is told of a refusal.
+    pub(crate) fn told(&self, refusal: Refusal) -> Error {
+        records::error(&if self.lists { refusal } else { refusal.without_names() })
     }
 }
 
@@ -129,7 +138,7 @@ impl Core {
         self.offer(ask)?;
         let answer = answered.await.ok().and_then(Delivery::take).ok_or_else(gone)?;
         // The engine has its refusals recorded itself.
-        answer.map_err(|refusal| Failure { error: records::error(&refusal), recorded: true })
+        answer.map_err(|refusal| Failure { error: by.told(refusal), recorded: true })
     }
 
     /// Looks at the state.
