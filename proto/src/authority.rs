@@ -66,6 +66,17 @@ pub struct Link {
     pub validity: Validity,
 }
 
+/// Which leaf certificate it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeafIdentity {
+    /// Its label.
+    pub label: Label,
+    /// SHA-256 of the key that signed it.
+    pub issuer: Digest,
+    /// Its serial number, unique under the issuer.
+    pub serial: Serial,
+}
+
 /// Who speaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Holder {
@@ -116,7 +127,7 @@ pub enum Denied {
 pub struct Authorization {
     path: Path,
     links: Vec<Link>,
-    label: Option<Label>,
+    leaf: Option<LeafIdentity>,
     holder: Holder,
     validity: Validity,
 }
@@ -127,7 +138,7 @@ impl Authorization {
         Self {
             path: Path::host(),
             links: Vec::new(),
-            label: None,
+            leaf: None,
             holder: Holder::Admin,
             validity: Validity::ALWAYS,
         }
@@ -139,13 +150,13 @@ impl Authorization {
     /// [`NameError::TooDeep`]
     pub fn leaf(
         links: Vec<Link>,
-        label: Label,
+        leaf: LeafIdentity,
         holder: Holder,
         validity: Validity,
     ) -> Result<Self, NameError> {
         let path = Path::new(links.iter().map(|link| link.label.clone()).collect())?;
         let validity = links.iter().fold(validity, |all, link| all.and(link.validity));
-        Ok(Self { path, links, label: Some(label), holder, validity })
+        Ok(Self { path, links, leaf: Some(leaf), holder, validity })
     }
 
     /// The path it speaks for.
@@ -156,6 +167,11 @@ impl Authorization {
     /// The delegations above the leaf, outermost first.
     pub fn links(&self) -> &[Link] {
         &self.links
+    }
+
+    /// The leaf certificate; the admin of the host has none.
+    pub const fn leaf_identity(&self) -> Option<&LeafIdentity> {
+        self.leaf.as_ref()
     }
 
     /// Who speaks.
@@ -170,9 +186,9 @@ impl Authorization {
 
     /// Who speaks, for a log: `dev/admin`, or `admin of the host`.
     pub fn describe(&self) -> String {
-        match &self.label {
-            Some(label) => {
-                MachineName { path: self.path.clone(), label: label.clone() }.to_string()
+        match &self.leaf {
+            Some(leaf) => {
+                MachineName { path: self.path.clone(), label: leaf.label.clone() }.to_string()
             }
             None => "admin of the host".to_owned(),
         }
@@ -180,9 +196,9 @@ impl Authorization {
 
     /// For a machine leaf: the machine's full name.
     pub fn own_machine(&self) -> Option<MachineName> {
-        match (&self.holder, &self.label) {
-            (Holder::Machine(_), Some(label)) => {
-                Some(MachineName { path: self.path.clone(), label: label.clone() })
+        match (&self.holder, &self.leaf) {
+            (Holder::Machine(_), Some(leaf)) => {
+                Some(MachineName { path: self.path.clone(), label: leaf.label.clone() })
             }
             _ => None,
         }
@@ -266,7 +282,12 @@ mod tests {
             validity: Validity { not_before: 10, not_after: 20 },
         };
         let validity = Validity { not_before: 15, not_after: 30 };
-        Authorization::leaf(vec![link], Label::parse("x").unwrap(), holder, validity).unwrap()
+        let identity = LeafIdentity {
+            label: Label::parse("x").unwrap(),
+            issuer: link.key,
+            serial: Serial([2].into()),
+        };
+        Authorization::leaf(vec![link], identity, holder, validity).unwrap()
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! * [`grant`]: the same in DER, as it stands in a certificate (feature `grant`).
 //! * [`chain`]: from a presented list of certificates to an [`authority::Authorization`]; the
 //!   one place where authority is decided (feature `chain`).
+//! * [`revocation`]: what has been taken back, by lists that [`chain::crl`] has verified.
 //! * [`verb`], [`message`], [`frame`]: what is said over a connection, and which permission each
 //!   verb needs.
 //!
@@ -25,5 +26,6 @@ pub mod message;
 pub mod name;
 pub mod permission;
 pub mod resource;
+pub mod revocation;
 pub mod ring;
 pub mod verb;

@@ -11,29 +11,34 @@
 //!    for byte, each certificate must be as the profile's table has it, each delegation must fit
 //!    in the one above it, and the server must be one that the delegations name.
 //!
-//! [`verify_server`] is the client's half.
+//! [`crl`] decides in the same way what a revocation list says, and [`verify_server`] is the client's
+//! half.
 
 pub mod certificate;
+pub mod crl;
 mod error;
 mod root;
+mod server;
+mod walk;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls_pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorithm, UnixTime};
+use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
 use webpki::aws_lc_rs as algorithms;
 use webpki::{EndEntityCert, KeyUsage};
 
 pub use error::{ChainError, Fault};
 pub use root::{Root, RootError};
+pub use server::{verify_server, verify_server_path};
 pub use webpki::Error as PathError;
 pub use webpki::aws_lc_rs::{ECDSA_P256_SHA256, ECDSA_P384_SHA384, ED25519};
 
-use crate::authority::{Authorization, Holder, Link};
+use crate::authority::{Authorization, Holder, LeafIdentity};
 use crate::id::Digest;
 use crate::name::MAX_DELEGATIONS;
-use crate::resource::Delegation;
-use certificate::{Certificate, Role};
+use certificate::Role;
+use walk::Walk;
 
 /// The longest list that makes sense: a leaf, the delegations, and the root.
 pub const MAX_PRESENTED: usize = MAX_DELEGATIONS + 2;
@@ -50,9 +55,8 @@ pub static SIGNATURES: &[&dyn SignatureVerificationAlgorithm] = &[
     ECDSA_P384_SHA384,
 ];
 
-/// id-kp-clientAuth and id-kp-serverAuth (RFC 5280, 4.2.1.12), as DER content octets.
+/// id-kp-clientAuth (RFC 5280, 4.2.1.12), as DER content octets.
 const CLIENT_AUTH: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 2];
-const SERVER_AUTH: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 1];
 
 /// The library's part: whether a path of trust leads from the root to the leaf `presented[0]`.
 ///
@@ -125,24 +129,15 @@ pub fn authorize(
     if presented.len() > MAX_PRESENTED {
         return Err(Fault::TooLong(presented.len()).into());
     }
-    let without_root = match presented.split_last() {
-        Some((last, rest)) if last.as_ref() == root.der() => rest,
-        _ => presented,
-    };
-    if !without_root.iter().map(AsRef::as_ref).eq(walked.iter().copied()) {
+    if !without_root(presented, root).iter().map(AsRef::as_ref).eq(walked.iter().copied()) {
         return Err(Fault::NotThePath.into());
     }
-    let mut links = Vec::new();
-    let mut issuer = Issuer { key: root.key(), key_id: root.subject_key_id().to_vec(), last: None };
+    let mut walk = Walk::from(root);
     for der in walked.iter().skip(1).rev() {
-        let certificate = read(der, &issuer)?;
-        let link = issuer.delegation(certificate)?;
-        links.push(link);
+        walk.delegation(der)?;
     }
-    let leaf = read(presented[0].as_ref(), &issuer)?;
-    if let Some(server) = server {
-        bound_to(&links, server)?;
-    }
+    let leaf = walk.read(presented[0].as_ref())?;
+    let (issuer, links) = walk.finish(server)?;
     let holder = match leaf.role {
         Role::Permissions(permissions) => Holder::Permissions(permissions),
         Role::Machine(machine) => Holder::Machine(Arc::new(*machine)),
@@ -152,117 +147,15 @@ pub fn authorize(
     if links.len() > MAX_DELEGATIONS {
         return Err(Fault::TooLong(presented.len()).into());
     }
-    Authorization::leaf(links, label, holder, leaf.validity)
+    let identity = LeafIdentity { label, issuer: issuer.key, serial: leaf.serial };
+    Authorization::leaf(links, identity, holder, leaf.validity)
         .map_err(|_| Fault::TooLong(presented.len()).into())
 }
 
-/// What stands above the next certificate to look at.
-struct Issuer {
-    key: Digest,
-    key_id: Vec<u8>,
-    /// The delegation, with the hosts that it inherits.
-    last: Option<Delegation>,
-}
-
-impl Issuer {
-    /// Holds a delegation against this issuer (rules 4 and 5) and becomes the issuer of what is
-    /// below it.
-    fn delegation(&mut self, certificate: Certificate) -> Result<Link, ChainError> {
-        let subject = certificate.subject;
-        let Role::Delegation(grant) = certificate.role else {
-            return Err(Fault::NotADelegation(certificate.role.name()).of(&subject));
-        };
-        if let Some(above) = &self.last {
-            grant.fits_in(above).map_err(|misfit| Fault::Misfit(misfit).of(&subject))?;
-        }
-        // Hosts that are not named are the issuer's: what is below must fit in those.
-        let above = self.last.take();
-        let hosts = grant.hosts.clone().or_else(|| above.and_then(|above| above.hosts));
-        let link = Link {
-            label: certificate::label(&subject)?,
-            issuer: self.key,
-            key: certificate.key,
-            serial: certificate.serial,
-            grant: grant.clone(),
-            validity: certificate.validity,
-        };
-        self.key = certificate.key;
-        self.key_id = certificate.subject_key_id.unwrap_or_default();
-        self.last = Some(Delegation { hosts, ..grant });
-        Ok(link)
+/// A list without the root, which may be its last.
+fn without_root<'p>(all: &'p [CertificateDer<'p>], root: &Root) -> &'p [CertificateDer<'p>] {
+    match all.split_last() {
+        Some((last, rest)) if last.as_ref() == root.der() => rest,
+        _ => all,
     }
-}
-
-/// Parses one certificate of the path and holds it against the profile's table (rule 3).
-fn read(der: &[u8], issuer: &Issuer) -> Result<Certificate, ChainError> {
-    let certificate = Certificate::parse(der)?;
-    if certificate.authority_key_id.as_deref() != Some(&issuer.key_id) {
-        return Err(Fault::AuthorityKeyId.of(&certificate.subject));
-    }
-    Ok(certificate)
-}
-
-/// Rule 6: every delegation that lists hosts must list this one.
-fn bound_to(links: &[Link], server: &Digest) -> Result<(), ChainError> {
-    for link in links {
-        if let Some(hosts) = &link.grant.hosts
-            && !hosts.keys().contains(server)
-        {
-            return Err(Fault::OtherHost.of(link.label.as_str()));
-        }
-    }
-    Ok(())
-}
-
-/// The client's half: whether the server may call itself `name`. It presents its certificate
-/// alone, or it and the root; the root itself issued it.
-///
-/// `now` is in Unix seconds.
-///
-/// # Errors
-/// [`ChainError`]
-pub fn verify_server(
-    presented: &[CertificateDer<'_>],
-    root: &Root,
-    name: &ServerName<'_>,
-    now: i64,
-) -> Result<(), ChainError> {
-    let (server, _) = presented.split_first().ok_or(Fault::NoCertificate)?;
-    let end_entity = EndEntityCert::try_from(server).map_err(Fault::Path)?;
-    end_entity.verify_is_valid_for_subject_name(name).map_err(Fault::Path)?;
-    verify_server_path(presented, root, now)
-}
-
-/// Everything of [`verify_server`] but the name: what a server can find out of itself at start.
-///
-/// # Errors
-/// [`ChainError`]
-pub fn verify_server_path(
-    presented: &[CertificateDer<'_>],
-    root: &Root,
-    now: i64,
-) -> Result<(), ChainError> {
-    let (server, rest) = presented.split_first().ok_or(Fault::NoCertificate)?;
-    if !(rest.is_empty() || rest.len() == 1 && rest[0].as_ref() == root.der()) {
-        return Err(Fault::ServerChain.into());
-    }
-    root.check_validity(now)?;
-    let end_entity = EndEntityCert::try_from(server).map_err(Fault::Path)?;
-    end_entity
-        .verify_for_usage(
-            SIGNATURES,
-            &[root.anchor()],
-            &[],
-            unix_time(now)?,
-            KeyUsage::required(SERVER_AUTH),
-            None,
-            None,
-        )
-        .map_err(Fault::Path)?;
-    let issuer = Issuer { key: root.key(), key_id: root.subject_key_id().to_vec(), last: None };
-    let certificate = read(server.as_ref(), &issuer)?;
-    let Role::Server = certificate.role else {
-        return Err(Fault::NotAServer(certificate.role.name()).of(&certificate.subject));
-    };
-    certificate::label(&certificate.subject).map(drop)
 }

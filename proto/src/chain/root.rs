@@ -3,7 +3,8 @@
 use rustls_pki_types::{CertificateDer, TrustAnchor};
 
 use super::certificate::{Certificate, Role};
-use super::{ChainError, Fault, SIGNATURES};
+use super::walk::Issuer;
+use super::{ChainError, Fault};
 use crate::authority::Validity;
 use crate::id::Digest;
 
@@ -26,8 +27,7 @@ pub enum RootError {
 pub struct Root {
     der: CertificateDer<'static>,
     anchor: TrustAnchor<'static>,
-    subject_key_id: Vec<u8>,
-    key: Digest,
+    issuer: Issuer,
     validity: Validity,
 }
 
@@ -41,7 +41,7 @@ impl Root {
         let Role::Root = certificate.role else {
             return Err(RootError::NotARoot(certificate.role.name()));
         };
-        if !certificate.is_signed_by_itself(SIGNATURES) {
+        if !certificate.is_signed_by(&certificate.public_key) {
             return Err(RootError::NotSelfSigned);
         }
         let der = CertificateDer::from(der.to_vec());
@@ -50,8 +50,12 @@ impl Root {
             .to_owned();
         Ok(Self {
             anchor,
-            subject_key_id: certificate.subject_key_id.clone().unwrap_or_default(),
-            key: certificate.key,
+            issuer: Issuer {
+                key: certificate.key,
+                key_id: certificate.subject_key_id.unwrap_or_default(),
+                name: certificate.names.subject,
+                public_key: certificate.public_key,
+            },
             validity: certificate.validity,
             der,
         })
@@ -64,7 +68,7 @@ impl Root {
 
     /// SHA-256 of its SubjectPublicKeyInfo.
     pub const fn key(&self) -> Digest {
-        self.key
+        self.issuer.key
     }
 
     /// When it may be used.
@@ -74,12 +78,17 @@ impl Root {
 
     /// Its subjectKeyIdentifier.
     pub fn subject_key_id(&self) -> &[u8] {
-        &self.subject_key_id
+        &self.issuer.key_id
     }
 
     /// Its subject, as DER, for the list of acceptable CAs in a certificate request.
     pub fn subject_der(&self) -> &[u8] {
         &self.anchor.subject
+    }
+
+    /// What it is as an issuer.
+    pub(super) const fn issuer(&self) -> &Issuer {
+        &self.issuer
     }
 
     pub(super) fn anchor(&self) -> TrustAnchor<'_> {
