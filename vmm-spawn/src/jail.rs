@@ -15,7 +15,7 @@ pub fn missing() -> Vec<String> {
         "no cgroup: memory, CPU share and process limits are not enforced, \
          running out of memory shows as signal 9",
         "no namespaces: mounts, network, processes and IPC of the host are in sight",
-        "no Landlock and no resource limits",
+        "no resource limits",
     ]
     .map(str::to_owned)
     .into()

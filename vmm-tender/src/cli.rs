@@ -41,6 +41,8 @@ Options of run, before or behind IMAGE:
                   instruction, or the error that came before it, and close it
   --new-session   begin a session of its own, without core files and with no
                   signal blocked
+  --require-jail  run no machine where the kernel has no Landlock, instead of
+                  saying so on standard error
 
 Every device that the image declares has to be attached, and no other can be.
 
@@ -82,6 +84,8 @@ pub struct RunOptions {
     pub devices: DeviceOptions,
     /// Whether to leave the session of whoever started the tender.
     pub new_session: bool,
+    /// Whether to run only where the kernel has everything that confines a machine.
+    pub require_jail: bool,
     /// What the guest gets as arguments.
     pub command_line: CommandLine,
 }
@@ -143,6 +147,7 @@ fn parse_run(mut words: Words<'_>) -> Result<Command, Error> {
     let mut status = None;
     let mut memory_mib = DEFAULT_MEMORY_MIB;
     let mut new_session = false;
+    let mut require_jail = false;
     let mut devices = DeviceArguments::default();
     let mut command_line = CommandLine::default();
     while let Some(word) = words.next() {
@@ -152,6 +157,8 @@ fn parse_run(mut words: Words<'_>) -> Result<Command, Error> {
             return Ok(Command::Help);
         } else if word == "--new-session" {
             new_session = true;
+        } else if word == "--require-jail" {
+            require_jail = true;
         } else if let Some(value) = words.value_of(word, "--mem") {
             memory_mib = memory(value?)?;
         } else if let Some(value) = words.value_of(word, "--status") {
@@ -168,7 +175,14 @@ fn parse_run(mut words: Words<'_>) -> Result<Command, Error> {
     let image = image.ok_or_else(|| usage("run wants an IMAGE"))?;
     let devices = devices::finish(devices)?;
     check_descriptors(&image, status, &devices)?;
-    Ok(Command::Run(RunOptions { image, memory_mib, devices, new_session, command_line }))
+    Ok(Command::Run(RunOptions {
+        image,
+        memory_mib,
+        devices,
+        new_session,
+        require_jail,
+        command_line,
+    }))
 }
 
 /// Each inherited descriptor is for one purpose: it will have one owner.

@@ -78,6 +78,15 @@ pub enum Error {
     /// The process would make all memory executable.
     #[error("the personality READ_IMPLIES_EXEC is set: guest data would be executable")]
     ReadImpliesExec,
+    /// The kernel has no Landlock, without which no machine shall run.
+    #[error(
+        "this kernel has no Landlock, and --require-jail is given: enable it (lsm=landlock,... at \
+         boot), or leave the option out"
+    )]
+    NoLandlock,
+    /// Landlock could not be applied.
+    #[error("cannot apply Landlock: {0}")]
+    Landlock(#[from] landlock::RulesetError),
     /// The system call filter could not be made.
     #[error("cannot build the system call filter: {0}")]
     BuildFilter(#[from] seccompiler::BackendError),

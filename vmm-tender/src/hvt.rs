@@ -23,7 +23,7 @@ use crate::memory::{Execution, GuestMemory};
 use crate::program::Program;
 use crate::run::Machine;
 use crate::status::StatusPipe;
-use crate::{CommandLine, Error, console, sys};
+use crate::{CommandLine, Error, console, jail, sys};
 
 #[cfg(any(feature = "fuzzing", test))]
 pub(crate) use calls::answer as answer_call;
@@ -33,7 +33,8 @@ use vcpu::{Event, Vcpu};
 /// Runs the machine to its end and returns its exit status.
 pub(crate) fn run(machine: Machine, status: &mut StatusPipe) -> Result<u8, Error> {
     // Whether the heap can be executed, an hvt guest decides.
-    let Machine { image, file, memory: size, executable_heap: _, devices, command_line } = machine;
+    let Machine { image, file, memory: size, executable_heap: _, devices, command_line, jail } =
+        machine;
     let mut memory = GuestMemory::anywhere(round_memory(size)?)?;
     memory.load(&image, &file, Execution::Elsewhere)?;
     drop(file);
@@ -42,6 +43,7 @@ pub(crate) fn run(machine: Machine, status: &mut StatusPipe) -> Result<u8, Error
     store_tables(&mut memory)?;
     let manifest = image.manifest().encode(|it| devices.attachment(it, Descriptors::Hidden));
     store_boot_info(&mut memory, &image, &manifest, vcpu.frequency()?, &command_line)?;
+    jail::enter(jail, None)?;
     sys::exit_on_termination().map_err(Error::host("catch signals"))?;
     let filter = filter::build(vcpu.descriptor(), status.descriptor(), &devices)?;
     seccompiler::apply_filter(&filter)?;

@@ -21,7 +21,10 @@ pub mod fuzzing;
 mod host;
 mod hvt;
 mod image_file;
+#[cfg(test)]
+mod inmate;
 mod inspect;
+mod jail;
 mod memory;
 mod program;
 mod refusal;

@@ -6,6 +6,7 @@ use crate::cli::RunOptions;
 use crate::descriptors::DescriptorNumber;
 use crate::devices::Devices;
 use crate::image_file::ImageFile;
+use crate::jail::Demand;
 use crate::refusal::{self, Kind};
 use crate::status::StatusPipe;
 use crate::{CommandLine, Error, host, hvt, spt};
@@ -22,6 +23,8 @@ pub(crate) struct Machine {
     pub(crate) executable_heap: bool,
     pub(crate) devices: Devices,
     pub(crate) command_line: CommandLine,
+    /// What to do without Landlock.
+    pub(crate) jail: Demand,
 }
 
 /// Runs the machine that `options` describe. Returns the exit status of an hvt guest; an spt
@@ -41,7 +44,9 @@ pub(crate) fn run(options: RunOptions, status: &mut StatusPipe) -> Result<u8, Er
     let kind = refusal::kind(&image)?;
     let devices = Devices::attach(image.manifest(), options.devices)?;
     let command_line = options.command_line;
-    let machine = Machine { image, file, memory, executable_heap: false, devices, command_line };
+    let jail = if options.require_jail { Demand::Everything } else { Demand::WhatThereIs };
+    let executable_heap = false;
+    let machine = Machine { image, file, memory, executable_heap, devices, command_line, jail };
     start(kind, machine, status)
 }
 

@@ -14,6 +14,7 @@ use vmm_tender_abi::{ABI_VERSIONS, Image, Manifest};
 
 use crate::devices::{DeviceError, Devices};
 use crate::image_file::{ImageFile, ImageSource};
+use crate::jail::Demand;
 use crate::program::Program;
 use crate::run::{self, Machine};
 use crate::status::StatusPipe;
@@ -146,7 +147,8 @@ fn run(
     if executable_heap {
         complain(program, &["WARNING: Using --x-exec-heap: heap and stack are executable".into()]);
     }
-    let machine = Machine { image, file, memory, executable_heap, devices, command_line };
+    let jail = Demand::WhatThereIs;
+    let machine = Machine { image, file, memory, executable_heap, devices, command_line, jail };
     Ok(run::start(kind, machine, &mut StatusPipe::none())?)
 }
 

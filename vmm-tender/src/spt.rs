@@ -16,7 +16,7 @@ use crate::devices::{Descriptors, Devices};
 use crate::memory::{Execution, GuestMemory};
 use crate::run::Machine;
 use crate::status::StatusPipe;
-use crate::{CommandLine, Error, sys};
+use crate::{CommandLine, Error, jail, sys};
 
 /// What the guest uses to wait.
 struct Waiting {
@@ -26,7 +26,8 @@ struct Waiting {
 
 /// Becomes the machine.
 pub(crate) fn run(machine: Machine, status: &mut StatusPipe) -> Result<Infallible, Error> {
-    let Machine { image, file, memory: size, executable_heap, devices, command_line } = machine;
+    let Machine { image, file, memory: size, executable_heap, devices, command_line, jail } =
+        machine;
     check_room(size)?;
     let mut memory = GuestMemory::in_place(MEMORY_FLOOR, size, executable_heap)?;
     memory.load(&image, &file, Execution::Here)?;
@@ -36,6 +37,7 @@ pub(crate) fn run(machine: Machine, status: &mut StatusPipe) -> Result<Infallibl
     let manifest = image.manifest().encode(|it| devices.attachment(it, Descriptors::Shown));
     store_boot_info(&mut memory, &image, &manifest, &waiting, &command_line)?;
     let filter = filter::build(&waiting, &devices)?;
+    jail::enter(jail, None)?;
 
     // The filter permits no other descriptor than the guest's, and a broken pipe ends a process
     // whose signals are restored: so the status comes before both. What follows it fails only

@@ -79,11 +79,25 @@ fn empty_set() -> Result<libc::sigset_t> {
 
 /// Signal handler: only calls that are safe in one, no allocation, no formatting.
 extern "C" fn end_on_signal(signal: c_int) {
-    let text: &[u8] =
-        if signal == SIGINT { b": Exiting on signal 2\n" } else { b": Exiting on signal 15\n" };
-    for part in [Program::current().name().as_bytes(), text] {
-        // SAFETY: the kernel reads the bytes of a slice.
-        unsafe { libc::write(libc::STDERR_FILENO, part.as_ptr().cast(), part.len()) };
+    let end = if signal == SIGINT {
+        &b": Exiting on signal 2\n"[..]
+    } else {
+        b": Exiting on signal 15\n"
+    };
+    let name = Program::current().name().as_bytes();
+    let mut line = [0; 64];
+    for (place, &byte) in line.iter_mut().zip(name.iter().chain(end)) {
+        *place = byte;
+    }
+    let len = line.len().min(name.len() + end.len());
+    let mut stderr = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
+    // The end comes at once, also where nobody reads messages: a pipe that can be written has room
+    // for a page, which one line does not fill.
+    // SAFETY: the kernel reads and writes one structure.
+    let writable = unsafe { libc::poll(&raw mut stderr, 1, 0) } == 1;
+    if writable && stderr.revents == libc::POLLOUT {
+        // SAFETY: the kernel reads bytes of an array.
+        unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), len) };
     }
     // SAFETY: ends the process without running anything of it.
     unsafe { libc::_exit(1) };

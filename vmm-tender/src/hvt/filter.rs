@@ -43,9 +43,10 @@ pub(super) fn build(
         (libc::SYS_restart_syscall, anything()),
         // Clocks, where the kernel does not offer them without a call.
         (libc::SYS_clock_gettime, anything()),
-        // Messages are formatted on the heap: memory that is not executable may come and go.
+        // Messages are formatted on the heap: memory that is not executable, and no file's, may
+        // come and go.
         (libc::SYS_brk, anything()),
-        (libc::SYS_mmap, vec![without_execution()?]),
+        (libc::SYS_mmap, vec![memory_only()?]),
         (libc::SYS_munmap, anything()),
         // What is open is closed; a debug build asks before that whether it is open.
         (libc::SYS_close, anything()),
@@ -88,13 +89,21 @@ fn rule(arguments: &[(u8, u64)]) -> Result<SeccompRule, BackendError> {
     SeccompRule::new(conditions.collect::<Result<_, _>>()?)
 }
 
-/// A mapping without the right to execute it.
-fn without_execution() -> Result<SeccompRule, BackendError> {
+/// A mapping of nothing but memory, without the right to execute it.
+fn memory_only() -> Result<SeccompRule, BackendError> {
     let execute = u64::from(libc::PROT_EXEC.cast_unsigned());
-    SeccompRule::new(vec![SeccompCondition::new(2, Qword, MaskedEq(execute), 0)?])
+    let anonymous = u64::from(libc::MAP_ANONYMOUS.cast_unsigned());
+    SeccompRule::new(vec![
+        SeccompCondition::new(2, Qword, MaskedEq(execute), 0)?,
+        SeccompCondition::new(3, Qword, MaskedEq(anonymous), anonymous)?,
+    ])
 }
 
 /// Descriptors are small and not negative.
 fn number(fd: RawFd) -> u64 {
     u64::from(fd.cast_unsigned())
 }
+
+#[cfg(test)]
+#[path = "filter_tests.rs"]
+mod tests;

@@ -1,8 +1,13 @@
 //! Machines that behave: every sample, on both targets.
 
+use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::support::{End, Kind, Running, run, tender};
+use rustix::io::ioctl_fionread;
+use rustix::pipe::fcntl_getpipe_size;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{End, Kind, Running, run, tender, within_a_minute};
 
 #[test]
 fn hello_prints_its_name_and_its_arguments_and_exits_as_told() {
@@ -91,6 +96,13 @@ fn a_machine_runs_confined() {
         let machine = Running::after(&mut run("ticker", kind, &[]), 7);
         assert_eq!(machine.property("status", "Seccomp"), "2", "{kind:?}");
         assert_eq!(machine.property("status", "NoNewPrivs"), "1", "{kind:?}");
+        for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+            let bits = machine.property("status", set);
+            // Only root can, and has to, empty the bounding set.
+            if set != "CapBnd" || rustix::process::geteuid().is_root() {
+                assert_eq!(bits, "0000000000000000", "{kind:?} {set}");
+            }
+        }
         let descriptors = std::fs::read_dir(format!("/proc/{}/fd", machine.0.id())).unwrap();
         for descriptor in descriptors {
             let target = std::fs::read_link(descriptor.unwrap().path()).unwrap();
@@ -124,6 +136,26 @@ fn sigterm_ends_an_spt_machine_as_any_process_and_an_hvt_machine_with_status_1()
             Kind::Hvt => {
                 assert_eq!((status, &*stderr), (1, "vmm-tender: Exiting on signal 15\n"));
             }
+        }
+    }
+}
+
+#[test]
+fn sigterm_ends_a_machine_whose_console_is_full_and_unread() {
+    for kind in Kind::available() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let mut command = run("chatter", kind, &[]);
+        command.stdout(writer.try_clone().unwrap()).stderr(writer);
+        let mut machine = Running(command.spawn().unwrap());
+        drop(command);
+        let room = fcntl_getpipe_size(&reader).unwrap() as u64;
+        within_a_minute(|| (ioctl_fionread(&reader).unwrap() == room).then_some(()));
+        let id = Pid::from_raw(machine.0.id().cast_signed()).unwrap();
+        kill_process(id, Signal::TERM).unwrap();
+        let status = within_a_minute(|| machine.0.try_wait().unwrap());
+        match kind {
+            Kind::Spt => assert_eq!(status.signal(), Some(15)),
+            Kind::Hvt => assert_eq!(status.code(), Some(1)),
         }
     }
 }

@@ -5,6 +5,7 @@ mod crashes;
 mod devices;
 mod hardened;
 mod images;
+mod jail;
 mod machines;
 mod networks;
 mod protocol;

@@ -11,6 +11,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 /// The two ways to run a machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,6 +95,18 @@ impl From<Output> for End {
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
+    }
+}
+
+/// Asks again and again until there is an answer.
+pub(crate) fn within_a_minute<T>(mut question: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = question() {
+            return answer;
+        }
+        assert!(start.elapsed() < Duration::from_mins(1), "no answer within a minute");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
