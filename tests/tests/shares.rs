@@ -100,7 +100,7 @@ fn a_smaller_newer_delegation_rules_from_its_first_use_on() {
     std::fs::remove_file(setup.file("dev.req")).unwrap();
     let smaller = ["request", "delegation", "dev", "1", "400", "--cpu", "0", "--key", "dev.key"];
     setup.ca(&smaller).expect(0);
-    let sign = ["sign", "ca.db", "cacert.pem", "ca.key", "dev.req", "--days", "10"];
+    let sign = ["sign", "ca.db", "cacert.pem", "ca.key", "dev.req", "--days", "10", "--renew"];
     setup.ca(&sign).expect(0);
     setup.client("old", &["info"]).expect(0);
     let quota = setup.json("dev", &["quota"]);

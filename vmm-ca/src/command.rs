@@ -2,10 +2,14 @@
 
 mod init;
 mod inspect;
+mod issuer;
 mod list;
+mod list_file;
 mod preview;
 mod request;
+mod revoke;
 mod sign;
+mod subtree;
 
 use std::ffi::OsString;
 use std::io::{BufRead, IsTerminal, Write};
@@ -93,6 +97,16 @@ enum Command {
     /// Shows what is asked for, what the issuer has and what it gave to others; signs what fits, and
     /// writes LABEL.pem (the certificate) and LABEL.bundle (it and the chain above it).
     Sign(sign::Sign),
+    /// Take certificates back: every one of a label that has not expired, and what is below it
+    ///
+    /// Writes the issuer's revocation list into the current directory, named like the database:
+    /// `vmm-ca revoke dev.db dev.bundle dev.key hello` writes dev.crl. The list takes effect on a
+    /// server once it is handed in there (vmm-client revoke dev.crl).
+    Revoke(revoke::Revoke),
+    /// Issue the revocation list anew, before the last one is overdue
+    ///
+    /// It names everything that this issuer key took back and that has not expired.
+    Crl(revoke::List),
     /// Say what certificates, requests and bundles are
     ///
     /// A file that cannot be read does not keep the others from being shown, but the command ends
@@ -166,6 +180,8 @@ fn execute(command: Command, world: &mut World<'_>) -> Result<Exit, Error> {
         Command::Init(command) => command.run(world).map(|()| Exit::Done),
         Command::Request(command) => command.run(world).map(|()| Exit::Done),
         Command::Sign(command) => command.run(world).map(|()| Exit::Done),
+        Command::Revoke(command) => command.run(world).map(|()| Exit::Done),
+        Command::Crl(command) => command.run(world).map(|()| Exit::Done),
         Command::Inspect(command) => command.run(world),
         Command::List(command) => command.run(world).map(|()| Exit::Done),
     }

@@ -6,21 +6,30 @@
 //! middle of a record leaves: it was not acted upon yet, and is dropped with a warning. Any other
 //! damage is an error.
 //!
+//! What was taken back, and each revocation list that was made of it, are records too, on disk before
+//! the list is written anywhere: so no number of a list is ever used twice.
+//!
 //! The file is locked (flock) while it is open for issuing.
 
+mod lines;
 mod record;
+mod revocation;
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use rustls_pki_types::CertificateDer;
+use vmm_proto::authority::Serial;
 use vmm_proto::id::Digest;
 
 pub use record::{Issued, Kind};
+pub use revocation::{ListMade, Revoked};
 
 use crate::{Error, Refusal, file};
-use record::{Header, Record};
+use lines::{Line, Lines};
+use record::{Entry, Header, Record};
 
 /// The longest line in bytes. The largest certificate (64 KiB) has some 90 KiB in PEM.
 pub const MAX_LINE: u64 = 256 << 10;
@@ -38,6 +47,8 @@ pub struct Database {
     /// Bytes that are whole lines; what follows them is dropped before the next record.
     whole: u64,
     issued: Vec<Issued>,
+    revoked: BTreeMap<Serial, Revoked>,
+    last_list: Option<ListMade>,
     torn: bool,
 }
 
@@ -94,8 +105,16 @@ impl Database {
     }
 
     fn absent(path: &Path, issuer: Digest) -> Self {
-        let path = path.to_owned();
-        Self { path, issuer, file: None, whole: 0, issued: Vec::new(), torn: false }
+        Self {
+            path: path.to_owned(),
+            issuer,
+            file: None,
+            whole: 0,
+            issued: Vec::new(),
+            revoked: BTreeMap::new(),
+            last_list: None,
+            torn: false,
+        }
     }
 
     /// Everything issued, oldest first.
@@ -113,14 +132,67 @@ impl Database {
         self.torn
     }
 
+    /// Everything taken back, by serial number.
+    pub const fn revoked(&self) -> &BTreeMap<Serial, Revoked> {
+        &self.revoked
+    }
+
+    /// The newest revocation list that was made.
+    pub const fn last_list(&self) -> Option<ListMade> {
+        self.last_list
+    }
+
+    /// What can still be used at `now` (Unix seconds): neither expired nor taken back.
+    pub fn live(&self, now: i64) -> impl Iterator<Item = &Issued> {
+        self.issued.iter().filter(move |issued| {
+            now <= issued.validity.not_after && !self.revoked.contains_key(&issued.serial)
+        })
+    }
+
     /// Adds a certificate, and returns when that is on disk.
     ///
     /// # Errors
     /// [`Error::Io`]: nothing was added. [`Error::Malformed`] for a certificate that is not one of
     /// the profile's.
     pub fn record(&mut self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
-        let issued = Issued::of(certificate)?;
-        let line = Record::issued(&issued, certificate).to_line()?;
+        self.record_all(&[certificate])
+    }
+
+    /// Adds certificates, and returns when all of them are on disk.
+    ///
+    /// # Errors
+    /// As [`Database::record`].
+    pub fn record_all(&mut self, certificates: &[&CertificateDer<'_>]) -> Result<(), Error> {
+        let mut text = String::new();
+        let mut all = Vec::new();
+        for certificate in certificates {
+            let issued = Issued::of(certificate)?;
+            text.push_str(&Record::issued(&issued, certificate).to_line()?);
+            all.push(issued);
+        }
+        self.append(&text)?;
+        self.issued.extend(all);
+        Ok(())
+    }
+
+    /// Adds what is taken back and the list that says so, and returns when that is on disk.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: nothing was added.
+    pub fn record_list(&mut self, revoked: &[Revoked], list: ListMade) -> Result<(), Error> {
+        let mut text = String::new();
+        for one in revoked {
+            text.push_str(&Record::revoked(one)?.to_line()?);
+        }
+        text.push_str(&Record::list(list)?.to_line()?);
+        self.append(&text)?;
+        self.revoked.extend(revoked.iter().map(|one| (one.serial.clone(), one.clone())));
+        self.last_list = Some(list);
+        Ok(())
+    }
+
+    /// Adds whole lines, all or none.
+    fn append(&mut self, lines: &str) -> Result<(), Error> {
         self.create_if_absent()?;
         let Some(file) = &mut self.file else {
             return Err(Error::Usage("this database was opened for reading".to_owned()));
@@ -130,16 +202,15 @@ impl Database {
         // What a crash left behind goes first: it would run into the new line.
         let written = file
             .set_len(whole)
-            .and_then(|()| file.write_all(line.as_bytes()))
+            .and_then(|()| file.write_all(lines.as_bytes()))
             .and_then(|()| file.sync_data());
         if let Err(error) = written {
-            // On a full disk half a line may be there; if it cannot be cut off now, the next one to
-            // open the file drops it.
+            // On a full disk a part may be there; if it cannot be cut off now, the next one to open
+            // the file drops half a line.
             let _ = file.set_len(whole);
             return Err(failed(error));
         }
-        self.whole += line.len() as u64;
-        self.issued.push(issued);
+        self.whole += lines.len() as u64;
         Ok(())
     }
 
@@ -172,25 +243,41 @@ impl Database {
             let problem = format!("{length} bytes, more than {MAX_SIZE}");
             return Err(Error::Unreadable { file: path.to_owned(), problem });
         }
-        let mut lines = Lines { path, reader: BufReader::new(file), number: 0, whole: 0 };
+        let mut lines = Lines::of(path, file);
         let header = match lines.next()? {
             Line::Whole(line) => Header::parse(&line).map_err(|problem| lines.damage(&problem))?,
             Line::Torn(line) => return Self::cut_at_birth(path, &line, opener),
             Line::End => return Self::cut_at_birth(path, &[], opener),
         };
-        let mut issued = Vec::new();
-        let torn = loop {
+        let mut database = Self::absent(path, header);
+        database.torn = loop {
             match lines.next()? {
-                Line::Whole(line) => match Record::parse(&line) {
-                    Ok(record) => issued.push(record),
-                    Err(problem) => return Err(lines.damage(&problem)),
-                },
+                Line::Whole(line) => Record::parse(&line)
+                    .and_then(|entry| database.note(entry))
+                    .map_err(|problem| lines.damage(&problem))?,
                 Line::Torn(_) => break true,
                 Line::End => break false,
             }
         };
-        let (path, whole) = (path.to_owned(), lines.whole);
-        Ok(Self { path, issuer: header, file: None, whole, issued, torn })
+        database.whole = lines.whole;
+        Ok(database)
+    }
+
+    /// What a line says becomes a part of what is known.
+    fn note(&mut self, entry: Entry) -> Result<(), String> {
+        match entry {
+            Entry::Issued(issued) => self.issued.push(issued),
+            Entry::Revoked(revoked) => {
+                self.revoked.insert(revoked.serial.clone(), revoked);
+            }
+            Entry::List(list) => {
+                if self.last_list.is_some_and(|last| list.number <= last.number) {
+                    return Err("the number of a revocation list does not grow".to_owned());
+                }
+                self.last_list = Some(list);
+            }
+        }
+        Ok(())
     }
 
     /// A file that holds only a part of the line that its creator would have written.
@@ -225,57 +312,6 @@ fn lock(file: &File, path: &Path, waiting: impl FnOnce()) -> Result<(), Error> {
             file.lock().map_err(Error::io("lock", path))
         }
         Err(std::fs::TryLockError::Error(error)) => Err(Error::io("lock", path)(error)),
-    }
-}
-
-/// One step through the file.
-enum Line {
-    Whole(Vec<u8>),
-    /// bytes behind the last line's end
-    Torn(Vec<u8>),
-    End,
-}
-
-struct Lines<'f> {
-    path: &'f Path,
-    reader: BufReader<&'f File>,
-    number: usize,
-    whole: u64,
-}
-
-impl Lines<'_> {
-    fn next(&mut self) -> Result<Line, Error> {
-        let mut line = Vec::new();
-        self.number += 1;
-        if self.number == 1 {
-            self.reader.seek(SeekFrom::Start(0)).map_err(Error::io("read", self.path))?;
-        }
-        let read = (&mut self.reader)
-            .take(MAX_LINE + 1)
-            .read_until(b'\n', &mut line)
-            .map_err(Error::io("read", self.path))?;
-        if read as u64 > MAX_LINE {
-            return Err(self.damage(&format!("longer than {MAX_LINE} bytes")));
-        }
-        match line.pop() {
-            None => Ok(Line::End),
-            Some(b'\n') => {
-                self.whole += read as u64;
-                Ok(Line::Whole(line))
-            }
-            Some(last) => {
-                line.push(last);
-                Ok(Line::Torn(line))
-            }
-        }
-    }
-
-    fn damage(&self, problem: &str) -> Error {
-        let problem = format!(
-            "line {}: {problem}. The database is damaged, or not one: restore it from a copy",
-            self.number
-        );
-        Error::Unreadable { file: self.path.to_owned(), problem }
     }
 }
 

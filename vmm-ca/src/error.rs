@@ -72,12 +72,12 @@ pub enum Error {
     /// what was made does not pass its own check
     #[error("the new certificate fails its own check and was not written: {0}")]
     SelfTest(String),
-    /// not signed: the answer was no
-    #[error("not signed: the answer was no")]
+    /// nothing was done: the answer was no
+    #[error("nothing was done: the answer was no")]
     Declined,
 }
 
-/// Why a request is not signed.
+/// Why something is not signed or taken back.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Refusal {
     /// the key does not belong to the issuer's certificate
@@ -157,6 +157,25 @@ pub enum Refusal {
     /// the request is not signed by its own key
     #[error("the request is not signed by its own key: ask its holder to make it again")]
     RequestSignature,
+    /// a label that has a certificate
+    #[error(
+        "the {kind} \"{label}\" has a certificate that is valid until {until} (serial {serial}): \
+         --renew gives it another one in its place; if the label shall go to someone else, revoke \
+         that one first"
+    )]
+    StillValid {
+        /// of which kind
+        kind: &'static str,
+        /// of whom
+        label: String,
+        /// which one
+        serial: String,
+        /// its last moment
+        until: Moment,
+    },
+    /// there is nothing to take back
+    #[error("{0}")]
+    NothingToRevoke(String),
     /// the issuer would have promised more than it has
     #[error("{0}; without --no-overcommit this would be a warning")]
     Overcommitted(String),

@@ -118,7 +118,12 @@ pub struct Given<'d> {
 impl<'d> Given<'d> {
     /// Everything that can still be used at `now` (Unix seconds), but not what `label` holds by
     /// certificates of the same kind as `grant`: that is what a new one takes the place of.
-    pub fn to_others(issued: &'d [Issued], label: &Label, grant: &Grant, now: i64) -> Self {
+    pub fn to_others(
+        issued: impl IntoIterator<Item = &'d Issued>,
+        label: &Label,
+        grant: &Grant,
+        now: i64,
+    ) -> Self {
         let mut given = Self::default();
         for certificate in issued {
             let kind = &certificate.kind;

@@ -1,6 +1,7 @@
 //! What a file is, in words or in JSON: certificates, requests, bundles, whether they keep the
 //! profile or not. Everything in such a file is hostile until proven otherwise.
 
+mod crl;
 mod json;
 mod text;
 
@@ -15,6 +16,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::x509::X509Name;
 
+pub use crl::ListFacts;
 pub use json::to_json;
 pub use text::to_text;
 
@@ -38,6 +40,8 @@ pub enum Item {
     Certificate(Box<CertificateFacts>),
     /// a request, its signature verified
     Request(Box<Request>),
+    /// a revocation list
+    RevocationList(Box<ListFacts>),
     /// a private key, which is not looked into
     PrivateKey,
     /// something that is not looked into
@@ -134,6 +138,10 @@ impl Item {
             Section::Request(der) => match Request::parse(&der) {
                 Ok(request) => Self::Request(Box::new(request)),
                 Err(error) => Self::Broken { what: "request", problem: error.to_string() },
+            },
+            Section::RevocationList(der) => match ListFacts::of(&der) {
+                Ok(facts) => Self::RevocationList(Box::new(facts)),
+                Err(problem) => Self::Broken { what: "revocation list", problem },
             },
             Section::PrivateKey => Self::PrivateKey,
             Section::Other(label) => Self::Other(label),

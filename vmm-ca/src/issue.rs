@@ -9,14 +9,14 @@ mod check;
 use std::fmt;
 use std::time::Duration;
 
-use rcgen::{KeyPair, PublicKeyData};
+use rcgen::PublicKeyData;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use vmm_proto::authority::Validity;
 use vmm_proto::chain::certificate::{Certificate, Role};
 use vmm_proto::grant::Grant;
 use vmm_proto::id::Digest;
 use vmm_proto::name::{Label, MAX_DELEGATIONS};
-use vmm_proto::resource::{BridgeName, Delegation, Machine};
+use vmm_proto::resource::{BridgeName, Delegation, Hosts, Machine};
 
 use crate::key::{Algorithm, Key};
 use crate::request::Request;
@@ -58,7 +58,7 @@ pub struct Minted {
 
 /// A CA certificate with its key and the certificates above it.
 pub struct Issuer {
-    signer: rcgen::Issuer<'static, KeyPair>,
+    signer: rcgen::Issuer<'static, Key>,
     own: Certificate,
     /// Its own certificate first, then those above it; the root only if it is the issuer itself.
     chain: Vec<CertificateDer<'static>>,
@@ -82,7 +82,8 @@ impl Issuer {
     pub fn new(mut chain: Vec<CertificateDer<'static>>, key: Key) -> Result<Self, Error> {
         let first =
             chain.first().ok_or_else(|| Error::Malformed("no certificate in it".to_owned()))?;
-        let own = Certificate::parse(first).map_err(|error| Error::Malformed(error.to_string()))?;
+        let mut own =
+            Certificate::parse(first).map_err(|error| Error::Malformed(error.to_string()))?;
         if !matches!(own.role, Role::Root | Role::Delegation(_)) {
             let problem = format!(
                 "\"{}\" is a {} certificate, which issues nothing: give a delegation's bundle, or \
@@ -95,7 +96,12 @@ impl Issuer {
         if key.digest() != own.key {
             return Err(Refusal::WrongKey(own.subject).into());
         }
-        let signer = rcgen::Issuer::from_ca_cert_der(first, key.into_pair())?;
+        if let Role::Delegation(share) = &mut own.role
+            && share.hosts.is_none()
+        {
+            share.hosts = chain.iter().skip(1).find_map(hosts);
+        }
+        let signer = rcgen::Issuer::from_ca_cert_der(first, key)?;
         if chain.len() > 1 && chain.last().is_some_and(|last| is_root(last)) {
             chain.pop();
         }
@@ -107,7 +113,7 @@ impl Issuer {
         &self.own.subject
     }
 
-    /// What it may hand on; `None` for the root, which has no bounds.
+    /// What it may hand on, with the hosts that it inherits; `None` for the root, which has no bounds.
     pub const fn bounds(&self) -> Option<&Delegation> {
         match &self.own.role {
             Role::Delegation(delegation) => Some(delegation),
@@ -129,6 +135,20 @@ impl Issuer {
     pub(crate) fn is_author_of(&self, certificate: &Certificate) -> bool {
         certificate.authority_key_id.is_some()
             && certificate.authority_key_id == self.own.subject_key_id
+    }
+
+    pub(crate) const fn signer(&self) -> &rcgen::Issuer<'static, Key> {
+        &self.signer
+    }
+
+    /// Its own certificate.
+    pub(crate) const fn certificate(&self) -> &Certificate {
+        &self.own
+    }
+
+    /// Its own certificate, then those above it; the root only if it is the issuer itself.
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
     }
 
     /// The certificates that go behind one that it issues, the root left out.
@@ -160,7 +180,7 @@ impl Issuer {
         let key = Key::generate(Algorithm::Ed25519)?;
         let seconds = i64::try_from(validity.as_secs()).unwrap_or(i64::MAX);
         let validity = time::within(self.validity(), now, seconds);
-        let leaf = self.certify(label, grant, key.pair(), validity)?;
+        let leaf = self.certify(label, grant, &key, validity)?;
         let chain = std::iter::once(leaf).chain(self.chain_above().iter().cloned()).collect();
         Ok(Minted { chain, key: key.to_pkcs8() })
     }
@@ -188,7 +208,7 @@ impl Issuer {
         validity: Validity,
     ) -> Result<CertificateDer<'static>, Error> {
         let params = profile::server(names, validity)?;
-        Ok(params.signed_by(key.pair(), &self.signer)?.into())
+        Ok(params.signed_by(key, &self.signer)?.into())
     }
 
     /// Whether `request` may be signed at all: it fits, and a certificate below this issuer may be
@@ -249,6 +269,22 @@ impl fmt::Debug for Issuer {
 /// [`Refusal`], with what is wrong.
 pub fn is_issued_by(below: &CertificateDer<'_>, above: &CertificateDer<'_>) -> Result<(), Refusal> {
     check::holds(&Certificate::parse(below)?, below, &Certificate::parse(above)?, above)
+}
+
+/// Whether `below` is signed by `above`, whatever it grants.
+///
+/// # Errors
+/// [`Refusal`], with what is wrong.
+pub fn is_signed_by(below: &CertificateDer<'_>, above: &CertificateDer<'_>) -> Result<(), Refusal> {
+    check::signed_by(&Certificate::parse(below)?, below, &Certificate::parse(above)?, above)
+}
+
+/// The hosts that a delegation names itself.
+fn hosts(der: &CertificateDer<'_>) -> Option<Hosts> {
+    match Certificate::parse(der).ok()?.role {
+        Role::Delegation(share) => share.hosts,
+        _ => None,
+    }
 }
 
 /// A root is told from a delegation by its fields.

@@ -6,7 +6,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::Ed25519KeyPair;
 use rcgen::{
     KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PublicKeyData,
-    SignatureAlgorithm,
+    SignatureAlgorithm, SigningKey,
 };
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use vmm_proto::chain::certificate::key_digest;
@@ -86,7 +86,7 @@ impl Key {
     }
 
     /// Which kind of key it is.
-    pub const fn algorithm(&self) -> Algorithm {
+    pub const fn kind(&self) -> Algorithm {
         self.algorithm
     }
 
@@ -104,13 +104,21 @@ impl Key {
     pub fn to_pkcs8(&self) -> PrivatePkcs8KeyDer<'static> {
         self.pair.serialized_der().to_vec().into()
     }
+}
 
-    pub(crate) const fn pair(&self) -> &KeyPair {
-        &self.pair
+impl PublicKeyData for Key {
+    fn der_bytes(&self) -> &[u8] {
+        self.pair.der_bytes()
     }
 
-    pub(crate) fn into_pair(self) -> KeyPair {
-        self.pair
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        self.pair.algorithm()
+    }
+}
+
+impl SigningKey for Key {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        self.pair.sign(message)
     }
 }
 

@@ -32,6 +32,8 @@ pub mod options;
 pub mod pem;
 pub mod profile;
 pub mod request;
+pub mod revocation;
+pub mod serial;
 pub mod time;
 
 pub use error::{Error, Exit, Refusal};

@@ -24,6 +24,8 @@ pub enum Section {
     Certificate(CertificateDer<'static>),
     /// a PKCS#10 request
     Request(Vec<u8>),
+    /// a revocation list
+    RevocationList(Vec<u8>),
     /// a private key, which nobody looks into
     PrivateKey,
     /// something else, by its PEM label
@@ -99,7 +101,8 @@ pub fn sections(pem: &[u8]) -> Result<Vec<Section>, Error> {
             SectionKind::PrivateKey | SectionKind::EcPrivateKey | SectionKind::RsaPrivateKey => {
                 Section::PrivateKey
             }
-            SectionKind::Crl => Section::Other("X509 CRL"),
+            // As large as its file: it names many certificates.
+            SectionKind::Crl => Section::RevocationList(der),
             SectionKind::PublicKey => Section::Other("PUBLIC KEY"),
             _ => Section::Other("a section that is not known here"),
         };

@@ -154,7 +154,7 @@ fn serial() -> Result<SerialNumber, Error> {
 }
 
 /// The type of rcgen's own time library is not named here: it is reached by adding to the epoch.
-fn moment<T: From<std::time::SystemTime>>(seconds: i64) -> Result<T, Error> {
+pub(crate) fn moment<T: From<std::time::SystemTime>>(seconds: i64) -> Result<T, Error> {
     let seconds = u64::try_from(seconds)
         .map_err(|_| Error::Usage("certificates before 1970 are not made".to_owned()))?;
     Ok((UNIX_EPOCH + Duration::from_secs(seconds)).into())

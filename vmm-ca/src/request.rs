@@ -37,7 +37,7 @@ impl Request {
         let mut params = CertificateParams::default();
         params.distinguished_name = profile::subject(label.as_str());
         params.custom_extensions = vec![profile::grant_extension(grant)];
-        Ok(params.serialize_request(key.pair())?.der().to_vec())
+        Ok(params.serialize_request(&key)?.der().to_vec())
     }
 
     /// Parses a request and verifies that it is signed by the key that it is for.

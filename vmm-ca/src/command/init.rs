@@ -51,7 +51,7 @@ impl Init {
         let key = Key::generate(self.algorithm)?;
         let (key_pem, key_digest) = (key.to_pem(), key.digest());
         let validity = within(Validity::ALWAYS, world.now, i64::from(self.days) * DAY);
-        let certificate = profile::root(&self.name, validity)?.self_signed(key.pair())?;
+        let certificate = profile::root(&self.name, validity)?.self_signed(&key)?;
         let root = certificate.der().clone();
         let issuer = Issuer::new(vec![root.clone()], key)?;
         issuer.check(world.now)?;

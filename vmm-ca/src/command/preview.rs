@@ -23,7 +23,7 @@ pub(super) struct Preview {
 
 impl Preview {
     pub(super) fn new(request: &Request, issuer: &Issuer, database: &Database, now: i64) -> Self {
-        let given = Given::to_others(database.issued(), &request.label, &request.grant, now);
+        let given = Given::to_others(database.live(now), &request.label, &request.grant, now);
         let mut text = String::new();
         push(&mut text, &format!("Request: {} \"{}\"", request.grant.kind(), request.label));
         for (name, what) in describe::grant(&request.grant) {
@@ -36,7 +36,7 @@ impl Preview {
             push_table(&mut text, &request.grant, issuer, &given);
         }
         let overcommitted = given.overcommitted(&request.grant, issuer.bounds());
-        let mut notes = issued_before(request, database.issued(), now);
+        let mut notes = issued_before(request, database, now);
         if !request.left_out.is_empty() {
             let oids = request.left_out.join(", ");
             notes.push(format!("the request asks for extensions that are left out: {oids}"));
@@ -95,20 +95,27 @@ fn row(text: &mut String, [name, machines, memory, storage]: [String; 4]) {
 }
 
 /// A label is an identity, so it is said when it is given out again.
-fn issued_before(request: &Request, issued: &[Issued], now: i64) -> Vec<String> {
-    let same = |certificate: &&Issued| {
-        certificate.kind.name() == request.grant.kind()
-            && certificate.name == request.label.as_str()
+fn issued_before(request: &Request, database: &Database, now: i64) -> Vec<String> {
+    let Some(last) = database.issued().iter().rfind(|issued| is_of(request, issued)) else {
+        return Vec::new();
     };
-    let Some(last) = issued.iter().rfind(same) else { return Vec::new() };
-    let state = if last.validity.not_after < now { "expired" } else { "valid until" };
     let until = Moment(last.validity.not_after);
+    let state = match database.revoked().get(&last.serial) {
+        Some(revoked) => format!("revoked {}", Moment(revoked.at)),
+        None if last.validity.not_after < now => format!("expired {until}"),
+        None => format!("valid until {until}"),
+    };
     let key = if last.key == request.key_digest() { "the same key" } else { "another key" };
     let (kind, label, serial) = (request.grant.kind(), &request.label, &last.serial);
     vec![format!(
-        "the {kind} \"{label}\" was issued before, for {key} (serial {serial}, {state} {until}): \
-         whoever is given a label gets what is kept under it"
+        "the {kind} \"{label}\" was issued before, for {key} (serial {serial}, {state}): whoever is \
+         given a label gets what is kept under it"
     )]
+}
+
+/// Whether a certificate is of the kind and label that are asked for.
+pub(super) fn is_of(request: &Request, issued: &Issued) -> bool {
+    issued.kind.name() == request.grant.kind() && issued.name == request.label.as_str()
 }
 
 fn push(text: &mut String, line: &str) {

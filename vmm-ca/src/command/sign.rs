@@ -10,7 +10,8 @@ use vmm_proto::grant::Grant;
 use vmm_proto::name::Label;
 use vmm_proto::resource::MAX_GENERATION;
 
-use super::preview::Preview;
+use super::issuer::{IssuerFiles, spare};
+use super::preview::{Preview, is_of};
 use super::{World, days};
 use crate::database::{Database, Issued, Kind};
 use crate::file;
@@ -28,18 +29,17 @@ const LEAF_DAYS: u32 = 30;
 /// Signs a request.
 #[derive(Debug, Args)]
 pub(super) struct Sign {
-    /// What this issuer has issued; created by its first use
-    database: PathBuf,
-    /// The issuer's certificate, then those above it: cacert.pem, or a delegation's .bundle
-    issuer: PathBuf,
-    /// The issuer's private key
-    issuer_key: PathBuf,
+    #[command(flatten)]
+    by: IssuerFiles,
     /// The request
     request: PathBuf,
     /// How long the certificate is valid, but no longer than the issuer (default: 365 for a
     /// delegation, 30 for a leaf)
     #[arg(long, value_parser = days())]
     days: Option<u32>,
+    /// Give a label whose certificate is still valid another one, in its place
+    #[arg(long)]
+    renew: bool,
     /// Do not ask
     #[arg(long)]
     yes: bool,
@@ -50,12 +50,13 @@ pub(super) struct Sign {
 
 impl Sign {
     pub(super) fn run(self, world: &mut World<'_>) -> Result<(), Error> {
-        let issuer = self.load_issuer(world)?;
-        issuer.check(world.now)?;
+        let issuer = self.by.load(world)?;
         let request = self.load_request(world)?;
         let output = Output::of(&request, &issuer, world)?;
-        output.spare([&self.issuer, &self.issuer_key, &self.request, &self.database], world)?;
-        let mut database = self.open_database(&issuer, world)?;
+        let outputs = [output.certificate.as_path(), output.bundle.as_path()];
+        self.by.spare(&outputs, world)?;
+        spare([&self.request], &outputs, world)?;
+        let mut database = self.by.open_database(&issuer, world)?;
 
         let preview = Preview::new(&request, &issuer, &database, world.now);
         let validity = self.validity(&request, &issuer, world.now);
@@ -70,6 +71,7 @@ impl Sign {
             world.warn(note)?;
         }
         issuer.admits(&request)?;
+        let old = self.judge_renewal(&request, &database, world.now)?;
         self.judge_overcommitment(&preview, world)?;
         if !self.yes {
             world.confirm("Sign?")?;
@@ -81,15 +83,11 @@ impl Sign {
         output.write(&certificate, &issuer)?;
         let label = &request.label;
         world.say(format_args!("{label}.pem      the certificate"))?;
-        world.say(format_args!("{label}.bundle   it and the chain above it"))
-    }
-
-    fn load_issuer(&self, world: &World<'_>) -> Result<Issuer, Error> {
-        let (chain_file, key_file) = (world.path(&self.issuer), world.path(&self.issuer_key));
-        let chain = pem::read_certificates(&chain_file)?;
-        let key = crate::key::Key::from_der(&pem::read_key(&key_file)?)
-            .map_err(|error| error.in_file(&key_file))?;
-        Issuer::new(chain, key).map_err(|error| error.in_file(&chain_file))
+        world.say(format_args!("{label}.bundle   it and the chain above it"))?;
+        match old.filter(|_| matches!(request.grant, Grant::Delegation(_))) {
+            Some(old) => world.say(consequences(&old, &request)),
+            None => Ok(()),
+        }
     }
 
     fn load_request(&self, world: &World<'_>) -> Result<Request, Error> {
@@ -97,23 +95,6 @@ impl Sign {
         pem::request(&file::read(&path, pem::MAX_FILE)?)
             .and_then(|der| Request::parse(&der))
             .map_err(|error| error.in_file(&path))
-    }
-
-    fn open_database(&self, issuer: &Issuer, world: &mut World<'_>) -> Result<Database, Error> {
-        let path = world.path(&self.database);
-        let name = self.database.display();
-        let err = &mut *world.err;
-        let database = Database::open(&path, issuer.key(), || {
-            // If this cannot be said, waiting is still right.
-            let _ = writeln!(err, "waiting for {name}, which another vmm-ca is using");
-        })?;
-        if database.was_torn() {
-            world.warn(format_args!(
-                "{name} ended in the middle of a line, as a crash leaves it; that certificate was \
-                 never handed out, and the line is dropped"
-            ))?;
-        }
-        Ok(database)
     }
 
     fn days(&self, request: &Request) -> u32 {
@@ -137,6 +118,25 @@ impl Sign {
         }
     }
 
+    /// The certificate that this one takes the place of, if there is one and that is meant.
+    fn judge_renewal(
+        &self,
+        request: &Request,
+        database: &Database,
+        now: i64,
+    ) -> Result<Option<Issued>, Refusal> {
+        let old = database.live(now).filter(|issued| is_of(request, issued)).last();
+        match old {
+            Some(old) if !self.renew => Err(Refusal::StillValid {
+                kind: old.kind.name(),
+                label: old.name.clone(),
+                serial: old.serial.to_string(),
+                until: Moment(old.validity.not_after),
+            }),
+            old => Ok(old.cloned()),
+        }
+    }
+
     fn judge_overcommitment(&self, preview: &Preview, world: &mut World<'_>) -> Result<(), Error> {
         for overcommitment in &preview.overcommitted {
             if self.no_overcommit {
@@ -145,6 +145,23 @@ impl Sign {
             world.warn(overcommitment)?;
         }
         Ok(())
+    }
+}
+
+/// What follows for those below when a delegation is renewed: the server takes the newest one that it
+/// was shown, and no older one any more (profile, rule 9).
+fn consequences(old: &Issued, request: &Request) -> String {
+    let label = &request.label;
+    if old.key == request.key_digest() {
+        format!(
+            "Once a server was shown it, bundles with the older certificate are refused: put \
+             {label}.pem in its place (cat LEAF.pem {label}.bundle > LEAF.bundle)"
+        )
+    } else {
+        format!(
+            "It is for another key: what was signed with the older one ends once a server was shown \
+             {label}.pem, and is to be signed anew, with a new database for the new key"
+        )
     }
 }
 
@@ -198,25 +215,6 @@ impl Output {
             }
         }
         Ok(output)
-    }
-
-    /// None of the files that this command is given may be written over.
-    fn spare(&self, inputs: [&PathBuf; 4], world: &World<'_>) -> Result<(), Error> {
-        for input in inputs {
-            let input = world.path(input);
-            for file in [&self.certificate, &self.bundle] {
-                // A database may not be there yet, and then has only a name.
-                let same = match (input.canonicalize(), file.canonicalize()) {
-                    (Ok(input), Ok(file)) => input == file,
-                    _ => input == *file,
-                };
-                if same {
-                    let way_out = "this command needs it: sign in another directory".to_owned();
-                    return Err(Error::Exists { file: file.clone(), way_out });
-                }
-            }
-        }
-        Ok(())
     }
 
     fn write(&self, certificate: &CertificateDer<'static>, issuer: &Issuer) -> Result<(), Error> {

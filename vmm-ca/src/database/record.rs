@@ -9,6 +9,7 @@ use vmm_proto::chain::certificate::{Certificate, Role};
 use vmm_proto::id::Digest;
 use vmm_proto::resource::Delegation;
 
+use super::revocation::{ListMade, Revoked, RevokedRecord, Sealed};
 use crate::{Error, pem};
 
 /// The name and version of the format.
@@ -121,6 +122,15 @@ impl Header {
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub(super) enum Record {
     Issued(IssuedRecord),
+    Revoked(Sealed<RevokedRecord>),
+    List(Sealed<ListMade>),
+}
+
+/// What a line said.
+pub(super) enum Entry {
+    Issued(Issued),
+    Revoked(Revoked),
+    List(ListMade),
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -139,9 +149,9 @@ pub(super) struct IssuedRecord {
     certificate: String,
 }
 
-impl Record {
-    pub(super) fn issued(issued: &Issued, certificate: &CertificateDer<'_>) -> Self {
-        Self::Issued(IssuedRecord {
+impl IssuedRecord {
+    fn of(issued: &Issued, certificate: &CertificateDer<'_>) -> Self {
+        Self {
             serial: issued.serial.to_string(),
             name: issued.name.clone(),
             kind: issued.kind.name().to_owned(),
@@ -149,21 +159,45 @@ impl Record {
             not_after: issued.validity.not_after,
             sha256: Digest(Sha256::digest(certificate).into()).to_string(),
             certificate: pem::encode("CERTIFICATE", certificate),
-        })
+        }
     }
 
-    /// What a line says, if it agrees with the certificate in it.
-    pub(super) fn parse(line: &[u8]) -> Result<Issued, String> {
-        let Self::Issued(record) = serde_json::from_slice(line)
-            .map_err(|error| format!("not a record that this version knows ({error})"))?;
-        let certificate = CertificateDer::from_pem_slice(record.certificate.as_bytes())
+    /// What it says, if it agrees with the certificate in it.
+    fn into_issued(self) -> Result<Issued, String> {
+        let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes())
             .map_err(|_| "its certificate is not PEM".to_owned())?;
         let issued = Issued::of(&certificate).map_err(|error| error.to_string())?;
-        let Self::Issued(expected) = Self::issued(&issued, &certificate);
-        if record == expected {
+        if self == Self::of(&issued, &certificate) {
             Ok(issued)
         } else {
             Err("the record does not agree with its own certificate".to_owned())
+        }
+    }
+}
+
+impl Record {
+    pub(super) fn issued(issued: &Issued, certificate: &CertificateDer<'_>) -> Self {
+        Self::Issued(IssuedRecord::of(issued, certificate))
+    }
+
+    pub(super) fn revoked(revoked: &Revoked) -> Result<Self, Error> {
+        Sealed::of(RevokedRecord::of(revoked)).map(Self::Revoked)
+    }
+
+    pub(super) fn list(list: ListMade) -> Result<Self, Error> {
+        Sealed::of(list).map(Self::List)
+    }
+
+    /// What a line says, if it agrees with the certificate in it.
+    pub(super) fn parse(line: &[u8]) -> Result<Entry, String> {
+        let record = serde_json::from_slice(line)
+            .map_err(|error| format!("not a record that this version knows ({error})"))?;
+        match record {
+            Self::Issued(record) => record.into_issued().map(Entry::Issued),
+            Self::Revoked(record) => {
+                record.open().and_then(RevokedRecord::into_revoked).map(Entry::Revoked)
+            }
+            Self::List(list) => list.open().map(Entry::List),
         }
     }
 

@@ -12,8 +12,18 @@ use crate::profile;
 
 const ISSUER: Digest = Digest([0xa7; 32]);
 
-/// A database of two certificates.
-static TWO: LazyLock<Vec<u8>> = LazyLock::new(|| filled(2).2);
+/// A database of two certificates, one of them taken back.
+static TWO: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let (_directory, path, _) = filled(2);
+    let mut database = open(&path).unwrap();
+    let revoked = Revoked::of(&database.issued()[0], 10);
+    database.record_list(&[revoked], list(1)).unwrap();
+    fs::read(&path).unwrap()
+});
+
+fn list(number: u64) -> ListMade {
+    ListMade { number, at: 10, next_update: 20, entries: 1 }
+}
 
 /// Some certificates, each of another label.
 fn certificates(count: usize) -> Vec<CertificateDer<'static>> {
@@ -24,7 +34,7 @@ fn certificates(count: usize) -> Vec<CertificateDer<'static>> {
         .map(|n| {
             let label = format!("leaf-{n}").parse().unwrap();
             let params = profile::granted(&label, &grant, validity).unwrap();
-            params.self_signed(key.pair()).unwrap().der().clone()
+            params.self_signed(&key).unwrap().der().clone()
         })
         .collect()
 }
@@ -62,6 +72,35 @@ fn what_was_recorded_is_read_again() {
     drop(database);
     assert_eq!(names(&Database::list(&path).unwrap()), ["leaf-0", "leaf-1", "leaf-2"]);
     assert_eq!(fs::read(&path).unwrap(), bytes, "reading changes nothing");
+}
+
+#[test]
+fn what_was_taken_back_is_read_again() {
+    let (_directory, path, _) = filled(2);
+    let mut database = open(&path).unwrap();
+    let known = Revoked::of(&database.issued()[1], 10);
+    let unknown = Revoked::unknown(Serial([7].into()), 11);
+    database.record_list(&[known.clone(), unknown.clone()], list(5)).unwrap();
+    for database in [database, Database::list(&path).unwrap()] {
+        assert_eq!(database.revoked().values().collect::<Vec<_>>(), [&unknown, &known]);
+        assert_eq!(database.last_list(), Some(list(5)));
+        let live: Vec<&str> = database.live(10).map(|issued| issued.name.as_str()).collect();
+        assert_eq!(live, ["leaf-0"]);
+    }
+}
+
+#[test]
+fn the_number_of_a_list_grows_or_the_database_is_damaged() {
+    let (_directory, path, _) = filled(1);
+    let mut database = open(&path).unwrap();
+    database.record_list(&[], list(5)).unwrap();
+    drop(database);
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes[..bytes.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap();
+    let line = bytes[last + 1..].to_vec();
+    bytes.extend(line);
+    fs::write(&path, bytes).unwrap();
+    assert!(open(&path).unwrap_err().to_string().contains("does not grow"));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use vmm_proto::resource::{
     AddressRange, Bridge, Delegation, Encoding, Image, Machine, Network, Volume,
 };
 
-use super::{CertificateFacts, Contents, Item, hex};
+use super::{CertificateFacts, Contents, Item, ListFacts, hex};
 use crate::describe;
 use crate::request::Request;
 use crate::time::Moment;
@@ -27,6 +27,7 @@ fn item(item: &Item, now: i64) -> Value {
     match item {
         Item::Certificate(facts) => certificate(facts, now),
         Item::Request(asked) => request(asked),
+        Item::RevocationList(facts) => revocation_list(facts),
         Item::PrivateKey => json!({ "type": "private key" }),
         Item::Other(label) => json!({ "type": label }),
         Item::Broken { what, problem } => {
@@ -69,6 +70,23 @@ fn request(asked: &Request) -> Value {
         },
         "left_out": asked.left_out,
         "grant": grant(&asked.grant),
+    })
+}
+
+fn revocation_list(facts: &ListFacts) -> Value {
+    let revoked: Vec<Value> = facts
+        .revoked
+        .iter()
+        .map(|(serial, at)| json!({ "serial": serial.to_string(), "at": Moment(*at).to_string() }))
+        .collect();
+    json!({
+        "type": "revocation list",
+        "issuer": facts.issuer,
+        "number": facts.number,
+        "this_update": Moment(facts.this_update).to_string(),
+        "next_update": facts.next_update.map(|next| Moment(next).to_string()),
+        "authority_key_id": facts.authority_key_id.as_deref().map(hex),
+        "revoked": revoked,
     })
 }
 

@@ -13,7 +13,7 @@ fn request() -> Vec<u8> {
 fn certificate() -> Vec<u8> {
     let key = Key::generate(Algorithm::P384).unwrap();
     let validity = Validity { not_before: 0, not_after: 10 };
-    crate::profile::root("ca", validity).unwrap().self_signed(key.pair()).unwrap().der().to_vec()
+    crate::profile::root("ca", validity).unwrap().self_signed(&key).unwrap().der().to_vec()
 }
 
 #[test]

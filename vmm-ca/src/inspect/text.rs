@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use vmm_proto::grant::Grant;
 
-use super::{CertificateFacts, Contents, Item, hex};
+use super::{CertificateFacts, Contents, Item, ListFacts, hex};
 use crate::describe::{self, printable};
 use crate::request::Request;
 use crate::time::Moment;
@@ -16,6 +16,7 @@ pub fn to_text(file: &str, contents: &Contents, now: i64) -> String {
         match item {
             Item::Certificate(facts) => certificate(&mut text, file, facts, now),
             Item::Request(asked) => request(&mut text, file, asked),
+            Item::RevocationList(facts) => revocation_list(&mut text, file, facts, now),
             Item::PrivateKey => push(&mut text, &format!("{file}: a private key, not shown")),
             Item::Other(label) => push(&mut text, &format!("{file}: {label}, not looked into")),
             Item::Broken { what, problem } => {
@@ -73,6 +74,25 @@ fn request(text: &mut String, file: &str, asked: &Request) {
         line(text, "left out", &asked.left_out.join(", "));
     }
     push_grant(text, &asked.grant);
+}
+
+fn revocation_list(text: &mut String, file: &str, facts: &ListFacts, now: i64) {
+    push(text, &format!("{file}: revocation list of {}", quoted(&facts.issuer)));
+    line(text, "number", facts.number.as_deref().unwrap_or("none"));
+    line(text, "made", &Moment(facts.this_update).to_string());
+    let next = facts.next_update.map_or_else(
+        || "never".to_owned(),
+        |next| format!("{}{}", Moment(next), if next < now { " (overdue)" } else { "" }),
+    );
+    line(text, "next", &next);
+    let id = facts.authority_key_id.as_deref().map_or_else(|| "none".to_owned(), hex);
+    line(text, "issuer's id", &id);
+    for (serial, at) in &facts.revoked {
+        line(text, "takes back", &format!("serial {serial}, since {}", Moment(*at)));
+    }
+    if facts.revoked.is_empty() {
+        line(text, "takes back", "nothing");
+    }
 }
 
 fn push_grant(text: &mut String, grant: &Grant) {

@@ -25,8 +25,9 @@ impl Issuer {
             let problem = format!("{} certificates are too many for a path", self.chain.len());
             return Err(Refusal::Bundle(problem));
         }
-        let chain =
+        let mut chain =
             self.chain.iter().map(|der| Certificate::parse(der)).collect::<Result<Vec<_>, _>>()?;
+        inherit_hosts(&mut chain);
         for certificate in &chain {
             valid_at(certificate, now)?;
         }
@@ -132,6 +133,17 @@ impl Issuer {
     }
 }
 
+/// Hosts that are not named are the issuer's: what is below must fit in those.
+fn inherit_hosts(chain: &mut [Certificate]) {
+    let mut inherited = None;
+    for certificate in chain.iter_mut().rev() {
+        if let Role::Delegation(share) = &mut certificate.role {
+            share.hosts = share.hosts.take().or_else(|| inherited.take());
+            inherited.clone_from(&share.hosts);
+        }
+    }
+}
+
 fn valid_at(certificate: &Certificate, now: i64) -> Result<(), Refusal> {
     if certificate.validity.contains(now) {
         return Ok(());
@@ -151,10 +163,33 @@ pub(super) fn holds(
     above: &Certificate,
     above_der: &CertificateDer<'_>,
 ) -> Result<(), Refusal> {
-    let broken = |what: &str| {
-        let (below, above) = (&below.subject, &above.subject);
-        Refusal::Bundle(format!("\"{below}\" is not issued by \"{above}\" behind it: {what}"))
-    };
+    signed_by(below, below_der, above, above_der)?;
+    match (&below.role, &above.role) {
+        (Role::Delegation(own), Role::Delegation(limit)) => {
+            own.fits_in(limit).map_err(|misfit| Refusal::DelegationMisfit {
+                label: below.subject.clone(),
+                issuer: above.subject.clone(),
+                misfit,
+            })
+        }
+        (_, Role::Delegation(_) | Role::Root) => Ok(()),
+        _ => Err(not_issued(below, above, "that one issues nothing")),
+    }
+}
+
+fn not_issued(below: &Certificate, above: &Certificate, what: &str) -> Refusal {
+    let (below, above) = (&below.subject, &above.subject);
+    Refusal::Bundle(format!("\"{below}\" is not issued by \"{above}\": {what}"))
+}
+
+/// Whether `above` signed `below`: key ids, names, signature.
+pub(super) fn signed_by(
+    below: &Certificate,
+    below_der: &CertificateDer<'_>,
+    above: &Certificate,
+    above_der: &CertificateDer<'_>,
+) -> Result<(), Refusal> {
+    let broken = |what: &str| not_issued(below, above, what);
     if below.authority_key_id.is_none() || below.authority_key_id != above.subject_key_id {
         return Err(broken("its authorityKeyIdentifier is not that issuer's"));
     }
@@ -165,17 +200,7 @@ pub(super) fn holds(
     if child.verify_signature(Some(parent.public_key())).is_err() {
         return Err(broken("the signature is not by that issuer's key"));
     }
-    match (&below.role, &above.role) {
-        (Role::Delegation(own), Role::Delegation(limit)) => {
-            own.fits_in(limit).map_err(|misfit| Refusal::DelegationMisfit {
-                label: below.subject.clone(),
-                issuer: above.subject.clone(),
-                misfit,
-            })
-        }
-        (_, Role::Delegation(_) | Role::Root) => Ok(()),
-        _ => Err(broken("that one issues nothing")),
-    }
+    Ok(())
 }
 
 fn parse<'d>(der: &'d CertificateDer<'_>) -> Result<X509Certificate<'d>, Refusal> {

@@ -3,46 +3,13 @@
 //!
 //! Where such a program is missing, its tests say SKIPPED on standard error, or fail when `CI=true`.
 
-use std::process::{Command, Output};
-
 use crate::desk::Desk;
+use crate::others::{has_openssl, has_python, openssl, openssl_likes, python_likes};
 use vmm_ca::Exit;
 use vmm_proto::grant::Grant;
 use vmm_proto::permission::{Permission, Permissions};
 
 const ALGORITHMS: [&str; 3] = ["ed25519", "p256", "p384"];
-
-/// Whether a program is there; `probe` are arguments with which it should succeed.
-fn has(program: &str, probe: &[&str]) -> bool {
-    let there = Command::new(program).args(probe).output().is_ok_and(|out| out.status.success());
-    if !there {
-        let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
-        assert!(!ci, "{program} {probe:?} must work on CI");
-        eprintln!("SKIPPED: {program} {probe:?} does not work here");
-    }
-    there
-}
-
-fn has_openssl() -> bool {
-    has("openssl", &["version"])
-}
-
-fn openssl(desk: &Desk, line: &str) -> Output {
-    let words = line.split_whitespace();
-    Command::new("openssl").args(words).current_dir(desk.path("")).output().unwrap()
-}
-
-#[track_caller]
-fn openssl_likes(desk: &Desk, line: &str) -> String {
-    let output = openssl(desk, line);
-    let said = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert!(output.status.success(), "openssl {line}: {said}");
-    said
-}
 
 /// An authority, `dev`, `dev/alice` and leaves of it, all with keys of one kind.
 fn tree(algorithm: &str) -> Desk {
@@ -124,7 +91,7 @@ fn a_request_that_openssl_made_is_signed() {
     {
         openssl_likes(&desk, &format!("genpkey -algorithm {kind} -out robot.key"));
         openssl_likes(&desk, "req -new -key robot.key -config robot.cnf -out robot.req");
-        desk.run("sign ca.db cacert.pem ca.key robot.req").done();
+        desk.run("sign ca.db cacert.pem ca.key robot.req --renew").done();
         openssl_likes(&desk, "verify -x509_strict -CAfile cacert.pem -purpose sslclient robot.pem");
         let said = desk.run("inspect robot.pem").done().out;
         assert!(said.contains("info, log"), "{said}");
@@ -235,20 +202,10 @@ assert bundle == [cert["hello"], cert["alice"], cert["dev"]]
 
 #[test]
 fn python_reads_and_verifies_everything() {
-    if !has("python3", &["-c", "import cryptography"]) {
+    if !has_python() {
         return;
     }
     for algorithm in ALGORITHMS {
-        let desk = tree(algorithm);
-        let output = Command::new("python3")
-            .args(["-c", READ_ALL])
-            .current_dir(desk.path(""))
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{algorithm}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        python_likes(&tree(algorithm), READ_ALL);
     }
 }

@@ -5,5 +5,7 @@
 mod desk;
 mod interop;
 mod minting;
+mod others;
 mod refusals;
+mod revoking;
 mod sessions;

@@ -287,7 +287,7 @@ fn the_signer_sets_the_generation() {
     desk.write("dev.req", pem::encode("CERTIFICATE REQUEST", &der));
     let mut last = 0;
     for expected in [desk.now, desk.now + 1] {
-        desk.run("sign ca.db cacert.pem ca.key dev.req").done();
+        desk.run("sign ca.db cacert.pem ca.key dev.req --renew").done();
         let json = desk.run("inspect dev.pem --format json").done().out;
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         last = json[0]["items"][0]["grant"]["delegation"]["generation"].as_i64().unwrap();
@@ -331,6 +331,45 @@ fn a_host_is_named_by_a_servers_certificate() {
     assert!(!desk.has("a.key") && !desk.has("a.req"));
 }
 
+/// `dev` names a server, `alice` below it none and so inherits it, and `bob` below her asks for
+/// another one.
+#[test]
+fn hosts_that_a_delegation_does_not_name_are_those_above_it() {
+    let desk = Desk::with_authority();
+    let other = Desk::with_authority();
+    desk.write("other.pem", other.read("server.pem"));
+    desk.run("request delegation dev 1 1 --cpu 0 --host server.pem").done();
+    desk.run("sign ca.db cacert.pem ca.key dev.req").done();
+    desk.run("request delegation alice 1 1 --cpu 0").done();
+    desk.run("sign dev.db dev.bundle dev.key alice.req").done();
+    desk.run("request delegation bob 1 1 --cpu 0 --host other.pem").done();
+    desk.run("sign alice.db alice.bundle alice.key bob.req").refused("host key");
+    desk.remove("bob.req");
+    desk.run("request delegation bob 1 1 --cpu 0 --host server.pem --key bob.key").done();
+    desk.run("sign alice.db alice.bundle alice.key bob.req").done();
+}
+
+#[test]
+fn a_valid_certificate_is_not_given_a_second_one_unasked() {
+    let desk = with_request();
+    let sign = "sign dev.db dev.bundle dev.key admin.req";
+    desk.run(sign).done();
+    let (first, database) = (desk.read("admin.pem"), desk.read("dev.db"));
+    desk.run(sign).refused("--renew");
+    assert_eq!((desk.read("admin.pem"), desk.read("dev.db")), (first.clone(), database));
+    desk.run(&format!("{sign} --renew")).done();
+    assert_ne!(desk.read("admin.pem"), first);
+    // Of another kind it is another thing.
+    desk.remove("admin.req");
+    desk.write("image", "an image");
+    desk.run("request machine admin image 1 --cpu 0 --key admin.key").done();
+    desk.remove("admin.pem");
+    desk.remove("admin.bundle");
+    desk.run(sign).done();
+    desk.run("revoke dev.db dev.bundle dev.key admin").done();
+    desk.run(sign).done();
+}
+
 #[test]
 fn whoever_answers_no_leaves_no_trace() {
     let desk = with_request();
@@ -351,7 +390,7 @@ fn a_certificate_of_a_torn_database_is_signed_with_a_warning() {
     desk.write("dev.db", bytes);
     let listed = desk.run("list dev.db").done();
     assert!(listed.err.contains("middle of a line"), "{listed:?}");
-    let signed = desk.run("sign dev.db dev.bundle dev.key admin.req").done();
+    let signed = desk.run("sign dev.db dev.bundle dev.key admin.req --renew").done();
     assert!(signed.err.contains("middle of a line"), "{signed:?}");
     assert!(desk.run("list dev.db").done().err.is_empty());
 }
@@ -362,7 +401,7 @@ fn a_full_disk_leaves_the_database_as_it_was_and_hands_out_nothing() {
     let desk = Desk::in_the_present();
     desk.run("request permissions admin --permission info").done();
     while desk.read("ca.db").len() <= 2048 {
-        desk.run("sign ca.db cacert.pem ca.key admin.req").done();
+        desk.run("sign ca.db cacert.pem ca.key admin.req --renew").done();
     }
     let before = desk.read("ca.db");
     for name in ["admin.pem", "admin.bundle"] {
@@ -371,7 +410,7 @@ fn a_full_disk_leaves_the_database_as_it_was_and_hands_out_nothing() {
     let binary = env!("CARGO_BIN_EXE_vmm-ca");
     // A block has 512 or 1024 bytes, as the shell likes; the file is beyond either limit.
     let script = format!(
-        "trap '' XFSZ; ulimit -f 1; exec {binary} sign ca.db cacert.pem ca.key admin.req --yes"
+        "trap '' XFSZ; ulimit -f 1; exec {binary} sign ca.db cacert.pem ca.key admin.req --renew --yes"
     );
     let output = Command::new("sh")
         .args(["-c", &script])

@@ -1,0 +1,84 @@
+//! What every command that signs is given: a database, the issuer's certificate, its key.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::World;
+use crate::database::Database;
+use crate::issue::Issuer;
+use crate::key::Key;
+use crate::{Error, pem};
+
+/// Who signs.
+#[derive(Debug, Args)]
+pub(super) struct IssuerFiles {
+    /// What this issuer has issued; created by its first use
+    pub(super) database: PathBuf,
+    /// The issuer's certificate, then those above it: cacert.pem, or a delegation's .bundle
+    pub(super) issuer: PathBuf,
+    /// The issuer's private key
+    pub(super) issuer_key: PathBuf,
+}
+
+impl IssuerFiles {
+    /// The issuer, found fit to sign now.
+    pub(super) fn load(&self, world: &World<'_>) -> Result<Issuer, Error> {
+        let (chain_file, key_file) = (world.path(&self.issuer), world.path(&self.issuer_key));
+        let chain = pem::read_certificates(&chain_file)?;
+        let key =
+            Key::from_der(&pem::read_key(&key_file)?).map_err(|error| error.in_file(&key_file))?;
+        let issuer = Issuer::new(chain, key).map_err(|error| error.in_file(&chain_file))?;
+        issuer.check(world.now)?;
+        Ok(issuer)
+    }
+
+    pub(super) fn open_database(
+        &self,
+        issuer: &Issuer,
+        world: &mut World<'_>,
+    ) -> Result<Database, Error> {
+        let path = world.path(&self.database);
+        let name = self.database.display();
+        let err = &mut *world.err;
+        let database = Database::open(&path, issuer.key(), || {
+            // If this cannot be said, waiting is still right.
+            let _ = writeln!(err, "waiting for {name}, which another vmm-ca is using");
+        })?;
+        if database.was_torn() {
+            world.warn(format_args!(
+                "{name} ended in the middle of a line, as a crash leaves it; that certificate was \
+                 never handed out, and the line is dropped"
+            ))?;
+        }
+        Ok(database)
+    }
+
+    /// None of the files that a command is given may be written over by what it makes.
+    pub(super) fn spare(&self, outputs: &[&Path], world: &World<'_>) -> Result<(), Error> {
+        spare([&self.issuer, &self.issuer_key, &self.database], outputs, world)
+    }
+}
+
+/// None of `inputs` may be one of `outputs`.
+pub(super) fn spare<'i>(
+    inputs: impl IntoIterator<Item = &'i PathBuf>,
+    outputs: &[&Path],
+    world: &World<'_>,
+) -> Result<(), Error> {
+    for input in inputs {
+        let input = world.path(input);
+        for output in outputs {
+            // A database may not be there yet, and then has only a name.
+            let same = match (input.canonicalize(), output.canonicalize()) {
+                (Ok(input), Ok(output)) => input == output,
+                _ => input == *output,
+            };
+            if same {
+                let way_out = "this command needs it: work in another directory".to_owned();
+                return Err(Error::Exists { file: output.to_path_buf(), way_out });
+            }
+        }
+    }
+    Ok(())
+}
