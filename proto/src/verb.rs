@@ -32,13 +32,15 @@ pub enum Verb {
     Restart,
     /// Stop a machine and forget it.
     Destroy,
+    /// Hand in a revocation list.
+    Revoke,
 }
 
 /// One row of the table: the verb, its name, the permission it needs, whether a machine's own leaf
 /// may do it (to that machine only), and what it does.
 type Row = (Verb, &'static str, Permission, bool, &'static str);
 
-const TABLE: [Row; 12] = [
+const TABLE: [Row; 13] = [
     (Verb::Deploy, "deploy", Permission::Create, true, "Deploy a machine"),
     (Verb::Replace, "replace", Permission::Replace, false, "Take the place of a live machine"),
     (Verb::Info, "info", Permission::Info, true, "List and look at machines"),
@@ -51,6 +53,7 @@ const TABLE: [Row; 12] = [
     (Verb::Stop, "stop", Permission::Power, false, "Stop a machine"),
     (Verb::Restart, "restart", Permission::Power, false, "Stop and start a machine"),
     (Verb::Destroy, "destroy", Permission::Destroy, false, "Stop a machine and forget it"),
+    (Verb::Revoke, "revoke", Permission::Revoke, false, "Hand in a revocation list"),
 ];
 
 impl Verb {

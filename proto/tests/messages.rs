@@ -8,7 +8,7 @@ use std::fmt::{Debug, Write};
 use proptest::prelude::*;
 use vmm_proto::id::{Digest, MachineId};
 use vmm_proto::message::client::{
-    Amount, Described, Error, ErrorCode, Machine, Quota, Reply, Request, ToServer, Usage,
+    Amount, Described, Error, ErrorCode, Machine, Quota, Reply, Request, Revoked, ToServer, Usage,
 };
 use vmm_proto::message::console::{FromConsole, ToConsole};
 use vmm_proto::message::log::{Event, FromLog, ToLog};
@@ -61,6 +61,8 @@ fn client(lines: &mut Lines) {
     lines.add("open-stop", &open(Request::Stop { name: text("x"), timeout_ms }));
     lines.add("open-restart", &open(Request::Restart { name: text("x"), timeout_ms: None }));
     lines.add("open-destroy", &open(Request::Destroy { name: text("x") }));
+    let chain = vec![vec![0x30, 0], vec![]];
+    lines.add("open-revoke", &open(Request::Revoke { size: 70_000, chain }));
     lines.add("data", &ToServer::Data(vec![0, 255]));
     lines.add("cancel", &ToServer::Cancel);
     replies(lines);
@@ -110,6 +112,9 @@ fn replies(lines: &mut Lines) {
     for (index, code) in ERROR_CODES.into_iter().enumerate() {
         lines.add(&format!("error-{index}"), &Reply::Error(Error::new(code, code.as_str())));
     }
+    lines.add("need-list", &Reply::NeedList);
+    let revoked = Revoked { issuer: text("dev"), number: text("7"), serials: 300, machines: 1 };
+    lines.add("revoked", &Reply::Revoked(revoked));
 }
 
 const ERROR_CODES: [ErrorCode; 12] = [

@@ -9,7 +9,7 @@ mod statistics;
 
 use vmm_proto::message::client::{Reply, Request};
 
-use crate::failure::Stop;
+use crate::failure::{Failure, Stop};
 use crate::output::{Screen, json};
 use crate::plan::Plan;
 use crate::session::Session;
@@ -39,6 +39,7 @@ pub(crate) async fn perform(
         Request::Stop { name, .. } => plain(&mut asked, "stop", &name, screen).await,
         Request::Restart { name, .. } => plain(&mut asked, "restart", &name, screen).await,
         Request::Destroy { name } => plain(&mut asked, "destroy", &name, screen).await,
+        Request::Revoke { .. } => Err(Failure::usage("revoke is not built yet").into()),
     };
     if done == Err(Stop::Interrupted) {
         session.cancel(number).await?;
@@ -69,6 +70,8 @@ impl Asked<'_> {
             Reply::Statistics(_) => "statistics",
             Reply::LogLine(_) => "a line of the log",
             Reply::Quota(_) => "quotas",
+            Reply::NeedList => "the wish for a revocation list",
+            Reply::Revoked(_) => "a list in force",
             Reply::Done => "the end",
             Reply::Error(_) => "an error",
         };

@@ -17,7 +17,7 @@ pub const MAX_OPEN: usize = 32;
 pub enum ToServer {
     /// Opens a request.
     Open(Request),
-    /// A piece of the image that [`Reply::NeedImage`] asked for, at most
+    /// A piece of what [`Reply::NeedImage`] or [`Reply::NeedList`] asked for, at most
     /// [`crate::frame::MAX_DATA`] bytes.
     Data(Vec<u8>),
     /// Ends the request early.
@@ -97,6 +97,15 @@ pub enum Request {
         /// The machine.
         name: String,
     },
+    /// Hand in a revocation list (rule 8). Answers: [`Reply::NeedList`], then, when all pieces have
+    /// come, [`Reply::Revoked`].
+    Revoke {
+        /// Bytes of the list in DER, at most [`crate::revocation::MAX_BYTES`].
+        size: u32,
+        /// The certificates of its issuer's chain in DER, that one first; the root may be last or left
+        /// out. All together at most [`crate::revocation::MAX_CHAIN_BYTES`].
+        chain: Vec<Vec<u8>>,
+    },
 }
 
 impl Request {
@@ -114,6 +123,7 @@ impl Request {
             Self::Stop { .. } => Verb::Stop,
             Self::Restart { .. } => Verb::Restart,
             Self::Destroy { .. } => Verb::Destroy,
+            Self::Revoke { .. } => Verb::Revoke,
         }
     }
 }
@@ -160,6 +170,23 @@ pub enum Reply {
     Done,
     /// The request is refused, or failed.
     Error(Error),
+    /// The bytes of the list are needed, from the first one on.
+    NeedList,
+    /// The list is verified, kept, and in force.
+    Revoked(Revoked),
+}
+
+/// What a revocation list has done.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Revoked {
+    /// The path of its issuer; empty for the root.
+    pub issuer: String,
+    /// Its number, in decimal.
+    pub number: String,
+    /// How many serial numbers it takes back, those of the last list included.
+    pub serials: u32,
+    /// How many machines below the client's own path it stops.
+    pub machines: u32,
 }
 
 /// One listed machine.

@@ -23,6 +23,13 @@ use crate::authority::{Authorization, Link, Serial};
 use crate::id::Digest;
 use crate::name::{Label, Path};
 
+/// The largest list in DER, in bytes. One of a million entries has 35 to 50 MB.
+pub const MAX_BYTES: usize = 64 << 20;
+
+/// The largest chain of a list's issuer, all certificates together, in bytes: no larger one could be
+/// presented in a handshake (rule 2).
+pub const MAX_CHAIN_BYTES: usize = 64 << 10;
+
 /// The most serial numbers that one list may hold: 2^20.
 pub const MAX_SERIALS: usize = 1 << 20;
 

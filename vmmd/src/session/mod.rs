@@ -281,6 +281,10 @@ impl Turn {
             Request::Stop { name, timeout_ms } => power::stop(self, &name, timeout_ms).await,
             Request::Restart { name, timeout_ms } => power::restart(self, &name, timeout_ms).await,
             Request::Destroy { name } => power::destroy(self, &name).await,
+            Request::Revoke { .. } => {
+                let message = "revocation lists are not taken yet";
+                Err(Error::new(ErrorCode::Unavailable, message).into())
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{MAX_DER, MAX_EXTENSIONS, SKEW_S};
 use crate::chain::ChainError;
-use crate::revocation::{BadSerial, MAX_SERIALS};
+use crate::revocation::{BadSerial, MAX_CHAIN_BYTES, MAX_SERIALS};
 
 /// What is wrong with a list. The message is the documentation.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -10,6 +10,11 @@ use crate::revocation::{BadSerial, MAX_SERIALS};
 pub enum CrlError {
     #[error("the chain of the list's issuer is refused: {0}")]
     Chain(#[from] ChainError),
+    #[error(
+        "the chain of the list's issuer has {0} bytes; no more than {MAX_CHAIN_BYTES} can be presented \
+         (certificate profile, rule 2)"
+    )]
+    ChainTooLarge(usize),
     #[error("the list has {0} bytes; at most {MAX_DER} are taken (certificate profile, rule 8)")]
     TooLarge(usize),
     #[error(

@@ -15,6 +15,7 @@ use crate::chain::walk::{Issuer, Walk};
 use crate::chain::{ChainError, Fault, PathError, Root, unix_time, without_root};
 use crate::id::Digest;
 use crate::name::MAX_DELEGATIONS;
+use crate::revocation::MAX_CHAIN_BYTES;
 
 /// The last CA of the chain, and its delegations, outermost first.
 pub(super) fn authorize(
@@ -22,10 +23,14 @@ pub(super) fn authorize(
     root: &Root,
     server: Option<&Digest>,
     now: i64,
-) -> Result<(Issuer, Vec<Link>), ChainError> {
+) -> Result<(Issuer, Vec<Link>), CrlError> {
+    let size = chain.iter().map(|der| der.len()).sum();
+    if size > MAX_CHAIN_BYTES {
+        return Err(CrlError::ChainTooLarge(size));
+    }
     let delegations = without_root(chain, root);
     if delegations.len() > MAX_DELEGATIONS {
-        return Err(too_long(chain));
+        return Err(too_long(chain).into());
     }
     root.check_validity(now)?;
     let mut walk = Walk::from(root);
@@ -34,7 +39,7 @@ pub(super) fn authorize(
         verify(der, &certificate, walk.issuer(), below, now)?;
         walk.delegation(der)?;
     }
-    walk.finish(server)
+    Ok(walk.finish(server)?)
 }
 
 pub(super) fn too_long(chain: &[CertificateDer<'_>]) -> ChainError {

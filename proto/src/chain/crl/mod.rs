@@ -41,10 +41,10 @@ use super::Root;
 use crate::authority::Link;
 use crate::id::Digest;
 use crate::name::Path;
-use crate::revocation::{RevocationList, Serials};
+use crate::revocation::{self, RevocationList, Serials};
 
-/// The largest list in DER, in bytes. One of a million entries has 35 to 50 MB.
-pub const MAX_DER: usize = 64 << 20;
+/// The largest list in DER, in bytes.
+pub const MAX_DER: usize = revocation::MAX_BYTES;
 
 /// At most so many extensions stand in a list, and in one entry.
 pub const MAX_EXTENSIONS: usize = 16;
