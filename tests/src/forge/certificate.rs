@@ -113,7 +113,7 @@ impl Time {
         }
     }
 
-    fn element(&self) -> Vec<u8> {
+    pub(super) fn element(&self) -> Vec<u8> {
         der::tlv(self.tag, self.text.as_bytes())
     }
 }
@@ -333,7 +333,7 @@ impl Draft {
         self.key_id.clone().unwrap_or_else(|| self.key.identifier())
     }
 
-    fn write(&self, extension: &Extension, issuer: &Draft) -> Vec<u8> {
+    pub(super) fn write(&self, extension: &Extension, issuer: &Draft) -> Vec<u8> {
         let value = match &extension.content {
             Content::Raw(value) => value.clone(),
             Content::OwnKeyId => der::tlv(der::OCTET_STRING, &self.identifier()),
@@ -380,7 +380,7 @@ impl Draft {
     }
 }
 
-fn edited(edit: Option<Edit>, bytes: &mut Vec<u8>) {
+pub(super) fn edited(edit: Option<Edit>, bytes: &mut Vec<u8>) {
     if let Some(edit) = edit {
         edit(bytes);
     }

@@ -17,6 +17,8 @@ pub const OCTET_STRING: u8 = 0x04;
 pub const NULL: u8 = 0x05;
 /// OBJECT IDENTIFIER
 pub const OID: u8 = 0x06;
+/// ENUMERATED
+pub const ENUMERATED: u8 = 0x0a;
 /// `UTF8String`
 pub const UTF8_STRING: u8 = 0x0c;
 /// `PrintableString`

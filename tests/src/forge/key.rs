@@ -17,6 +17,10 @@ const ED25519: &[u128] = &[1, 3, 101, 112];
 const EC_PUBLIC_KEY: &[u128] = &[1, 2, 840, 10045, 2, 1];
 const RSA_ENCRYPTION: &[u128] = &[1, 2, 840, 113_549, 1, 1, 1];
 const SHA256_WITH_RSA: &[u128] = &[1, 2, 840, 113_549, 1, 1, 11];
+/// sha1WithRSAEncryption
+pub const SHA1_WITH_RSA: &[u128] = &[1, 2, 840, 113_549, 1, 1, 5];
+/// ecdsa-with-SHA1
+pub const ECDSA_SHA1: &[u128] = &[1, 2, 840, 10045, 4, 1];
 /// ecdsa-with-SHA256
 pub const ECDSA_SHA256: &[u128] = &[1, 2, 840, 10045, 4, 3, 2];
 /// ecdsa-with-SHA384

@@ -22,6 +22,7 @@
 //! the same bytes each time. ECDSA signatures are random: sign such a chain once.
 
 pub mod certificate;
+pub mod crl;
 pub mod der;
 pub mod grant;
 pub mod key;

@@ -336,6 +336,32 @@ fn fields() -> Vec<Case> {
             is_all,
         ),
         accept(
+            "subjectAltNames that claim to be somebody else",
+            two,
+            |s| {
+                let names = der::sequence(&[
+                    der::tlv(der::constructed(4), &Name::common("root").0),
+                    der::tlv(der::context(1), b"eve@localhost"),
+                    der::tlv(der::context(2), b"eve"),
+                    der::tlv(der::context(2), b"admin\0.eve"),
+                    der::tlv(der::context(6), b"vmm:///"),
+                    der::tlv(der::context(7), &[127, 0, 0, 1]),
+                ]);
+                for place in 1..4 {
+                    s.at(place).add(SUBJECT_ALT_NAME, false, names.clone());
+                }
+            },
+            "dev/alice",
+            |a| a.describe() == "dev/alice/admin",
+        ),
+        accept(
+            "thousands of unknown extensions",
+            two,
+            |s| (0..4000).for_each(|arc| s.at(3).add(&[2, 999, arc], false, vec![5, 0])),
+            "dev/alice",
+            is_all,
+        ),
+        accept(
             "a subjectKeyIdentifier in a leaf",
             two,
             |s| {

@@ -435,8 +435,43 @@ fn with_dns_name() -> Scene {
     scene
 }
 
+/// The SubjectPublicKeyInfo of an RSA key of 1024 bits.
+fn rsa_1024() -> Vec<u8> {
+    let modulus = der::tlv(der::INTEGER, &[&[0, 0xc5][..], &[0x5b; 127]].concat());
+    let key = der::sequence(&[modulus, der::integer(65_537)]);
+    let algorithm =
+        der::sequence(&[der::oid(&[1, 2, 840, 113_549, 1, 1, 1]), der::tlv(der::NULL, &[])]);
+    der::sequence(&[algorithm, der::tlv(der::BIT_STRING, &[&[0][..], &key].concat())])
+}
+
 pub(crate) fn algorithms() -> Vec<Case> {
     let mut cases = Vec::new();
+    cases.extend(at_each(
+        &[3],
+        "an RSA key of 1024 bits",
+        |c| c.spki = Some(rsa_1024()),
+        &fault!(3, Fault::KeyAlgorithm),
+    ));
+    cases.extend(at_each(
+        &[1, 2],
+        "an RSA key of 1024 bits",
+        |c| c.spki = Some(rsa_1024()),
+        &no_path!(PathError::UnsupportedSignatureAlgorithmForPublicKeyContext(_)),
+    ));
+    for (name, elements) in [
+        ("ecdsa-with-SHA1", vec![der::oid(key::ECDSA_SHA1)]),
+        ("sha1WithRSAEncryption", vec![der::oid(key::SHA1_WITH_RSA), der::tlv(der::NULL, &[])]),
+    ] {
+        cases.extend(at_each(
+            &BELOW_ROOT,
+            &format!("a signature by {name}"),
+            move |c| {
+                c.inner_algorithm = Some(der::sequence(&elements));
+                c.outer_algorithm = Some(der::sequence(&elements));
+            },
+            &no_path!(PathError::UnsupportedSignatureAlgorithmContext(_)),
+        ));
+    }
     for (name, kind) in [("RSA", Kind::Rsa), ("ECDSA P-521", Kind::P521)] {
         let key = Key::generate(kind);
         let leaf = key.clone();

@@ -12,6 +12,7 @@ mod bounds;
 mod fields;
 mod grants;
 mod list;
+mod lists;
 mod names;
 mod noise;
 mod roots;

@@ -91,6 +91,34 @@ const REFUSED: &[Refused] = &[
         is!(Fault::Path(PathError::CertNotValidForName(_))),
     ),
     (
+        "the name with a NUL and something behind it",
+        |s| {
+            let names = alternative_names(&["vmm.example\0.eve.example"], &[]);
+            s.forge.last().set(SUBJECT_ALT_NAME, names);
+        },
+        is!(Fault::Path(PathError::MalformedDnsIdentifier | PathError::CertNotValidForName(_))),
+    ),
+    (
+        "the name as an e-mail address and as a URI",
+        |s| {
+            let names = der::sequence(&[
+                der::tlv(der::context(1), b"vmm.example"),
+                der::tlv(der::context(6), b"vmm.example"),
+            ]);
+            s.forge.last().set(SUBJECT_ALT_NAME, names);
+        },
+        is!(Fault::Path(PathError::CertNotValidForName(_))),
+    ),
+    (
+        "the address in five octets",
+        |s| {
+            let names = alternative_names(&[], &[&[192, 0, 2, 7, 0]]);
+            s.forge.last().set(SUBJECT_ALT_NAME, names);
+            s.dialled = "192.0.2.7";
+        },
+        is!(Fault::Path(PathError::CertNotValidForName(_))),
+    ),
+    (
         "no subjectAltName",
         |s| s.forge.last().drop(SUBJECT_ALT_NAME),
         is!(Fault::Path(PathError::CertNotValidForName(_))),
