@@ -32,6 +32,8 @@ Options of run, before or behind IMAGE:
                   device NAME; @N for an open TAP descriptor
   --net-mac NAME=MAC
                   its hardware address (default: a random one)
+  --no-net-ring   do not offer an hvt guest the network ring of Solo5 0.11, which
+                  it is otherwise offered with 2 MiB of memory of their own
   --block NAME=PATH
                   attach a file, or a block device of the host, to the block
                   device NAME; @N for an open descriptor
@@ -82,6 +84,8 @@ pub struct RunOptions {
     pub memory_mib: u64,
     /// What is attached to it.
     pub devices: DeviceOptions,
+    /// Whether an hvt guest with network devices is offered a ring for its frames.
+    pub net_ring: bool,
     /// Whether to leave the session of whoever started the tender.
     pub new_session: bool,
     /// Whether to run only where the kernel has everything that confines a machine.
@@ -148,6 +152,7 @@ fn parse_run(mut words: Words<'_>) -> Result<Command, Error> {
     let mut memory_mib = DEFAULT_MEMORY_MIB;
     let mut new_session = false;
     let mut require_jail = false;
+    let mut net_ring = true;
     let mut devices = DeviceArguments::default();
     let mut command_line = CommandLine::default();
     while let Some(word) = words.next() {
@@ -159,6 +164,8 @@ fn parse_run(mut words: Words<'_>) -> Result<Command, Error> {
             new_session = true;
         } else if word == "--require-jail" {
             require_jail = true;
+        } else if word == "--no-net-ring" {
+            net_ring = false;
         } else if let Some(value) = words.value_of(word, "--mem") {
             memory_mib = memory(value?)?;
         } else if let Some(value) = words.value_of(word, "--status") {
@@ -179,6 +186,7 @@ fn parse_run(mut words: Words<'_>) -> Result<Command, Error> {
         image,
         memory_mib,
         devices,
+        net_ring,
         new_session,
         require_jail,
         command_line,

@@ -30,6 +30,12 @@ fn options_stand_before_or_behind_the_image() {
 }
 
 #[test]
+fn the_network_ring_is_offered_unless_it_is_turned_off() {
+    assert!(run("run a").net_ring && run("run a -- --no-net-ring").net_ring);
+    assert!(!run("run --no-net-ring a").net_ring);
+}
+
+#[test]
 fn what_follows_two_dashes_is_the_guests() {
     let options = run("run a.spt -- --mem 1 --status @9 --");
     assert_eq!(options.memory_mib, DEFAULT_MEMORY_MIB);

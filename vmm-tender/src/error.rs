@@ -119,6 +119,9 @@ pub enum Error {
     /// The guest made a hypercall that does not exist for it.
     #[error("Invalid guest hypercall: num={0}")]
     GuestHypercall(u16),
+    /// The guest says that more waits in its network ring than it has room for.
+    #[error("Invalid guest network ring: {0} entries wait, at most 1024 can")]
+    GuestRing(u32),
     /// The guest touched memory against its protection.
     #[error("KVM: host/guest translation fault: rip={rip:#x}\n{registers}", rip = .0.rip(), registers = .0)]
     TranslationFault(Box<Registers>),

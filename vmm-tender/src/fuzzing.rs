@@ -48,7 +48,7 @@ impl Guest {
             Ok((disk, pair))
         })();
         let (disk, (net, peer)) = prepared.map_err(host)?;
-        let mut memory = GuestMemory::anywhere(SIZE)?;
+        let mut memory = GuestMemory::anywhere(SIZE, 0)?;
         let text = Rights { read: true, write: false, execute: false };
         memory.protect(TEXT, TEXT_SIZE, text)?;
         let devices = Devices::attach(&manifest(), options(disk, net))?;

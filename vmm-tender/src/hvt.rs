@@ -1,12 +1,13 @@
 //! Machines with a virtual CPU of their own, on KVM (the Solo5 hvt ABI, section 3).
 //!
-//! [`vcpu`] is the machine as KVM knows it, [`calls`] what a guest can ask for, and this module
-//! the way from an image to an exit status.
+//! [`vcpu`] is the machine as KVM knows it, [`calls`] what a guest can ask for, [`ring`] how it
+//! hands over many frames at once, and this module the way from an image to an exit status.
 
 mod calls;
 mod filter;
 mod io;
 mod registers;
+mod ring;
 mod slot;
 mod vcpu;
 
@@ -14,8 +15,9 @@ use std::ops::ControlFlow;
 
 use vmm_tender_abi::hvt::{
     BOOT_INFO_ADDRESS, BOOT_INFO_SIZE, BootInfo, GDT, GDT_ADDRESS, MEMORY_MAX, MEMORY_UNIT,
-    page_table_words,
+    RING_MEMORY, page_table_words,
 };
+use vmm_tender_abi::ring::KICK_PORT;
 use vmm_tender_abi::{GuestAddress, Image};
 
 use crate::devices::{Descriptors, Devices};
@@ -28,21 +30,34 @@ use crate::{CommandLine, Error, console, jail, sys};
 #[cfg(any(feature = "fuzzing", test))]
 pub(crate) use calls::answer as answer_call;
 pub use registers::Registers;
+pub(crate) use ring::Ring;
 use vcpu::{Event, Vcpu};
 
 /// Runs the machine to its end and returns its exit status.
 pub(crate) fn run(machine: Machine, status: &mut StatusPipe) -> Result<u8, Error> {
-    // Whether the heap can be executed, an hvt guest decides.
-    let Machine { image, file, memory: size, executable_heap: _, devices, command_line, jail } =
-        machine;
-    let mut memory = GuestMemory::anywhere(round_memory(size)?)?;
+    let Machine {
+        image,
+        file,
+        memory: size,
+        // Whether the heap can be executed, an hvt guest decides.
+        executable_heap: _,
+        devices,
+        net_ring,
+        command_line,
+        jail,
+    } = machine;
+    let offered = net_ring && devices.nets().next().is_some();
+    let (own, shared) = divide(round_memory(size)?, offered);
+    let mut memory = GuestMemory::anywhere(own, shared)?;
     memory.load(&image, &file, Execution::Elsewhere)?;
     drop(file);
 
     let mut vcpu = Vcpu::new(&memory, image.entry())?;
     store_tables(&mut memory)?;
+    let mut ring = offered.then(|| Ring::new(&mut memory)).transpose()?;
     let manifest = image.manifest().encode(|it| devices.attachment(it, Descriptors::Hidden));
-    store_boot_info(&mut memory, &image, &manifest, vcpu.frequency()?, &command_line)?;
+    let frequency = vcpu.frequency()?;
+    store_boot_info(&mut memory, &image, &manifest, frequency, &command_line, ring.as_ref())?;
     jail::enter(jail, None)?;
     sys::exit_on_termination().map_err(Error::host("catch signals"))?;
     let filter = filter::build(vcpu.descriptor(), status.descriptor(), &devices)?;
@@ -51,7 +66,7 @@ pub(crate) fn run(machine: Machine, status: &mut StatusPipe) -> Result<u8, Error
     status.ready()?;
     loop {
         let event = vcpu.run(&mut memory)?;
-        if let ControlFlow::Break(status) = answer(event, &mut memory, &devices)? {
+        if let ControlFlow::Break(status) = answer(event, &mut memory, &devices, ring.as_mut())? {
             return Ok(status);
         }
     }
@@ -61,13 +76,17 @@ fn answer(
     event: Event,
     memory: &mut GuestMemory,
     devices: &Devices,
+    ring: Option<&mut Ring>,
 ) -> Result<ControlFlow<u8>, Error> {
-    match event {
-        Event::Out { port, value } => {
+    match (event, ring) {
+        (Event::Out { port: KICK_PORT, .. }, Some(ring)) => {
+            ring.kicked(memory, devices).map(ControlFlow::Continue)
+        }
+        (Event::Out { port, value }, _) => {
             calls::answer(port, GuestAddress(value.into()), memory, devices)
         }
-        Event::InvalidPort(port) => Err(Error::GuestPort(port)),
-        Event::TranslationFault(registers) => Err(Error::TranslationFault(registers)),
+        (Event::InvalidPort(port), _) => Err(Error::GuestPort(port)),
+        (Event::TranslationFault(registers), _) => Err(Error::TranslationFault(registers)),
     }
 }
 
@@ -85,8 +104,15 @@ fn round_memory(bytes: u64) -> Result<u64, Error> {
     Ok(rounded)
 }
 
+/// How much of `rounded` bytes and of what the network ring adds, if it is offered, is the guest's
+/// own and how much is the ring's (the Solo5 hvt ABI, section 3.1).
+fn divide(rounded: u64, ring: bool) -> (u64, u64) {
+    let shared = if ring { RING_MEMORY } else { 0 };
+    ((rounded + shared).min(MEMORY_MAX) - shared, shared)
+}
+
 fn store_tables(memory: &mut GuestMemory) -> Result<(), Error> {
-    for (at, word) in page_table_words(memory.size()) {
+    for (at, word) in page_table_words(memory.end()) {
         memory.store(at, &word.to_le_bytes())?;
     }
     for (at, word) in (GDT_ADDRESS..).step_by(8).zip(GDT) {
@@ -101,6 +127,7 @@ fn store_boot_info(
     manifest: &[u8],
     cpu_cycle_freq: u64,
     command_line: &CommandLine,
+    ring: Option<&Ring>,
 ) -> Result<(), Error> {
     let manifest_address = BOOT_INFO_ADDRESS + BOOT_INFO_SIZE as u64;
     let command_line_address = manifest_address + manifest.len() as u64;
@@ -110,7 +137,7 @@ fn store_boot_info(
         cpu_cycle_freq,
         command_line: command_line_address,
         manifest: manifest_address,
-        net_ring: None,
+        net_ring: ring.map(|ring| ring.address().0),
     };
     memory.store(GuestAddress(BOOT_INFO_ADDRESS), &info.encode())?;
     memory.store(GuestAddress(manifest_address), manifest)?;
@@ -128,6 +155,18 @@ mod tests {
         for (asked, given) in [(1, 2), (2, 2), (3, 2), (5, 4), (512, 512), (4096, 4096)] {
             assert_eq!(round_memory(asked * MIB).unwrap(), given * MIB);
         }
+    }
+
+    #[test]
+    fn the_network_ring_has_memory_of_its_own_up_to_4_gib() {
+        assert_eq!(divide(64 * MIB, false), (64 * MIB, 0));
+        assert_eq!(divide(64 * MIB, true), (64 * MIB, 2 * MIB));
+        assert_eq!(divide(4096 * MIB, true), (4094 * MIB, 2 * MIB));
+        assert_eq!(divide(4096 * MIB, false), (4096 * MIB, 0));
+    }
+
+    #[test]
+    fn more_memory_than_page_tables_express_is_refused() {
         let error = round_memory(4097 * MIB).unwrap_err();
         assert_eq!(
             error.to_string(),

@@ -19,6 +19,9 @@ pub(crate) struct GuestMemory {
     floor: u64,
     /// First guest address past the memory.
     size: u64,
+    /// First guest address past what is mapped: what lies between is no memory of the guest's
+    /// own, but what the tender shares with it.
+    end: u64,
     /// Pages with less than read and write, by rising address.
     protected: Vec<(GuestRange, Rights)>,
 }
@@ -34,11 +37,12 @@ pub(crate) enum Execution {
 
 impl GuestMemory {
     /// Memory of an hvt guest: `size` bytes from guest-physical address 0 on, somewhere in this
-    /// process.
-    pub(crate) fn anywhere(size: u64) -> Result<Self, Error> {
+    /// process. Behind them are `shared` bytes more, which no hypercall can name.
+    pub(crate) fn anywhere(size: u64, shared: u64) -> Result<Self, Error> {
+        let end = size + shared;
         let mapping =
-            Mapping::shared(to_usize(size)).map_err(Error::host("reserve guest memory"))?;
-        Ok(Self { mapping, floor: 0, size, protected: Vec::new() })
+            Mapping::shared(to_usize(end)).map_err(Error::host("reserve guest memory"))?;
+        Ok(Self { mapping, floor: 0, size, end, protected: Vec::new() })
     }
 
     /// Memory of an spt guest: the addresses from `floor` to `size` of this process itself,
@@ -46,12 +50,17 @@ impl GuestMemory {
     pub(crate) fn in_place(floor: u64, size: u64, executable: bool) -> Result<Self, Error> {
         let mapping = Mapping::in_place(to_usize(floor), to_usize(size - floor), executable)
             .map_err(Error::host("map guest memory (is vm.mmap_min_addr above 65536, or is the guest too large for this host?)"))?;
-        Ok(Self { mapping, floor, size, protected: Vec::new() })
+        Ok(Self { mapping, floor, size, end: size, protected: Vec::new() })
     }
 
     /// First guest address past the memory.
     pub(crate) fn size(&self) -> u64 {
         self.size
+    }
+
+    /// First guest address past what is mapped.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
     }
 
     /// The host memory behind it, for the kernel's virtual machine.
@@ -122,6 +131,14 @@ impl GuestMemory {
         Ok(copy)
     }
 
+    /// A copy of `N` bytes of what the tender shares with the guest.
+    pub(crate) fn shared<const N: usize>(&self, at: GuestAddress) -> Result<[u8; N], Error> {
+        let (_, host) = self.locate(at, N as u64)?;
+        let mut copy = [0; N];
+        copy.copy_from_slice(self.mapping.bytes(host));
+        Ok(copy)
+    }
+
     /// Memory that a hypercall names to be read.
     pub(crate) fn buffer(&self, at: GuestAddress, len: u64) -> Result<&[u8], Error> {
         self.check_hypercall_range(at, len)?;
@@ -167,7 +184,7 @@ impl GuestMemory {
     fn locate(&self, at: GuestAddress, len: u64) -> Result<(GuestRange, Range<usize>), Error> {
         let refused = Error::GuestAccess { address: at, len };
         match GuestRange::new(at, len) {
-            Some(range) if at.0 >= self.floor && range.end().0 <= self.size => {
+            Some(range) if at.0 >= self.floor && range.end().0 <= self.end => {
                 let host = to_usize(at.0 - self.floor)..to_usize(range.end().0 - self.floor);
                 Ok((range, host))
             }
@@ -190,7 +207,7 @@ mod tests {
     const SIZE: u64 = 0x20_0000;
 
     fn memory() -> GuestMemory {
-        let mut memory = GuestMemory::anywhere(SIZE).unwrap();
+        let mut memory = GuestMemory::anywhere(SIZE, 0).unwrap();
         let read_only = Rights { read: true, write: false, execute: false };
         memory.protect(GuestAddress(0x10_0000), 0x2000, read_only).unwrap();
         let nothing = Rights { read: false, write: false, execute: false };
@@ -227,9 +244,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_shared_is_there_for_the_tender_and_out_of_reach_for_calls() {
+        let mut memory = GuestMemory::anywhere(SIZE, 0x2000).unwrap();
+        memory.store(GuestAddress(SIZE + 0x1FFC), b"ring").unwrap();
+        assert_eq!(memory.shared(GuestAddress(SIZE + 0x1FFC)).unwrap(), *b"ring");
+        assert!(memory.shared::<4>(GuestAddress(SIZE + 0x1FFD)).is_err());
+        for at in [SIZE - 2, SIZE - 1, SIZE, SIZE + 0x1000] {
+            assert!(memory.buffer(GuestAddress(at), 4).is_err(), "{at:#x}");
+            assert!(memory.buffer_mut(GuestAddress(at), 4).is_err(), "{at:#x}");
+        }
+    }
+
+    #[test]
     fn memory_below_its_floor_does_not_exist() {
         let mapping = Mapping::shared(0x1000).unwrap();
-        let memory = GuestMemory { mapping, floor: 0x1_0000, size: 0x1_1000, protected: vec![] };
+        let (floor, end) = (0x1_0000, 0x1_1000);
+        let memory = GuestMemory { mapping, floor, size: end, end, protected: vec![] };
         assert!(memory.buffer(GuestAddress(0x1_0000), 8).is_ok());
         assert!(memory.buffer(GuestAddress(0xFFFF), 8).is_err());
     }

@@ -22,6 +22,8 @@ pub(crate) struct Machine {
     /// Whether an spt guest may execute its data.
     pub(crate) executable_heap: bool,
     pub(crate) devices: Devices,
+    /// Whether an hvt guest with network devices is offered a ring for its frames.
+    pub(crate) net_ring: bool,
     pub(crate) command_line: CommandLine,
     /// What to do without Landlock.
     pub(crate) jail: Demand,
@@ -43,10 +45,17 @@ pub(crate) fn run(options: RunOptions, status: &mut StatusPipe) -> Result<u8, Er
     let image = Image::read(&file)?;
     let kind = refusal::kind(&image)?;
     let devices = Devices::attach(image.manifest(), options.devices)?;
-    let command_line = options.command_line;
     let jail = if options.require_jail { Demand::Everything } else { Demand::WhatThereIs };
-    let executable_heap = false;
-    let machine = Machine { image, file, memory, executable_heap, devices, command_line, jail };
+    let machine = Machine {
+        image,
+        file,
+        memory,
+        executable_heap: false,
+        devices,
+        net_ring: options.net_ring,
+        command_line: options.command_line,
+        jail,
+    };
     start(kind, machine, status)
 }
 

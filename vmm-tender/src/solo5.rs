@@ -147,8 +147,16 @@ fn run(
     if executable_heap {
         complain(program, &["WARNING: Using --x-exec-heap: heap and stack are executable".into()]);
     }
-    let jail = Demand::WhatThereIs;
-    let machine = Machine { image, file, memory, executable_heap, devices, command_line, jail };
+    let machine = Machine {
+        image,
+        file,
+        memory,
+        executable_heap,
+        devices,
+        net_ring: true,
+        command_line,
+        jail: Demand::WhatThereIs,
+    };
     Ok(run::start(kind, machine, &mut StatusPipe::none())?)
 }
 

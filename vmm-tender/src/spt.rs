@@ -26,8 +26,17 @@ struct Waiting {
 
 /// Becomes the machine.
 pub(crate) fn run(machine: Machine, status: &mut StatusPipe) -> Result<Infallible, Error> {
-    let Machine { image, file, memory: size, executable_heap, devices, command_line, jail } =
-        machine;
+    let Machine {
+        image,
+        file,
+        memory: size,
+        executable_heap,
+        devices,
+        // Its guest hands frames to the kernel itself: there is nothing that a ring could save.
+        net_ring: _,
+        command_line,
+        jail,
+    } = machine;
     check_room(size)?;
     let mut memory = GuestMemory::in_place(MEMORY_FLOOR, size, executable_heap)?;
     memory.load(&image, &file, Execution::Here)?;

@@ -7,8 +7,11 @@ use crate::{GuestAddress, IMAGE_FLOOR, PAGE_SIZE};
 /// Memory is a multiple of this, and at least this.
 pub const MEMORY_UNIT: u64 = 2 * 1024 * 1024;
 
-/// Most memory that a guest may have.
+/// Most memory that a guest may have, the network ring included.
 pub const MEMORY_MAX: u64 = 4 * 1024 * 1024 * 1024;
+
+/// What the network ring adds to memory when it is offered. The ring is its beginning.
+pub const RING_MEMORY: u64 = MEMORY_UNIT;
 
 /// Where the boot information stands; the manifest follows, then the command line.
 pub const BOOT_INFO_ADDRESS: u64 = 0x1_0000;

@@ -3,7 +3,8 @@
 //! [`Image`] is what a unikernel file says about itself: it is parsed once, from hostile bytes,
 //! and everything in it keeps the rules of the ABI afterwards. [`hvt`] and [`spt`] hold the
 //! addresses and encodings of the two targets, [`hypercall`] the structures that an hvt guest
-//! passes to its tender, [`Manifest`] the devices that an image declares.
+//! passes to its tender, [`ring`] those by which it hands over
+//! frames, [`Manifest`] the devices that an image declares.
 //!
 //! Nothing here opens a file, maps memory or makes a system call. All integers are
 //! little-endian, sizes are in bytes, ranges are half-open.
@@ -22,6 +23,7 @@ pub mod hypercall;
 mod image;
 mod manifest;
 mod note;
+pub mod ring;
 pub mod spt;
 
 pub use address::{GuestAddress, GuestRange};

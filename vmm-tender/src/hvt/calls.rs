@@ -75,7 +75,7 @@ mod tests {
     const AT: GuestAddress = GuestAddress(0x18_0000);
 
     fn call(number: u16, words: &[u64]) -> (Result<ControlFlow<u8>, Error>, GuestMemory) {
-        let mut memory = GuestMemory::anywhere(SIZE).unwrap();
+        let mut memory = GuestMemory::anywhere(SIZE, 0).unwrap();
         for (index, word) in (0..).zip(words) {
             memory.store(GuestAddress(AT.0 + 8 * index), &word.to_le_bytes()).unwrap();
         }

@@ -49,7 +49,7 @@ impl Host {
         let options = DeviceOptions { nets: vec![net("a", a), net("b", b)], blocks: vec![block] };
         let manifest = manifest(&[("storage", 1), ("a", 2), ("b", 2)]);
         Self {
-            memory: GuestMemory::anywhere(SIZE).unwrap(),
+            memory: GuestMemory::anywhere(SIZE, 0).unwrap(),
             devices: Devices::attach(&manifest, options).unwrap(),
             file,
             peers: [peer_a, peer_b],

@@ -88,7 +88,7 @@ impl Vcpu {
                 // Where KVM emulates its guests, a write to a read-only page is taken for one to
                 // a device.
                 Ok(VcpuExit::MmioRead(address, _) | VcpuExit::MmioWrite(address, _))
-                    if address < memory.size() =>
+                    if address < memory.end() =>
                 {
                     return Ok(Event::TranslationFault(self.registers()?));
                 }
