@@ -9,6 +9,8 @@ mod disk;
 mod error;
 mod ifreq;
 pub mod options;
+#[cfg(any(feature = "fuzzing", test))]
+pub(crate) mod samples;
 mod tap;
 
 use std::os::fd::{AsFd, AsRawFd};

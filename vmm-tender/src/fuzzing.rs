@@ -1,20 +1,23 @@
 //! A guest without a CPU: for fuzzing what a guest can ask for.
 
-use std::os::fd::{IntoRawFd, OwnedFd};
+mod ring;
+
+use std::os::fd::OwnedFd;
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::io::{Errno, read, write};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use vmm_tender_abi::GuestAddress;
+use vmm_tender_abi::hvt::RING_MEMORY;
 use vmm_tender_abi::hypercall::{Hypercall, PORT_BASE};
-use vmm_tender_abi::{DeviceName, GuestAddress, Manifest};
 
-use crate::descriptors::DescriptorNumber;
 use crate::devices::Devices;
-use crate::devices::options::{
-    BlockOption, BlockSource, DeviceOptions, NetOption, NetSource, SectorSize,
-};
+use crate::devices::options::DeviceOptions;
+use crate::devices::samples::{self, BLOCK, NET, block, manifest};
 use crate::hvt;
 use crate::memory::{GuestMemory, Rights};
+
+pub use ring::play_ring;
 
 const SIZE: u64 = 0x20_0000;
 const CAPACITY: u64 = 0x1_0000;
@@ -48,10 +51,15 @@ impl Guest {
             Ok((disk, pair))
         })();
         let (disk, (net, peer)) = prepared.map_err(host)?;
-        let mut memory = GuestMemory::anywhere(SIZE, 0)?;
+        let mut memory = GuestMemory::anywhere(SIZE, RING_MEMORY)?;
         let text = Rights { read: true, write: false, execute: false };
         memory.protect(TEXT, TEXT_SIZE, text)?;
-        let devices = Devices::attach(&manifest(), options(disk, net))?;
+        let manifest = manifest(&[("storage", BLOCK), ("service", NET)]);
+        let options = DeviceOptions {
+            nets: vec![samples::net("service", net)],
+            blocks: vec![block("storage", disk)],
+        };
+        let devices = Devices::attach(&manifest, options)?;
         Ok(Self { memory, devices, peer })
     }
 
@@ -66,62 +74,32 @@ impl Guest {
                 self.call(number, GuestAddress(STRUCTURES.0 + offset as u64));
             }
         }
+        self.check_text();
+    }
+
+    fn check_text(&self) {
         let text = self.memory.buffer(TEXT, TEXT_SIZE);
         assert!(text.is_ok_and(|text| text.iter().all(|&byte| byte == 0)), "text has changed");
     }
 
     fn call(&mut self, number: u16, structure: GuestAddress) {
-        // There is always a frame: no call waits. What the guest has sent makes room.
-        let _ = read(&self.peer, &mut [0; 64]);
-        let _ = write(&self.peer, &[0x55; 60]);
+        self.exchange_frames();
         // Refusals are what most of it is for.
         let _ = hvt::answer_call(PORT_BASE + number, structure, &mut self.memory, &self.devices);
+    }
+}
+
+impl Guest {
+    /// There is always a frame: no call waits. What the guest has sent makes room.
+    fn exchange_frames(&self) {
+        let _ = read(&self.peer, &mut [0; 64]);
+        let _ = write(&self.peer, &[0x55; 60]);
     }
 }
 
 impl Default for Guest {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-fn options(disk: OwnedFd, net: OwnedFd) -> DeviceOptions {
-    let block = BlockOption {
-        name: name("storage"),
-        source: BlockSource::Descriptor(DescriptorNumber::of(disk)),
-        sector_size: SectorSize::DEFAULT,
-    };
-    let source = NetSource::Descriptor(DescriptorNumber::of(net));
-    let net = NetOption { name: name("service"), source, mac: None };
-    DeviceOptions { nets: vec![net], blocks: vec![block] }
-}
-
-fn name(text: &str) -> DeviceName {
-    DeviceName::new(text).unwrap_or_else(|| panic!("{text} is no name"))
-}
-
-/// The manifest of the devices above.
-fn manifest() -> Manifest {
-    let entry = |name: &str, kind: u32| {
-        let mut entry = [0; 104];
-        entry[..name.len()].copy_from_slice(name.as_bytes());
-        entry[68..72].copy_from_slice(&kind.to_le_bytes());
-        entry
-    };
-    let entries = [entry("", 0x4000_0000), entry("storage", 1), entry("service", 2)];
-    let head = [1u32, 3].map(u32::to_le_bytes);
-    let bytes = [head.as_flattened(), entries.as_flattened()].concat();
-    Manifest::parse(&bytes).unwrap_or_else(|error| panic!("{error}"))
-}
-
-impl DescriptorNumber {
-    /// The number of a descriptor that is given away.
-    fn of(fd: OwnedFd) -> Self {
-        let text = format!("@{}", fd.into_raw_fd());
-        match Self::parse(&text) {
-            Some(Ok(number)) => number,
-            _ => panic!("{text} is a standard stream"),
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The command line.
 
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 /// The guest's command line, without the leading words that are for this library. Words are
 /// separated by single spaces; there is no quoting, and empty words are skipped.
@@ -15,9 +15,13 @@ impl Arguments {
         let mut words = Words { rest: line };
         loop {
             let line = words.rest;
-            match words.next().and_then(Verbosity::from_word) {
-                Some(verbosity) => VERBOSITY.store(verbosity as u8, Ordering::Relaxed),
-                None => return Self { line },
+            let word = words.next().unwrap_or_default();
+            if let Some(verbosity) = Verbosity::from_word(word) {
+                VERBOSITY.store(verbosity as u8, Ordering::Relaxed);
+            } else if word == b"--solo5:no-net-ring" {
+                NET_RING_WANTED.store(false, Ordering::Relaxed);
+            } else {
+                return Self { line };
             }
         }
     }
@@ -74,6 +78,14 @@ pub enum Verbosity {
     Info = 2,
     /// Memory layout at the start, too: `--solo5:debug`.
     Debug = 3,
+}
+
+static NET_RING_WANTED: AtomicBool = AtomicBool::new(true);
+
+/// Whether the network ring shall be used where it is offered.
+#[cfg_attr(solo5_spt, expect(dead_code, reason = "there is none"))]
+pub(crate) fn net_ring_wanted() -> bool {
+    NET_RING_WANTED.load(Ordering::Relaxed)
 }
 
 static VERBOSITY: AtomicU8 = AtomicU8::new(Verbosity::Info as u8);

@@ -106,12 +106,22 @@ impl Net {
         self.mtu
     }
 
-    /// Sends one frame.
+    /// Sends one frame, and what [`Net::queue`] was given before.
     ///
     /// # Errors
-    /// It was not sent.
+    /// It was not sent. Where the tender offers a ring for frames, nobody tells.
     pub fn send(&self, frame: &[u8]) -> Result<(), Failure> {
         target::net_write(self.handle, frame)
+    }
+
+    /// Has one frame sent soon: with the next [`Net::send`] or [`Net::receive`] that needs the
+    /// host, before the next wait, at the latest when the guest ends. Where the tender takes many
+    /// frames at once, that costs much less than sending each; elsewhere it is sent now.
+    ///
+    /// # Errors
+    /// It was not sent. That a frame was lost later, nobody tells.
+    pub fn queue(&self, frame: &[u8]) -> Result<(), Failure> {
+        target::net_queue(self.handle, frame)
     }
 
     /// Receives one frame, if there is one. `room` has to have `mtu + 14` bytes, or frames are

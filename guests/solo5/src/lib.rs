@@ -48,7 +48,7 @@ use spt as target;
 pub mod raw {
     pub use crate::device::RawHandle;
     #[cfg(solo5_hvt)]
-    pub use crate::hvt::{hypercall, out32};
+    pub use crate::hvt::{hypercall, net_ring, out32};
     #[cfg(solo5_spt)]
     pub use crate::spt::syscall;
 }

@@ -1,15 +1,12 @@
 use std::io::{Seek, Write};
 use std::ops::ControlFlow;
-use std::os::fd::{IntoRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use vmm_tender_abi::{DeviceName, Manifest};
 
 use super::*;
-use crate::descriptors::DescriptorNumber;
-use crate::devices::options::{
-    BlockOption, BlockSource, DeviceOptions, NetOption, NetSource, SectorSize,
-};
+use crate::devices::options::DeviceOptions;
+use crate::devices::samples::{BLOCK, NET, block, manifest, net};
 use crate::hvt::calls;
 
 const SIZE: u64 = 0x20_0000;
@@ -36,18 +33,11 @@ impl Host {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let pair = || socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
         let ((a, peer_a), (b, peer_b)) = (pair(), pair());
-        let net = |name, fd| NetOption {
-            name: DeviceName::new(name).unwrap(),
-            source: NetSource::Descriptor(pass_on(fd)),
-            mac: None,
+        let options = DeviceOptions {
+            nets: vec![net("a", a), net("b", b)],
+            blocks: vec![block("storage", file.try_clone().unwrap().into())],
         };
-        let block = BlockOption {
-            name: DeviceName::new("storage").unwrap(),
-            source: BlockSource::Descriptor(pass_on(file.try_clone().unwrap().into())),
-            sector_size: SectorSize::DEFAULT,
-        };
-        let options = DeviceOptions { nets: vec![net("a", a), net("b", b)], blocks: vec![block] };
-        let manifest = manifest(&[("storage", 1), ("a", 2), ("b", 2)]);
+        let manifest = manifest(&[("storage", BLOCK), ("a", NET), ("b", NET)]);
         Self {
             memory: GuestMemory::anywhere(SIZE, 0).unwrap(),
             devices: Devices::attach(&manifest, options).unwrap(),
@@ -75,22 +65,6 @@ impl Host {
     fn refused(&mut self, number: u16, words: &[u64]) -> String {
         self.call(number, words).unwrap_err().to_string()
     }
-}
-
-fn pass_on(fd: OwnedFd) -> DescriptorNumber {
-    DescriptorNumber::parse(&format!("@{}", fd.into_raw_fd())).unwrap().unwrap()
-}
-
-fn manifest(devices: &[(&str, u32)]) -> Manifest {
-    let mut bytes =
-        [1u32, u32::try_from(devices.len()).unwrap() + 1].map(u32::to_le_bytes).concat();
-    for (name, kind) in [("", 0x4000_0000)].iter().chain(devices) {
-        let mut entry = [0; 104];
-        entry[..name.len()].copy_from_slice(name.as_bytes());
-        entry[68..72].copy_from_slice(&kind.to_le_bytes());
-        bytes.extend(entry);
-    }
-    Manifest::parse(&bytes).unwrap()
 }
 
 #[test]

@@ -42,6 +42,11 @@ impl Ring {
         self.at
     }
 
+    /// Entries that were taken and commits that were written, counted freely.
+    pub(crate) fn counted(&self) -> [u32; 2] {
+        [self.taken, self.committed]
+    }
+
     /// Does everything that waits: at most as much as there is room for.
     pub(crate) fn kicked(
         &mut self,
@@ -63,7 +68,7 @@ impl Ring {
                 None => {}
             }
         }
-        let counted = [self.taken, self.committed].map(u32::to_le_bytes);
+        let counted = self.counted().map(u32::to_le_bytes);
         memory.store(self.place(ENTRY_HEAD_AT), counted.as_flattened())
     }
 

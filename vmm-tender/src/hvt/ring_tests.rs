@@ -1,14 +1,13 @@
-use std::os::fd::{IntoRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use vmm_tender_abi::hvt::{MEMORY_UNIT, RING_MEMORY};
 use vmm_tender_abi::ring::{COMMIT_TAIL_AT, COMMITS_AT};
-use vmm_tender_abi::{DeviceName, Manifest};
 
 use super::*;
-use crate::descriptors::DescriptorNumber;
-use crate::devices::options::{DeviceOptions, NetOption, NetSource};
+use crate::devices::options::DeviceOptions;
+use crate::devices::samples::{self, manifest, net};
 
 const OWN: u64 = 2 * MEMORY_UNIT;
 const DATA: u64 = 0x19_0000;
@@ -32,15 +31,11 @@ impl Host {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let pair = || socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
         let ((a, peer_a), (b, peer_b)) = (pair(), pair());
-        let net = |name, fd: OwnedFd| {
-            let number = DescriptorNumber::parse(&format!("@{}", fd.into_raw_fd()));
-            let source = NetSource::Descriptor(number.unwrap().unwrap());
-            NetOption { name: DeviceName::new(name).unwrap(), source, mac: None }
-        };
         let options = DeviceOptions { nets: vec![net("a", a), net("b", b)], blocks: vec![] };
         let mut memory = GuestMemory::anywhere(OWN, RING_MEMORY).unwrap();
         let ring = Ring::new(&mut memory).unwrap();
-        let devices = Devices::attach(&manifest(), options).unwrap();
+        let manifest = manifest(&[("a", samples::NET), ("b", samples::NET)]);
+        let devices = Devices::attach(&manifest, options).unwrap();
         Self { memory, devices, ring, peers: [peer_a, peer_b], tail: 0, seen: 0 }
     }
 
@@ -108,18 +103,6 @@ impl Host {
     fn guest_bytes(&self, len: u64) -> &[u8] {
         self.memory.buffer(GuestAddress(DATA), len).unwrap()
     }
-}
-
-fn manifest() -> Manifest {
-    let entry = |name: &str, kind: u32| {
-        let mut entry = [0; 104];
-        entry[..name.len()].copy_from_slice(name.as_bytes());
-        entry[68..72].copy_from_slice(&kind.to_le_bytes());
-        entry
-    };
-    let entries = [entry("", 0x4000_0000), entry("a", 2), entry("b", 2)];
-    let head = [1u32, 3].map(u32::to_le_bytes);
-    Manifest::parse(&[head.as_flattened(), entries.as_flattened()].concat()).unwrap()
 }
 
 #[test]

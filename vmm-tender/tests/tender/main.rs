@@ -9,5 +9,6 @@ mod jail;
 mod machines;
 mod networks;
 mod protocol;
+mod rings;
 mod solo5;
 mod support;

@@ -1,6 +1,7 @@
 //! The hardware virtualized target: calls to the tender through I/O ports, and the CPU's tables.
 
 mod cpu;
+mod ring;
 
 use core::arch::asm;
 use core::arch::x86_64::_rdtsc;
@@ -9,6 +10,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::device::{Failure, Handle};
 use crate::start::BootInfo;
+pub use ring::net_ring;
+use ring::{Ring, inbox};
 
 const WALLTIME: u16 = 1;
 const PUTS: u16 = 2;
@@ -34,6 +37,9 @@ struct RawBootInfo {
     cpu_cycle_freq: u64,
     command_line: u64,
     manifest: u64,
+    host_features: u32,
+    guest_features: u32,
+    net_ring: u64,
 }
 
 #[repr(C)]
@@ -102,6 +108,8 @@ pub(crate) unsafe fn start(boot_info: usize) -> BootInfo {
     // SAFETY: the tender stored its boot information there.
     let info = unsafe { &*with_exposed_provenance::<RawBootInfo>(boot_info) };
     start_clock(info.cpu_cycle_freq);
+    // Tenders before 0.11 have the manifest's head in this place, in which the address is 0.
+    ring::start(info.host_features, info.net_ring);
     BootInfo {
         mem_size: usize::try_from(info.mem_size).unwrap_or(usize::MAX),
         command_line: usize::try_from(info.command_line).unwrap_or_default(),
@@ -146,6 +154,10 @@ pub(crate) fn wall() -> u64 {
 
 /// Waits until the deadline or until a device has something; the set of those that have.
 pub(crate) fn wait_until(deadline: u64) -> u64 {
+    flush();
+    if let Some(handle) = inbox::ready() {
+        return 1 << handle;
+    }
     let timeout = deadline.saturating_sub(monotonic());
     let mut poll = Poll { timeout, ready_set: 0, ready: 0 };
     // SAFETY: the tender reads and writes a variable of ours.
@@ -174,6 +186,29 @@ pub(crate) fn block_read(handle: Handle, offset: u64, block: &mut [u8]) -> Resul
 }
 
 pub(crate) fn net_write(handle: Handle, frame: &[u8]) -> Result<(), Failure> {
+    net_queue(handle, frame)?;
+    flush();
+    Ok(())
+}
+
+/// Has a frame sent with what is sent or waited for next.
+pub(crate) fn net_queue(handle: Handle, frame: &[u8]) -> Result<(), Failure> {
+    let Some(ring) = Ring::offered() else { return net_write_at_once(handle, frame) };
+    if ring.queue(handle.number, frame) {
+        return Ok(());
+    }
+    ring.kick();
+    net_write_at_once(handle, frame)
+}
+
+/// Has everything sent that waits for that.
+pub(crate) fn flush() {
+    if let Some(ring) = Ring::offered() {
+        ring.kick();
+    }
+}
+
+fn net_write_at_once(handle: Handle, frame: &[u8]) -> Result<(), Failure> {
     let (data, len) = (frame.as_ptr().addr() as u64, frame.len() as u64);
     let mut call = NetCall { handle: handle.number, data, len, result: 0 };
     // SAFETY: the tender reads the bytes of a slice and writes a variable of ours.
@@ -182,6 +217,9 @@ pub(crate) fn net_write(handle: Handle, frame: &[u8]) -> Result<(), Failure> {
 }
 
 pub(crate) fn net_read(handle: Handle, room: &mut [u8]) -> Result<Option<usize>, Failure> {
+    if let Some(ring) = Ring::offered() {
+        return inbox::receive(ring, handle.number, room);
+    }
     let (data, len) = (room.as_mut_ptr().addr() as u64, room.len() as u64);
     let mut call = NetCall { handle: handle.number, data, len, result: 0 };
     // SAFETY: the tender writes the bytes of a slice and a variable of ours.
@@ -201,6 +239,7 @@ fn outcome(result: i32) -> Result<bool, Failure> {
 }
 
 pub(crate) fn exit(status: i32) -> ! {
+    flush();
     halt(status, 0)
 }
 

@@ -184,6 +184,11 @@ pub(crate) fn net_write(handle: Handle, frame: &[u8]) -> Result<(), Failure> {
     whole(done, len)
 }
 
+/// The kernel takes one frame a call: there is nothing to wait for.
+pub(crate) fn net_queue(handle: Handle, frame: &[u8]) -> Result<(), Failure> {
+    net_write(handle, frame)
+}
+
 pub(crate) fn net_read(handle: Handle, room: &mut [u8]) -> Result<Option<usize>, Failure> {
     let (data, len) = (room.as_mut_ptr().addr(), room.len());
     // SAFETY: the kernel writes the bytes of a slice.

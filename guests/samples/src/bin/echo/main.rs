@@ -61,7 +61,7 @@ fn serve(net: &Net, host: &Host, count: Option<u64>) -> i32 {
             None => continue,
         };
         // A frame that is lost is asked for again.
-        match net.send(answer) {
+        match net.queue(answer) {
             Ok(()) => answered += len,
             Err(failure) => println!("echo: an answer was lost: {failure:?}"),
         }
