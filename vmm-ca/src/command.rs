@@ -3,6 +3,7 @@
 mod init;
 mod inspect;
 mod issuer;
+mod keys;
 mod list;
 mod list_file;
 mod preview;
@@ -21,6 +22,9 @@ use clap::{Parser, Subcommand, ValueEnum, value_parser};
 use crate::time::MAX_DAYS;
 use crate::{Error, Exit};
 
+/// Asks for something that must not be seen; the argument is the question.
+pub type AskSecret = dyn FnMut(&str) -> std::io::Result<String>;
+
 /// What a command may touch of the world around it.
 pub struct World<'w> {
     /// File names are relative to this directory.
@@ -33,6 +37,8 @@ pub struct World<'w> {
     pub err: &'w mut dyn Write,
     /// Where to ask, when someone sits at a terminal.
     pub terminal: Option<&'w mut dyn BufRead>,
+    /// Asks there for what must not be seen, like a passphrase.
+    pub secret: Option<&'w mut AskSecret>,
 }
 
 impl World<'_> {
@@ -143,12 +149,14 @@ pub fn main() -> ExitCode {
     let at_terminal = input.is_terminal();
     let mut out = std::io::stdout().lock();
     let mut err = std::io::stderr().lock();
+    let mut secret = |question: &str| rpassword::prompt_password(question);
     let mut world = World {
         directory: PathBuf::new(),
         now: crate::time::now(),
         out: &mut out,
         err: &mut err,
         terminal: at_terminal.then_some(&mut input as &mut dyn BufRead),
+        secret: at_terminal.then_some(&mut secret as _),
     };
     ExitCode::from(run(std::env::args_os(), &mut world) as u8)
 }

@@ -69,6 +69,9 @@ pub enum Error {
     /// the cryptographic library refused
     #[error("cryptography: {0}")]
     Crypto(String),
+    /// a token or its module failed
+    #[error("token: {0}")]
+    Token(String),
     /// what was made does not pass its own check
     #[error("the new certificate fails its own check and was not written: {0}")]
     SelfTest(String),
@@ -85,6 +88,12 @@ pub enum Refusal {
         "the key is not that of the issuer certificate \"{0}\": give the .key that was made with it"
     )]
     WrongKey(String),
+    /// a passphrase that does not open a key
+    #[error("the passphrase does not open the key, or the file is damaged")]
+    Passphrase,
+    /// a PIN that a token does not take
+    #[error("the token does not take this PIN; after a few wrong ones most lock themselves")]
+    Pin,
     /// the database belongs to another issuer
     #[error(
         "{} is the database of another issuer key (SHA-256 {expected}; this one is {found}): give \
@@ -194,6 +203,7 @@ impl Error {
             Self::Exists { .. }
             | Self::Io { .. }
             | Self::Crypto(_)
+            | Self::Token(_)
             | Self::SelfTest(_)
             | Self::Declined => Exit::Failed,
         }

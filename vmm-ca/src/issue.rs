@@ -18,7 +18,7 @@ use vmm_proto::id::Digest;
 use vmm_proto::name::{Label, MAX_DELEGATIONS};
 use vmm_proto::resource::{BridgeName, Delegation, Hosts, Machine};
 
-use crate::key::{Algorithm, Key};
+use crate::key::{Algorithm, Key, Signer};
 use crate::request::Request;
 use crate::{Error, Refusal, pem, profile, time};
 
@@ -58,7 +58,7 @@ pub struct Minted {
 
 /// A CA certificate with its key and the certificates above it.
 pub struct Issuer {
-    signer: rcgen::Issuer<'static, Key>,
+    signer: rcgen::Issuer<'static, Signer>,
     own: Certificate,
     /// Its own certificate first, then those above it; the root only if it is the issuer itself.
     chain: Vec<CertificateDer<'static>>,
@@ -79,7 +79,11 @@ impl Issuer {
     /// # Errors
     /// [`Error::Malformed`] for a first certificate that is no CA of the profile,
     /// [`Refusal::WrongKey`].
-    pub fn new(mut chain: Vec<CertificateDer<'static>>, key: Key) -> Result<Self, Error> {
+    pub fn new(
+        mut chain: Vec<CertificateDer<'static>>,
+        key: impl Into<Signer>,
+    ) -> Result<Self, Error> {
+        let key = key.into();
         let first =
             chain.first().ok_or_else(|| Error::Malformed("no certificate in it".to_owned()))?;
         let mut own =
@@ -137,7 +141,7 @@ impl Issuer {
             && certificate.authority_key_id == self.own.subject_key_id
     }
 
-    pub(crate) const fn signer(&self) -> &rcgen::Issuer<'static, Key> {
+    pub(crate) const fn signer(&self) -> &rcgen::Issuer<'static, Signer> {
         &self.signer
     }
 

@@ -1,4 +1,8 @@
-//! Private keys.
+//! Private keys: in a file, plain or under a passphrase, or in a PKCS#11 token.
+
+pub mod sealed;
+pub mod token;
+pub mod uri;
 
 use std::fmt;
 
@@ -13,6 +17,7 @@ use vmm_proto::chain::certificate::key_digest;
 use vmm_proto::id::Digest;
 
 use crate::Error;
+use token::TokenKey;
 
 /// The kinds of key that the profile allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -35,6 +40,16 @@ impl Algorithm {
         ]
         .into_iter()
         .find_map(|(known, name)| (algorithm == known).then_some(name))
+    }
+}
+
+impl Algorithm {
+    const fn of_signatures(self) -> &'static SignatureAlgorithm {
+        match self {
+            Self::Ed25519 => &PKCS_ED25519,
+            Self::P256 => &PKCS_ECDSA_P256_SHA256,
+            Self::P384 => &PKCS_ECDSA_P384_SHA384,
+        }
     }
 }
 
@@ -100,6 +115,15 @@ impl Key {
         crate::pem::encode("PRIVATE KEY", self.pair.serialized_der())
     }
 
+    /// The key under a passphrase, in PEM.
+    ///
+    /// # Errors
+    /// [`Error::Crypto`]
+    pub fn to_sealed_pem(&self, passphrase: &str) -> Result<String, Error> {
+        let sealed = sealed::seal(self.pair.serialized_der(), passphrase)?;
+        Ok(crate::pem::encode("ENCRYPTED PRIVATE KEY", &sealed))
+    }
+
     /// The key as PKCS#8 in DER.
     pub fn to_pkcs8(&self) -> PrivatePkcs8KeyDer<'static> {
         self.pair.serialized_der().to_vec().into()
@@ -122,8 +146,68 @@ impl SigningKey for Key {
     }
 }
 
+/// Whatever signs: a key at hand, or one in a token.
+pub enum Signer {
+    /// A key from a file.
+    Key(Key),
+    /// A key that stays in its token.
+    Token(Box<TokenKey>),
+}
+
+impl From<Key> for Signer {
+    fn from(key: Key) -> Self {
+        Self::Key(key)
+    }
+}
+
+impl Signer {
+    /// Which kind of key it is.
+    pub fn kind(&self) -> Algorithm {
+        match self {
+            Self::Key(key) => key.kind(),
+            Self::Token(key) => key.kind(),
+        }
+    }
+
+    /// SHA-256 of its SubjectPublicKeyInfo.
+    pub fn digest(&self) -> Digest {
+        key_digest(&self.subject_public_key_info())
+    }
+}
+
+impl PublicKeyData for Signer {
+    fn der_bytes(&self) -> &[u8] {
+        match self {
+            Self::Key(key) => key.der_bytes(),
+            Self::Token(key) => key.der_bytes(),
+        }
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        match self {
+            Self::Key(key) => key.algorithm(),
+            Self::Token(key) => key.algorithm(),
+        }
+    }
+}
+
+impl SigningKey for Signer {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        match self {
+            Self::Key(key) => key.sign(message),
+            Self::Token(key) => key.sign(message),
+        }
+    }
+}
+
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Key({}, {})", self.algorithm, self.digest())
+    }
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Signer({}, {})", self.kind(), self.digest())
     }
 }

@@ -50,6 +50,28 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
     Ok(found)
 }
 
+/// The PEM label of a key under a passphrase.
+const SEALED: &str = "ENCRYPTED PRIVATE KEY";
+
+/// The one private key of a PEM text, if it is one under a passphrase: in DER, still encrypted.
+///
+/// # Errors
+/// [`Error::Malformed`] when there is another key beside it.
+pub fn sealed_key(pem: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+    let begin = format!("-----BEGIN {SEALED}-----");
+    if !contains(pem, begin.as_bytes()) {
+        return Ok(None);
+    }
+    let sections =
+        pem::parse_many(pem).map_err(|error| Error::Malformed(format!("not PEM: {error}")))?;
+    let mut keys = sections.into_iter().filter(|section| section.tag().ends_with("PRIVATE KEY"));
+    match (keys.next(), keys.next()) {
+        (Some(key), None) => Ok(Some(key.into_contents())),
+        (None, _) => Ok(None),
+        (Some(_), Some(_)) => Err(Error::Malformed("more than one private key in it".to_owned())),
+    }
+}
+
 /// The one private key of a PEM text.
 ///
 /// # Errors
@@ -60,8 +82,9 @@ pub fn key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, Error> {
     match (first, keys.next()) {
         (Some(key), None) => Ok(key),
         (Some(_), Some(_)) => Err(Error::Malformed("more than one private key in it".to_owned())),
-        (None, _) if contains(pem, b"ENCRYPTED PRIVATE KEY") => Err(Error::Malformed(
-            "the private key is encrypted, which is not built yet: decrypt it first (openssl pkey)"
+        (None, _) if contains(pem, SEALED.as_bytes()) => Err(Error::Malformed(
+            "the private key is encrypted, and nobody can be asked here: decrypt it first (openssl \
+             pkey)"
                 .to_owned(),
         )),
         (None, _) => Err(Error::Malformed("no private key in it".to_owned())),

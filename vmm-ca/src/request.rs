@@ -1,6 +1,6 @@
 //! PKCS#10 requests (RFC 2986) that carry a grant in their extensionRequest (RFC 2985, 5.4.2).
 
-use rcgen::{CertificateParams, PublicKeyData, SubjectPublicKeyInfo};
+use rcgen::{CertificateParams, PublicKeyData, SigningKey, SubjectPublicKeyInfo};
 use vmm_proto::chain::certificate::key_digest;
 use vmm_proto::grant::{self, Grant};
 use vmm_proto::id::Digest;
@@ -11,7 +11,7 @@ use x509_parser::extensions::X509Extension;
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Name;
 
-use crate::key::{Algorithm, Key};
+use crate::key::Algorithm;
 use crate::{Error, Refusal, profile};
 
 /// What someone asks an issuer for.
@@ -33,11 +33,11 @@ impl Request {
     ///
     /// # Errors
     /// [`Error::Crypto`]
-    pub fn build(label: &Label, grant: &Grant, key: &Key) -> Result<Vec<u8>, Error> {
+    pub fn build(label: &Label, grant: &Grant, key: &impl SigningKey) -> Result<Vec<u8>, Error> {
         let mut params = CertificateParams::default();
         params.distinguished_name = profile::subject(label.as_str());
         params.custom_extensions = vec![profile::grant_extension(grant)];
-        Ok(params.serialize_request(&key)?.der().to_vec())
+        Ok(params.serialize_request(key)?.der().to_vec())
     }
 
     /// Parses a request and verifies that it is signed by the key that it is for.

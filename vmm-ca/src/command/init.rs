@@ -1,16 +1,19 @@
 //! `vmm-ca init`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use vmm_proto::authority::Validity;
 use vmm_proto::chain::{self, Root};
+use zeroize::Zeroizing;
 
+use super::keys::{Keeping, Opening, as_uri};
 use super::{World, days};
 use crate::database::Database;
 use crate::file::{NewFiles, none_exists};
 use crate::issue::Issuer;
-use crate::key::{Algorithm, Key};
+use crate::key::uri::TokenUri;
+use crate::key::{Algorithm, Key, Signer};
 use crate::profile::{self, ServerName};
 use crate::time::{DAY, Moment, within};
 use crate::{Error, pem};
@@ -34,12 +37,21 @@ pub(super) struct Init {
     /// The kind of both keys
     #[arg(long, value_enum, default_value_t)]
     algorithm: Algorithm,
+    /// Make the authority's key in a token instead of ca.key, by pkcs11:… (RFC 7512); a key that is
+    /// there already is used
+    #[arg(long, value_name = "URI", conflicts_with = "encrypt")]
+    key: Option<PathBuf>,
+    #[command(flatten)]
+    keeping: Keeping,
+    #[command(flatten)]
+    opening: Opening,
 }
 
 impl Init {
     pub(super) fn run(self, world: &mut World<'_>) -> Result<(), Error> {
         let names: Vec<ServerName> =
             self.servers.iter().map(|name| ServerName::parse(name)).collect::<Result<_, _>>()?;
+        let uri = self.key.as_deref().map(token_uri).transpose()?;
         let [ca_key, ca_cert, server_key, server_cert] =
             ["ca.key", "cacert.pem", "server.key", "server.pem"].map(|name| world.path(name));
         let database_path = world.path(&self.database);
@@ -48,10 +60,11 @@ impl Init {
             "init in another directory, or move it away",
         )?;
 
-        let key = Key::generate(self.algorithm)?;
-        let (key_pem, key_digest) = (key.to_pem(), key.digest());
         let validity = within(Validity::ALWAYS, world.now, i64::from(self.days) * DAY);
-        let certificate = profile::root(&self.name, validity)?.self_signed(&key)?;
+        let root = profile::root(&self.name, validity)?;
+        let (key, key_pem) = self.authority_key(uri.as_ref(), world)?;
+        let key_digest = key.digest();
+        let certificate = root.self_signed(&key)?;
         let root = certificate.der().clone();
         let issuer = Issuer::new(vec![root.clone()], key)?;
         issuer.check(world.now)?;
@@ -61,7 +74,9 @@ impl Init {
         self_test(&server, &root, &names, world.now)?;
 
         let mut files = NewFiles::default();
-        files.secret(&ca_key, &key_pem)?;
+        if let Some(key_pem) = &key_pem {
+            files.secret(&ca_key, key_pem)?;
+        }
         files.secret(&server_key, &own_key.to_pem())?;
         let mut database = Database::create(&database_path, key_digest)?;
         files.adopt(&database_path);
@@ -71,6 +86,20 @@ impl Init {
         files.public(&server_cert, &pem::encode_certificates([&server]))?;
         files.keep();
         self.report(world, validity, server_validity)
+    }
+
+    /// The authority's key, and what goes into ca.key: nothing when it is in a token.
+    fn authority_key(
+        &self,
+        uri: Option<&TokenUri>,
+        world: &mut World<'_>,
+    ) -> Result<(Signer, Option<Zeroizing<String>>), Error> {
+        let Some(uri) = uri else {
+            let key = Key::generate(self.algorithm)?;
+            let pem = self.keeping.to_pem(&key, "ca.key", &self.opening, world)?;
+            return Ok((Signer::Key(key), Some(pem)));
+        };
+        Ok((self.opening.load_or_generate(uri, self.algorithm, world)?, None))
     }
 
     fn report(
@@ -86,7 +115,10 @@ impl Init {
                 self.days
             ))?;
         }
-        world.say(format_args!("ca.key       the authority's private key: keep it offline"))?;
+        world.say(match &self.key {
+            None => "ca.key       the authority's private key: keep it offline",
+            Some(_) => "The authority's private key is in the token: keep that offline.",
+        })?;
         world.say(format_args!(
             "cacert.pem   \"{} root\", until {root_end}: for every server and client",
             self.name
@@ -99,6 +131,12 @@ impl Init {
         let names = self.servers.join(", ");
         world.say(format_args!("server.pem   the server {names}, until {server_end}"))
     }
+}
+
+fn token_uri(key: &Path) -> Result<TokenUri, Error> {
+    as_uri(key)?.ok_or_else(|| {
+        Error::Usage("--key takes pkcs11:…: a key in a file is made as ca.key".to_owned())
+    })
 }
 
 /// Reads the server's certificate with the eyes of a client.

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::World;
+use super::keys::Opening;
 use crate::database::Database;
 use crate::issue::Issuer;
-use crate::key::Key;
 use crate::{Error, pem};
 
 /// Who signs.
@@ -17,17 +17,18 @@ pub(super) struct IssuerFiles {
     pub(super) database: PathBuf,
     /// The issuer's certificate, then those above it: cacert.pem, or a delegation's .bundle
     pub(super) issuer: PathBuf,
-    /// The issuer's private key
+    /// The issuer's private key: a file, or pkcs11:… for a key in a token (RFC 7512)
     pub(super) issuer_key: PathBuf,
+    #[command(flatten)]
+    opening: Opening,
 }
 
 impl IssuerFiles {
     /// The issuer, found fit to sign now.
-    pub(super) fn load(&self, world: &World<'_>) -> Result<Issuer, Error> {
-        let (chain_file, key_file) = (world.path(&self.issuer), world.path(&self.issuer_key));
+    pub(super) fn load(&self, world: &mut World<'_>) -> Result<Issuer, Error> {
+        let chain_file = world.path(&self.issuer);
         let chain = pem::read_certificates(&chain_file)?;
-        let key =
-            Key::from_der(&pem::read_key(&key_file)?).map_err(|error| error.in_file(&key_file))?;
+        let key = self.opening.load(&self.issuer_key, world)?;
         let issuer = Issuer::new(chain, key).map_err(|error| error.in_file(&chain_file))?;
         issuer.check(world.now)?;
         Ok(issuer)

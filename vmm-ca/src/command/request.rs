@@ -11,8 +11,9 @@ use vmm_proto::permission::{Permission, Permissions};
 use vmm_proto::resource::{Delegation, Hosts};
 
 use super::World;
+use super::keys::{Keeping, Opening};
 use crate::file::{NewFiles, none_exists};
-use crate::key::{Algorithm, Key};
+use crate::key::{Algorithm, Key, Signer};
 use crate::options::{DelegationOptions, MachineOptions, permission};
 use crate::{Error, image, pem, request};
 
@@ -33,9 +34,13 @@ struct KeyOptions {
     /// The kind of key to make
     #[arg(long, value_enum, default_value_t, conflicts_with = "key")]
     algorithm: Algorithm,
-    /// Use this existing key instead of making LABEL.key
-    #[arg(long, value_name = "FILE")]
+    /// Use this existing key instead of making LABEL.key: a file, or pkcs11:… for one in a token
+    #[arg(long, value_name = "FILE", conflicts_with = "encrypt")]
     key: Option<PathBuf>,
+    #[command(flatten)]
+    keeping: Keeping,
+    #[command(flatten)]
+    opening: Opening,
 }
 
 /// Asks for a share of a host.
@@ -91,22 +96,16 @@ pub(super) struct MachineRequest {
 }
 
 impl Request {
-    pub(super) fn run(self, world: &mut World<'_>) -> Result<(), Error> {
-        let (label, key) = match &self {
-            Self::Delegation(asked) => (&asked.label, &asked.key),
-            Self::Permissions(asked) => (&asked.label, &asked.key),
-            Self::Machine(asked) => (&asked.label, &asked.key),
-        };
-        let output = Output::of(label, key, world)?;
-        let label = label.clone();
-        let grant = match self {
-            Self::Delegation(asked) => asked.grant(world)?,
+    pub(super) fn run(&self, world: &mut World<'_>) -> Result<(), Error> {
+        let (label, key, grant) = match self {
+            Self::Delegation(asked) => (asked.label.clone(), &asked.key, asked.grant(world)?),
             Self::Permissions(asked) => {
-                Grant::Permissions(Permissions::of(asked.permissions.iter().copied()))
+                let permissions = Permissions::of(asked.permissions.iter().copied());
+                (asked.label.clone(), &asked.key, Grant::Permissions(permissions))
             }
-            Self::Machine(asked) => asked.grant(world)?,
+            Self::Machine(asked) => (asked.label.clone(), &asked.key, asked.grant(world)?),
         };
-        output.write(&label, &grant, world)
+        Output::of(&label, key, world)?.write(&label, &grant, key, world)
     }
 }
 
@@ -131,10 +130,10 @@ impl DelegationRequest {
 }
 
 impl MachineRequest {
-    fn grant(self, world: &World<'_>) -> Result<Grant, Error> {
+    fn grant(&self, world: &World<'_>) -> Result<Grant, Error> {
         let path = world.path(&self.image);
         let image = if self.embed { image::embedded(&path)? } else { image::named(&path)? };
-        Ok(Grant::Machine(self.options.machine(image, self.memory_mib)?))
+        Ok(Grant::Machine(self.options.clone().machine(image, self.memory_mib)?))
     }
 }
 
@@ -168,7 +167,7 @@ impl Output {
     fn of(label: &Label, options: &KeyOptions, world: &World<'_>) -> Result<Self, Error> {
         let request = world.path(format!("{label}.req"));
         let key_file = if let Some(file) = &options.key {
-            KeyFile::Used(world.path(file))
+            KeyFile::Used(file.clone())
         } else {
             let file = world.path(format!("{label}.key"));
             let way_out = format!(
@@ -182,16 +181,22 @@ impl Output {
         Ok(Self { request, key_file })
     }
 
-    fn write(self, label: &Label, grant: &Grant, world: &mut World<'_>) -> Result<(), Error> {
+    fn write(
+        self,
+        label: &Label,
+        grant: &Grant,
+        options: &KeyOptions,
+        world: &mut World<'_>,
+    ) -> Result<(), Error> {
         let mut files = NewFiles::default();
         let key = match &self.key_file {
-            KeyFile::Used(file) => {
-                Key::from_der(&pem::read_key(file)?).map_err(|error| error.in_file(file))?
-            }
+            KeyFile::Used(file) => options.opening.load(file, world)?,
             KeyFile::New(file, algorithm) => {
                 let key = Key::generate(*algorithm)?;
-                files.secret(file, &key.to_pem())?;
-                key
+                let name = format!("{label}.key");
+                files
+                    .secret(file, &options.keeping.to_pem(&key, &name, &options.opening, world)?)?;
+                Signer::Key(key)
             }
         };
         let der = request::Request::build(label, grant, &key)?;

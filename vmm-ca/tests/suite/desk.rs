@@ -99,6 +99,7 @@ impl Desk {
             out: &mut out,
             err: &mut err,
             terminal: terminal.as_mut().map(|terminal| terminal as &mut dyn BufRead),
+            secret: None,
         };
         let words = std::iter::once("vmm-ca").chain(line.split_whitespace());
         let exit = run(words, &mut world);

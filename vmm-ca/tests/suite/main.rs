@@ -8,4 +8,6 @@ mod minting;
 mod others;
 mod refusals;
 mod revoking;
+mod sealed;
 mod sessions;
+mod tokens;

@@ -314,15 +314,6 @@ fn an_embedded_image_must_leave_room_for_the_chain() {
 }
 
 #[test]
-fn an_encrypted_key_is_named_as_one() {
-    let desk = with_request();
-    let sealed =
-        String::from_utf8(desk.read("dev.key")).unwrap().replace("PRIVATE", "ENCRYPTED PRIVATE");
-    desk.write("dev.key", sealed);
-    desk.run("sign dev.db dev.bundle dev.key admin.req").ended(Exit::Usage, "encrypted");
-}
-
-#[test]
 fn a_host_is_named_by_a_servers_certificate() {
     let desk = Desk::with_delegation();
     desk.run("request delegation a 1 1 --cpu 0 --host dev.pem").ended(Exit::Usage, "--host takes");
