@@ -12,7 +12,7 @@ use crate::engine::{Engine, Turn};
 use crate::event::{ImageId, Now, Spec, Token};
 use crate::images::{Content, Offer};
 use crate::ledger::Amount;
-use crate::machine::{Machine, Then, Why};
+use crate::machine::{Machine, Phase, Then};
 use crate::record::What;
 use crate::refusal::Refusal;
 
@@ -252,26 +252,51 @@ impl Engine {
         }
     }
 
-    /// Starts a machine that has ended: it has to fit like a new one.
-    pub(crate) fn start_ended(
-        &mut self,
-        turn: &mut Turn,
-        token: Token,
-        id: MachineId,
-        own: &Path,
-    ) -> Result<(), Refusal> {
-        let Some(machine) = self.machines.get(&id) else {
-            return Ok(());
+    /// Everything that stands in the way of starting a listed machine: one that has ended has to
+    /// fit like a new one, one that waits to be started again has its place.
+    pub(crate) fn start_obstacles<'a>(
+        &'a self,
+        now: Now,
+        machine: &'a Machine,
+        own: usize,
+    ) -> impl Iterator<Item = Refusal> + 'a {
+        let name = &machine.name;
+        let state = match &machine.phase {
+            Phase::Waiting | Phase::Ended { .. } => None,
+            Phase::Running { .. } => Some(Refusal::AlreadyRunning { name: name.clone() }),
+            Phase::Starting { .. } | Phase::Stopping(_) => Some(machine.busy()),
         };
-        let (chain, path) = (&machine.chain, &machine.name.path);
-        let (held, reserve) = (machine.held, machine.amount());
-        let claim = Claim::from(&*machine.spec);
-        let wish = Wish { chain, path, own: own.depth(), claim, held, reserve };
-        let obstacle = self.invalid(turn.now, chain, path).chain(self.unfit(wish)).next();
-        if let Some(refusal) = obstacle {
-            return Err(refusal);
+        let has_ended = matches!(machine.phase, Phase::Ended { .. });
+        let room = has_ended.then(|| {
+            let invalid = self.invalid(now, &machine.chain, &name.path);
+            invalid.chain(self.unfit(machine.wish(own)))
+        });
+        state.into_iter().chain(room.into_iter().flatten())
+    }
+}
+
+impl Machine {
+    /// The room that it needs to be started.
+    pub(crate) fn wish(&self, own: usize) -> Wish<'_> {
+        Wish {
+            chain: &self.chain,
+            path: &self.name.path,
+            own,
+            claim: Claim::from(&*self.spec),
+            held: self.held,
+            reserve: self.amount(),
         }
-        self.run(turn, id, Why::Asked(token));
-        Ok(())
+    }
+
+    /// A start of a machine that is in the middle of something.
+    fn busy(&self) -> Refusal {
+        let doing = match self.stop().map(|stop| &stop.then) {
+            None => "is being started",
+            Some(Then::Stay) => "is being stopped",
+            Some(Then::Destroy) => "is being destroyed",
+            Some(Then::Start(_)) => "is being restarted",
+            Some(Then::Replace(..)) => "is being replaced",
+        };
+        Refusal::Busy { name: self.name.clone(), doing }
     }
 }

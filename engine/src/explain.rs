@@ -6,8 +6,8 @@ use vmm_proto::id::Digest;
 use vmm_proto::name::{MachineName, Path};
 use vmm_proto::resource::{BridgeName, Bridges, CpuSet};
 
-use crate::admission::{Admitted, Order};
-use crate::bounds::{Bounds, Claim, Measure, missing_bridges};
+use crate::admission::Order;
+use crate::bounds::{Bounds, Measure, Wish, missing_bridges};
 use crate::engine::Engine;
 use crate::event::{Need, Now};
 use crate::images::Content;
@@ -140,9 +140,24 @@ impl Engine {
             push(&mut explanation.obstacles, refusal);
         }
         explanation.chain = self.walked(links, chain, &name.path);
-        explanation.levels = self.levels(order, &weighed, asked);
+        explanation.levels = self.levels(order.wish(&weighed), asked);
         explanation.users = self.users(&name.path.ancestor(own));
         explanation
+    }
+
+    /// Whether a start would be accepted if it came now, and everything that stands in its way.
+    /// `own` is the path that the requester speaks for.
+    pub fn explain_start(&self, now: Now, name: &MachineName, own: &Path) -> Explanation {
+        let Some(machine) = self.listed(name) else {
+            let obstacles = vec![Refusal::NotFound { name: name.clone() }];
+            return Explanation { obstacles, ..Explanation::default() };
+        };
+        Explanation {
+            chain: self.walked(&[], &machine.chain, &name.path),
+            levels: self.levels(machine.wish(own.depth()), 0),
+            users: self.users(own),
+            obstacles: self.start_obstacles(now, machine, own.depth()).collect(),
+        }
     }
 
     /// The delegations above a machine: the requester's as they were shown, and the remembered
@@ -159,34 +174,26 @@ impl Engine {
         walked.collect()
     }
 
-    fn levels(&self, order: Order<'_>, weighed: &Admitted, image: u64) -> Vec<Level> {
-        let bounds = self.bounds_above(&weighed.chain, &order.name.path);
-        let mut levels: Vec<_> =
-            bounds.map(|bounds| self.level(&bounds, order, weighed, image)).collect();
+    fn levels(&self, wish: Wish<'_>, image: u64) -> Vec<Level> {
+        let bounds = self.bounds_above(wish.chain, wish.path);
+        let mut levels: Vec<_> = bounds.map(|bounds| self.level(&bounds, wish, image)).collect();
         levels.reverse();
         levels
     }
 
-    fn level(
-        &self,
-        bounds: &Bounds<'_>,
-        order: Order<'_>,
-        weighed: &Admitted,
-        image: u64,
-    ) -> Level {
-        let told = bounds.labels.len() >= order.links.len();
-        let Claim { cpus, .. } = order.claim;
-        let [machines, memory] = self.measures(bounds, order.wish(weighed));
+    fn level(&self, bounds: &Bounds<'_>, wish: Wish<'_>, image: u64) -> Level {
+        let told = bounds.labels.len() >= wish.own;
+        let [machines, memory] = self.measures(bounds, wish);
         let names = |bridges: &Bridges| bridges.iter().map(|b| b.name().clone()).collect();
         Level {
-            path: order.name.path.ancestor(bounds.labels.len()),
+            path: wish.path.ancestor(bounds.labels.len()),
             machines: Room::of(machines, told),
             memory_mib: Room::of(memory, told),
             image_bytes: Room::of_image(self.image_room_at(bounds), image, told),
             cpus: bounds.cpus.clone(),
-            cpus_missing: cpus.outside(bounds.cpus).collect(),
+            cpus_missing: wish.claim.cpus.outside(bounds.cpus).collect(),
             bridges: bounds.bridges.map(names),
-            bridges_missing: missing_bridges(bounds, order.claim).cloned().collect(),
+            bridges_missing: missing_bridges(bounds, wish.claim).cloned().collect(),
         }
     }
 

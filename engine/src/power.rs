@@ -52,23 +52,15 @@ impl Engine {
         }
     }
 
-    /// A machine that waits for its policy to start it has its place already, and is started now.
     pub(crate) fn start(&mut self, turn: &mut Turn, token: Token, name: MachineName, own: &Path) {
         let Some(machine) = self.listed(&name) else {
             return not_found(turn, token, name);
         };
         let id = machine.id;
-        let verdict = match &machine.phase {
-            Phase::Waiting => {
-                self.run(turn, id, Why::Asked(token));
-                Ok(())
-            }
-            Phase::Ended { .. } => self.start_ended(turn, token, id, own),
-            Phase::Running { .. } => Err(Refusal::AlreadyRunning { name: name.clone() }),
-            Phase::Starting { .. } | Phase::Stopping(_) => Err(self.busy(id, &name)),
-        };
-        if let Err(refusal) = verdict {
-            turn.refuse(token, name, Some(id), refusal);
+        let obstacle = self.start_obstacles(turn.now, machine, own.depth()).next();
+        match obstacle {
+            Some(refusal) => turn.refuse(token, name, Some(id), refusal),
+            None => self.run(turn, id, Why::Asked(token)),
         }
     }
 
@@ -97,19 +89,6 @@ impl Engine {
         {
             wait(stop);
         }
-    }
-
-    /// A start of a machine that is in the middle of something.
-    fn busy(&self, id: MachineId, name: &MachineName) -> Refusal {
-        let stop = self.machines.get(&id).and_then(|machine| machine.stop());
-        let doing = match stop.map(|stop| &stop.then) {
-            None => "is being started",
-            Some(Then::Stay) => "is being stopped",
-            Some(Then::Destroy) => "is being destroyed",
-            Some(Then::Start(_)) => "is being restarted",
-            Some(Then::Replace(..)) => "is being replaced",
-        };
-        Refusal::Busy { name: name.clone(), doing }
     }
 }
 

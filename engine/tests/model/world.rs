@@ -296,9 +296,11 @@ impl World {
                     && naive::fits(self, &name, view.spec.memory_mib, &view.spec.cpus)
             }
         });
+        let foreseen = self.engine.explain_start(self.now, &name, &Path::host()).obstacles;
         let token = self.token();
         let effects = self.happen(Event::Start { token, name, own: Path::host() });
         assert_eq!(self.answers[&token] == 0, admitted, "{effects:?}");
+        assert_eq!(refused(&effects, token), foreseen.first());
     }
 
     fn process_starts(&mut self, which: usize) {

@@ -132,3 +132,22 @@ fn a_replacement_at_full_quota_is_refused_for_what_it_asks_more() {
         ]
     );
 }
+
+#[test]
+fn a_start_is_explained_like_a_deploy() {
+    let mut stage = Stage::new();
+    let id = stage.run("dev/alice/one", spec(), &alice());
+    let running = stage.engine.explain_start(stage.now, &name("dev/alice/one"), &path("dev"));
+    assert_eq!(codes(&running.obstacles), ["running"]);
+    stage.exited(id, vmm_engine::Exit::Code(0));
+    stage.run("dev/bob/one", with_memory(25), &bob());
+    let by_dev = stage.engine.explain_start(stage.now, &name("dev/alice/one"), &path("dev"));
+    assert_eq!(by_dev.obstacles, [stage.start("dev/alice/one", "dev").refusal()]);
+    assert_eq!(by_dev.users.len(), 1);
+    let by_alice =
+        stage.engine.explain_start(stage.now, &name("dev/alice/one"), &path("dev/alice"));
+    assert_eq!(by_alice.obstacles, [stage.start("dev/alice/one", "dev/alice").refusal()]);
+    assert!(!format!("{by_alice:?}").contains("bob"), "{by_alice:?}");
+    let nobody = stage.engine.explain_start(stage.now, &name("dev/alice/two"), &path("dev"));
+    assert_eq!(codes(&nobody.obstacles), ["not-found"]);
+}
