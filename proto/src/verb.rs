@@ -34,13 +34,15 @@ pub enum Verb {
     Destroy,
     /// Hand in a revocation list.
     Revoke,
+    /// Ask why something would be refused.
+    Why,
 }
 
 /// One row of the table: the verb, its name, the permission it needs, whether a machine's own leaf
 /// may do it (to that machine only), and what it does.
 type Row = (Verb, &'static str, Permission, bool, &'static str);
 
-const TABLE: [Row; 13] = [
+const TABLE: [Row; 14] = [
     (Verb::Deploy, "deploy", Permission::Create, true, "Deploy a machine"),
     (Verb::Replace, "replace", Permission::Replace, false, "Take the place of a live machine"),
     (Verb::Info, "info", Permission::Info, true, "List and look at machines"),
@@ -54,6 +56,7 @@ const TABLE: [Row; 13] = [
     (Verb::Restart, "restart", Permission::Power, false, "Stop and start a machine"),
     (Verb::Destroy, "destroy", Permission::Destroy, false, "Stop a machine and forget it"),
     (Verb::Revoke, "revoke", Permission::Revoke, false, "Hand in a revocation list"),
+    (Verb::Why, "why", Permission::Info, true, "Ask why something would be refused"),
 ];
 
 impl Verb {

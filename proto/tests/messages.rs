@@ -14,6 +14,7 @@ use vmm_proto::message::console::{FromConsole, ToConsole};
 use vmm_proto::message::log::{Event, FromLog, ToLog};
 use vmm_proto::message::spawn::{FromSpawn, Role, Start, ToSpawn};
 use vmm_proto::message::stats::{FromStats, ToStats};
+use vmm_proto::message::why::{Deed, Level, Newest, Part, Room, User, Walked};
 use vmm_proto::message::wire::{self, FromWire, ToWire};
 use vmm_proto::message::{ConsoleStart, Exit, Hello, Output, Sample};
 
@@ -63,6 +64,7 @@ fn client(lines: &mut Lines) {
     lines.add("open-destroy", &open(Request::Destroy { name: text("x") }));
     let chain = vec![vec![0x30, 0], vec![]];
     lines.add("open-revoke", &open(Request::Revoke { size: 70_000, chain }));
+    why(lines);
     lines.add("data", &ToServer::Data(vec![0, 255]));
     lines.add("cancel", &ToServer::Cancel);
     replies(lines);
@@ -115,6 +117,38 @@ fn replies(lines: &mut Lines) {
     lines.add("need-list", &Reply::NeedList);
     let revoked = Revoked { issuer: text("dev"), number: text("7"), serials: 300, machines: 1 };
     lines.add("revoked", &Reply::Revoked(revoked));
+}
+
+fn why(lines: &mut Lines) {
+    let deploy = Deed::Deploy { described: None, attach: true };
+    lines.add("open-why-deploy", &ToServer::Open(Request::Why(deploy)));
+    let start = Deed::Start { name: text("x") };
+    lines.add("open-why-start", &ToServer::Open(Request::Why(start)));
+    let walked = Walked {
+        path: text("dev"),
+        issuer: Digest([3; 32]),
+        generation: 7,
+        not_before: -1,
+        not_after: 1_790_000_000,
+        newest: Some(Newest { generation: 8, seen_ms: 1_790_000_000_000 }),
+    };
+    lines.add("why-walked", &Reply::Why(Part::Walked(walked)));
+    let room = Room { limit: 2, asked: 1, used: Some(1), left: Some(1), fits: true };
+    let level = Level {
+        path: text("dev"),
+        machines: room,
+        memory_mib: Room { used: None, left: None, fits: false, ..room },
+        image_bytes: room,
+        cpus: vec![0, 300],
+        cpus_missing: vec![2],
+        bridges: Some(vec![text("ext")]),
+        bridges_missing: vec![text("int")],
+    };
+    lines.add("why-level", &Reply::Why(Part::Level(level)));
+    let user = User { name: text("dev/a"), state: text("running"), memory_mib: 64 };
+    lines.add("why-users", &Reply::Why(Part::Users(vec![user])));
+    let error = Error::new(ErrorCode::Quota, "no");
+    lines.add("why-obstacle", &Reply::Why(Part::Obstacle(error)));
 }
 
 const ERROR_CODES: [ErrorCode; 12] = [

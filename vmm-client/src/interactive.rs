@@ -38,7 +38,7 @@ pub(crate) async fn session(dialler: &Dialler, screen: &mut Screen) -> Result<()
             Typed::Interrupt => screen.prompt("\n"),
             Typed::Line(line) => match parse(&line, screen) {
                 Parsed::Command(line) => {
-                    answer(line, dialler, &mut kept, screen).await?;
+                    answer(*line, dialler, &mut kept, screen).await?;
                 }
                 Parsed::Nothing => {}
                 Parsed::Exit => break,
@@ -95,7 +95,7 @@ async fn perform(
 }
 
 enum Parsed {
-    Command(Line),
+    Command(Box<Line>),
     Nothing,
     Exit,
 }
@@ -114,7 +114,7 @@ fn parse(line: &str, screen: &mut Screen) -> Parsed {
         Some(_) => {}
     }
     match Line::try_parse_from(words) {
-        Ok(line) => Parsed::Command(line),
+        Ok(line) => Parsed::Command(Box::new(line)),
         Err(error) => {
             let help = matches!(error.kind(), ErrorKind::DisplayHelp);
             // When it cannot be printed, the next prompt cannot be either.

@@ -135,6 +135,13 @@ pub(crate) enum Command {
     #[command(about = verb(Verb::Quota))]
     Quota,
     /// (from the table of verbs)
+    #[command(about = verb(Verb::Why), after_help = "Nothing is changed. The exit code is 0 if it \
+        would be accepted, and otherwise that of the command that was asked about.")]
+    Why {
+        #[command(subcommand)]
+        deed: Deed,
+    },
+    /// (from the table of verbs)
     #[command(about = verb(Verb::Stop))]
     Stop(Ending),
     /// (from the table of verbs)
@@ -157,6 +164,20 @@ pub(crate) enum Command {
     Revoke {
         /// The list
         file: PathBuf,
+    },
+}
+
+/// What `why` can be asked about.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Deed {
+    /// Why deploy would be refused
+    Deploy(Deploy),
+    /// Why run would be refused
+    Run(Run),
+    /// Why start would be refused
+    Start {
+        /// The machine
+        name: String,
     },
 }
 

@@ -6,13 +6,14 @@ use vmm_proto::grant::Grant;
 use vmm_proto::id::Digest;
 use vmm_proto::message::ConsoleStart;
 use vmm_proto::message::client::{Described, Request};
+use vmm_proto::message::why;
 use vmm_proto::permission::Permissions;
 use vmm_proto::resource::{Image, Machine};
 use vmm_proto::verb::Verb;
 
 use crate::credentials::Speaker;
 use crate::failure::Failure;
-use crate::options::{Attach, Command, Deploy, Ending, Run};
+use crate::options::{Attach, Command, Deed, Deploy, Ending, Run};
 
 /// What will be asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,6 +42,7 @@ impl Plan {
         let request = match command {
             Command::Deploy(deploy) => return Self::deploy(deploy, speaker),
             Command::Run(run) => return Self::run(run),
+            Command::Why { deed } => return Self::why(deed, speaker),
             Command::Revoke { .. } => {
                 return Err(Failure::usage("revoke is not built yet"));
             }
@@ -62,6 +64,27 @@ impl Plan {
             Command::Destroy { name } => Request::Destroy { name },
         };
         let needs = Permissions::of([request.verb().permission()]);
+        Ok(Self { request, needs, image: ImageSource::Nowhere })
+    }
+
+    /// Asking takes `info`, and what the command itself would take: otherwise the answer would be
+    /// that the leaf lacks it.
+    fn why(deed: Deed, speaker: &Speaker) -> Result<Self, Failure> {
+        let plan = match deed {
+            Deed::Deploy(deploy) => Self::deploy(deploy, speaker)?,
+            Deed::Run(run) => Self::run(run)?,
+            Deed::Start { name } => Self::of(Command::Start { name }, speaker, 0)?,
+        };
+        let deed = match plan.request {
+            Request::Deploy { described, attach } => why::Deed::Deploy { described, attach },
+            Request::Start { name } => why::Deed::Start { name },
+            other => {
+                return Err(Failure::usage(format!("why does not answer for {}", other.verb())));
+            }
+        };
+        let request = Request::Why(deed);
+        let asking = [request.verb().permission()];
+        let needs = Permissions::of(plan.needs.iter().chain(asking));
         Ok(Self { request, needs, image: ImageSource::Nowhere })
     }
 

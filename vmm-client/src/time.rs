@@ -74,6 +74,12 @@ pub(crate) fn rfc3339(unix_ms: u64) -> String {
     timestamp.map_or_else(|| format!("{unix_ms} ms"), |timestamp| format!("{timestamp:.3}"))
 }
 
+/// Unix seconds as RFC 3339 in UTC. A certificate may say any number.
+pub(crate) fn rfc3339_seconds(unix_s: i64) -> String {
+    let timestamp = Timestamp::from_second(unix_s).ok();
+    timestamp.map_or_else(|| format!("{unix_s} s"), |timestamp| timestamp.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,7 @@ mod info;
 mod log;
 mod quota;
 mod statistics;
+pub(crate) mod why;
 
 use vmm_proto::message::client::{Reply, Request};
 
@@ -40,6 +41,7 @@ pub(crate) async fn perform(
         Request::Restart { name, .. } => plain(&mut asked, "restart", &name, screen).await,
         Request::Destroy { name } => plain(&mut asked, "destroy", &name, screen).await,
         Request::Revoke { .. } => Err(Failure::usage("revoke is not built yet").into()),
+        Request::Why(_) => why::why(&mut asked, screen).await,
     };
     if done == Err(Stop::Interrupted) {
         session.cancel(number).await?;
@@ -72,6 +74,7 @@ impl Asked<'_> {
             Reply::Quota(_) => "quotas",
             Reply::NeedList => "the wish for a revocation list",
             Reply::Revoked(_) => "a list in force",
+            Reply::Why(_) => "an explanation",
             Reply::Done => "the end",
             Reply::Error(_) => "an error",
         };

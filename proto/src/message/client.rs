@@ -5,7 +5,7 @@
 
 use bincode::{Decode, Encode};
 
-use super::{ConsoleStart, Exit, Output, Sample};
+use super::{ConsoleStart, Exit, Output, Sample, why};
 use crate::id::{Digest, MachineId};
 use crate::verb::Verb;
 
@@ -106,6 +106,9 @@ pub enum Request {
         /// out. All together at most [`crate::revocation::MAX_CHAIN_BYTES`].
         chain: Vec<Vec<u8>>,
     },
+    /// Whether something would be accepted now, and what stands in its way. Answers:
+    /// [`Reply::Why`], part by part. Nothing is changed.
+    Why(why::Deed),
 }
 
 impl Request {
@@ -124,6 +127,7 @@ impl Request {
             Self::Restart { .. } => Verb::Restart,
             Self::Destroy { .. } => Verb::Destroy,
             Self::Revoke { .. } => Verb::Revoke,
+            Self::Why(_) => Verb::Why,
         }
     }
 }
@@ -174,6 +178,8 @@ pub enum Reply {
     NeedList,
     /// The list is verified, kept, and in force.
     Revoked(Revoked),
+    /// A part of why something would be refused.
+    Why(why::Part),
 }
 
 /// What a revocation list has done.

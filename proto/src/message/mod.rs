@@ -8,6 +8,7 @@ pub mod console;
 pub mod log;
 pub mod spawn;
 pub mod stats;
+pub mod why;
 pub mod wire;
 
 use bincode::{Decode, Encode};

@@ -1,5 +1,7 @@
 //! Answers as JSON, with the field names that scripts rely on.
 
+pub(crate) mod why;
+
 use serde::{Serialize, Serializer};
 use vmm_proto::message::client;
 use vmm_proto::message::{self, Output, Sample};

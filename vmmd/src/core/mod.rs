@@ -46,7 +46,7 @@ pub(crate) struct Requester {
     pub(crate) path: Path,
     pub(crate) who: Arc<str>,
     /// Whether it may list the machines below its path: if not, no refusal names them.
-    lists: bool,
+    pub(crate) lists: bool,
 }
 
 impl Requester {

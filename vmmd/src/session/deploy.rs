@@ -4,19 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use vmm_engine::{Answer, Event, ImageId, Kind, Need, Spec};
-use vmm_proto::authority::Holder;
+use vmm_engine::{Answer, Event, ImageId, Kind, Spec};
 use vmm_proto::frame::MAX_DATA;
-use vmm_proto::grant::Grant;
 use vmm_proto::id::{Digest, MachineId};
 use vmm_proto::message::ConsoleStart;
 use vmm_proto::message::client::{Described, Error, ErrorCode, Reply};
-use vmm_proto::name::{MachineName, Target};
 use vmm_proto::resource::{Image, Machine};
 use vmm_proto::verb::Verb;
 
-use super::{Turn, console, denied};
+use super::order::{Order, internal, permit};
+use super::{Turn, console};
 use crate::core::Core;
 use crate::failure::Failure;
 use crate::images::{self, Complete, ImageError, Upload};
@@ -26,26 +23,16 @@ use crate::records;
 /// How long a client may take to send the next piece of an image.
 const PIECE_TIME: Duration = Duration::from_secs(30);
 
-/// A machine to deploy, whoever described it.
-struct Order {
-    name: MachineName,
-    machine: Arc<Machine>,
-}
-
 /// `deploy`
 pub(super) async fn deploy(
     turn: &mut Turn,
     described: Option<Described>,
     attach: bool,
 ) -> Result<(), Failure> {
-    turn.shared.recorder.check_room()?;
-    turn.shared.spawn.ready().await?;
-    let order = order(turn, described)?;
-    if attach {
-        let target = Target::Machine(order.name.clone());
-        turn.authorization.may(Verb::Attach, &target).map_err(denied)?;
+    let order = Order::of(turn, Verb::Deploy, described)?;
+    if let Some(error) = order.first_obstacles(turn, attach).await.into_iter().next() {
+        return Err(error.into());
     }
-    built(&order.machine)?;
     let image = obtain(turn, &order).await?;
     let id = MachineId(uuid::Uuid::new_v4().into_bytes());
     let spec = spec(&order.machine, &image);
@@ -69,58 +56,6 @@ pub(super) async fn deploy(
     if let Some(console) = console {
         let connection = console.await.map_err(|error| internal(&error.to_string()))??;
         console::read(turn, connection, id, ConsoleStart::Position(0), true).await?;
-    }
-    Ok(())
-}
-
-/// What is to run: what the leaf says, or what the request describes and the leaf may create.
-fn order(turn: &Turn, described: Option<Described>) -> Result<Order, Error> {
-    let authorization = &turn.authorization;
-    let usage = |message: &dyn std::fmt::Display| Error::new(ErrorCode::Usage, message);
-    let Some(Described { name, grant }) = described else {
-        return match (authorization.holder(), authorization.own_machine()) {
-            (Holder::Machine(machine), Some(name)) => {
-                authorization.may(Verb::Deploy, &Target::Machine(name.clone())).map_err(denied)?;
-                Ok(Order { name, machine: Arc::clone(machine) })
-            }
-            _ => Err(usage(
-                &"this certificate is not a machine's; describe the machine in the request",
-            )),
-        };
-    };
-    let name = turn.machine(Verb::Deploy, &name)?;
-    if let Some(own) = authorization.own_machine() {
-        return Err(Error::new(
-            ErrorCode::Permission,
-            format!(
-                "the certificate of machine \"{own}\" deploys exactly what it says, not what a request describes"
-            ),
-        ));
-    }
-    let machine = match Grant::from_der(&grant) {
-        Ok(Grant::Machine(machine)) => machine,
-        Ok(other) => {
-            return Err(usage(&format!("a {} is no machine", other.kind())));
-        }
-        Err(error) => return Err(usage(&error)),
-    };
-    if machine.replace {
-        authorization.may(Verb::Replace, &Target::Machine(name.clone())).map_err(denied)?;
-    }
-    Ok(Order { name, machine: Arc::new(machine) })
-}
-
-/// Refuses what cannot be given yet.
-fn built(machine: &Machine) -> Result<(), Error> {
-    let unavailable = |what: &str| {
-        let message = format!("{what} are not built yet; deploy the machine without them");
-        Err(Error::new(ErrorCode::Unavailable, message))
-    };
-    if !machine.devices.networks().is_empty() {
-        return unavailable("networks");
-    }
-    if !machine.devices.volumes().is_empty() {
-        return unavailable("volumes");
     }
     Ok(())
 }
@@ -179,24 +114,22 @@ impl Drop for Place {
 
 /// Finds the image under the machine's own path, or asks the client for it (rule 10).
 async fn obtain(turn: &mut Turn, order: &Order) -> Result<Hold, Failure> {
-    let (sha256, size) = identify(turn, &order.machine).await?;
+    let (sha256, size) = order.identify(turn).await?;
     let core = turn.shared.core.clone();
     let fresh = core.fresh_image();
-    let machine = &order.machine;
-    let need = Need {
-        memory_mib: machine.memory_mib,
-        cpus: machine.cpus.clone(),
-        devices: machine.devices.clone(),
-    };
-    let name = order.name.clone();
+    let (name, need, replace) = (order.name.clone(), order.need(), order.machine.replace);
     let links = turn.authorization.links().to_vec();
-    let replace = machine.replace;
     let offer =
         move |token| Event::OfferImage { token, fresh, sha256, size, name, need, links, replace };
     let image = match core.request(&turn.by, offer).await? {
-        Answer::Have(image) => Release { core, image },
+        Answer::Have(image) => {
+            let release = Release { core, image };
+            built(order)?;
+            release
+        }
         Answer::Upload(image) => {
             let mut place = Place { core: core.clone(), image, stored: false };
+            built(order)?;
             let kind = store(turn, order, image, sha256, size).await?;
             turn.shared.images.set_kind(image, kind);
             place.stored = true;
@@ -209,27 +142,9 @@ async fn obtain(turn: &mut Turn, order: &Order) -> Result<Hold, Failure> {
     Ok(Hold { image, sha256, size, kind })
 }
 
-fn internal(message: &str) -> Error {
-    Error::new(ErrorCode::Internal, message)
-}
-
-/// Digest and size; an embedded image is unpacked for it, apart from everyone else's work.
-async fn identify(turn: &Turn, machine: &Arc<Machine>) -> Result<(Digest, u32), Error> {
-    match &machine.image {
-        Image::Digest { sha256, size } => Ok((*sha256, *size)),
-        Image::Embedded { .. } => {
-            let machine = Arc::clone(machine);
-            let permit = permit(&turn.shared.unpackings).await?;
-            let work = move || {
-                let _permit = permit;
-                images::identify(&machine.image)
-            };
-            tokio::task::spawn_blocking(work)
-                .await
-                .map_err(|error| internal(&error.to_string()))?
-                .map_err(|error| image_error(&error))
-        }
-    }
+/// Refuses what cannot be given yet, once it is known that the delegations allow it.
+fn built(order: &Order) -> Result<(), Error> {
+    order.not_built().map_or(Ok(()), Err)
 }
 
 fn image_error(error: &ImageError) -> Error {
@@ -272,11 +187,6 @@ async fn look_at(turn: &Turn, image: ImageId) -> Result<Kind, Error> {
         };
         Error::new(code, error)
     })
-}
-
-/// A turn at work of which there is only so much at once on this host.
-async fn permit(of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Error> {
-    Arc::clone(of).acquire_owned().await.map_err(|error| internal(&error.to_string()))
 }
 
 /// Asks the client for the bytes and stores them as they come.

@@ -3,7 +3,9 @@
 mod console;
 mod deploy;
 mod look;
+mod order;
 mod power;
+mod why;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -285,6 +287,7 @@ impl Turn {
                 let message = "revocation lists are not taken yet";
                 Err(Error::new(ErrorCode::Unavailable, message).into())
             }
+            Request::Why(deed) => why::why(self, deed).await,
         }
     }
 
