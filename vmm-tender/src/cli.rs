@@ -9,11 +9,13 @@
 mod devices;
 
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 
 use crate::descriptors::DescriptorNumber;
 use crate::devices::DeviceArguments;
 use crate::devices::options::DeviceOptions;
 use crate::image_file::ImageSource;
+use crate::jail::Jail;
 use crate::{CommandLine, Error};
 
 /// What `--help` prints.
@@ -43,6 +45,8 @@ Options of run, before or behind IMAGE:
                   instruction, or the error that came before it, and close it
   --new-session   begin a session of its own, without core files and with no
                   signal blocked
+  --dumpcore DIR  leave a core file of an hvt guest that aborts or faults in DIR;
+                  of an spt guest that faults, the kernel leaves one there
   --require-jail  run no machine where the kernel has no Landlock, instead of
                   saying so on standard error
 
@@ -88,8 +92,10 @@ pub struct RunOptions {
     pub net_ring: bool,
     /// Whether to leave the session of whoever started the tender.
     pub new_session: bool,
-    /// Whether to run only where the kernel has everything that confines a machine.
-    pub require_jail: bool,
+    /// How to confine the machine.
+    pub(crate) jail: Jail,
+    /// Where a core file of a failed guest goes.
+    pub core_directory: Option<PathBuf>,
     /// What the guest gets as arguments.
     pub command_line: CommandLine,
 }
@@ -151,8 +157,9 @@ fn parse_run(mut words: Words<'_>) -> Result<Command, Error> {
     let mut status = None;
     let mut memory_mib = DEFAULT_MEMORY_MIB;
     let mut new_session = false;
-    let mut require_jail = false;
     let mut net_ring = true;
+    let mut jail = Jail::default();
+    let mut core_directory = None;
     let mut devices = DeviceArguments::default();
     let mut command_line = CommandLine::default();
     while let Some(word) = words.next() {
@@ -163,9 +170,11 @@ fn parse_run(mut words: Words<'_>) -> Result<Command, Error> {
         } else if word == "--new-session" {
             new_session = true;
         } else if word == "--require-jail" {
-            require_jail = true;
+            jail.whole = true;
         } else if word == "--no-net-ring" {
             net_ring = false;
+        } else if let Some(value) = words.value_of(word, "--dumpcore") {
+            set_once(&mut core_directory, directory(value?)?, "--dumpcore")?;
         } else if let Some(value) = words.value_of(word, "--mem") {
             memory_mib = memory(value?)?;
         } else if let Some(value) = words.value_of(word, "--status") {
@@ -188,7 +197,8 @@ fn parse_run(mut words: Words<'_>) -> Result<Command, Error> {
         devices,
         net_ring,
         new_session,
-        require_jail,
+        jail,
+        core_directory,
         command_line,
     }))
 }
@@ -256,6 +266,13 @@ fn memory(value: &OsStr) -> Result<u64, Error> {
 fn descriptor(value: &OsStr) -> Result<DescriptorNumber, Error> {
     let text = value.to_str().and_then(DescriptorNumber::parse);
     text.ok_or_else(|| usage(format!("--status wants @N, not {value:?}")))?
+}
+
+fn directory(value: &OsStr) -> Result<PathBuf, Error> {
+    if value.is_empty() {
+        return Err(usage("--dumpcore wants a directory"));
+    }
+    Ok(value.into())
 }
 
 fn positional(word: &OsStr) -> Result<ImageSource, Error> {

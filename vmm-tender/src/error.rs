@@ -7,7 +7,7 @@ use vmm_tender_abi::{ElfError, GuestAddress, ImageError, ReadError};
 
 use crate::descriptors::DescriptorNumber;
 use crate::devices::DeviceError;
-use crate::hvt::Registers;
+use crate::hvt::{Registers, Trace};
 use crate::refusal::Refusal;
 
 /// Why a machine could not be started, or had to be ended.
@@ -78,6 +78,17 @@ pub enum Error {
     /// The process would make all memory executable.
     #[error("the personality READ_IMPLIES_EXEC is set: guest data would be executable")]
     ReadImpliesExec,
+    /// Core files cannot go where they shall.
+    #[error("dumpcore: no file can be made in {path:?}: {error}{}", core_hint(*.error))]
+    CoreDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        error: Errno,
+    },
+    /// The kernel leaves no core file of an spt guest.
+    #[error("dumpcore: {0}")]
+    KernelCore(&'static str),
     /// The kernel has no Landlock, without which no machine shall run.
     #[error(
         "this kernel has no Landlock, and --require-jail is given: enable it (lsm=landlock,... at \
@@ -123,19 +134,51 @@ pub enum Error {
     #[error("Invalid guest network ring: {0} entries wait, at most 1024 can")]
     GuestRing(u32),
     /// The guest touched memory against its protection.
-    #[error("KVM: host/guest translation fault: rip={rip:#x}\n{registers}", rip = .0.rip(), registers = .0)]
-    TranslationFault(Box<Registers>),
+    #[error("KVM: host/guest translation fault: rip={0:#x}")]
+    TranslationFault(u64),
     /// The virtual CPU could not go on.
-    #[error("KVM: {what}, rip={:#x}\n{registers}", .registers.rip())]
+    #[error("KVM: {what}, rip={rip:#x}")]
     Vcpu {
         /// What happened.
         what: String,
-        /// What it held then.
+        /// Where it was then.
+        rip: u64,
+    },
+    /// A guest did what ends it.
+    #[error("{cause}\n{registers}{trace}")]
+    Guest {
+        /// What it did.
+        cause: Box<Error>,
+        /// What its CPU held then.
         registers: Box<Registers>,
+        /// Where it was, and probably came from.
+        trace: Trace,
     },
 }
 
+/// What root has to know about directories.
+fn core_hint(error: Errno) -> &'static str {
+    if error == Errno::ACCESS && rustix::process::geteuid().is_root() {
+        " (root's capabilities are dropped by then: take a directory of root, or one for all, as /tmp)"
+    } else {
+        ""
+    }
+}
+
 impl Error {
+    /// Whether it is the guest's doing, and not the host's or that of who started it.
+    pub(crate) fn is_the_guests(&self) -> bool {
+        matches!(
+            self,
+            Self::GuestAccess { .. }
+                | Self::GuestPort(_)
+                | Self::GuestHypercall(_)
+                | Self::GuestRing(_)
+                | Self::TranslationFault(_)
+                | Self::Vcpu { .. }
+        )
+    }
+
     /// For `map_err`: names what failed.
     pub(crate) fn host<E: Into<Errno>>(what: &'static str) -> impl FnOnce(E) -> Self {
         move |error| Self::Host { what, error: error.into() }

@@ -4,22 +4,28 @@
 //! hands over many frames at once, and this module the way from an image to an exit status.
 
 mod calls;
+mod core_file;
 mod filter;
 mod io;
+mod postmortem;
 mod registers;
 mod ring;
 mod slot;
+mod stack;
 mod vcpu;
 
 use std::ops::ControlFlow;
+use std::os::fd::AsFd;
 
 use vmm_tender_abi::hvt::{
     BOOT_INFO_ADDRESS, BOOT_INFO_SIZE, BootInfo, GDT, GDT_ADDRESS, MEMORY_MAX, MEMORY_UNIT,
     RING_MEMORY, page_table_words,
 };
+use vmm_tender_abi::hypercall::Halt;
 use vmm_tender_abi::ring::KICK_PORT;
 use vmm_tender_abi::{GuestAddress, Image};
 
+use crate::core_directory::CoreDirectory;
 use crate::devices::{Descriptors, Devices};
 use crate::memory::{Execution, GuestMemory};
 use crate::program::Program;
@@ -29,6 +35,8 @@ use crate::{CommandLine, Error, console, jail, sys};
 
 #[cfg(any(feature = "fuzzing", test))]
 pub(crate) use calls::answer as answer_call;
+use postmortem::Postmortem;
+pub use postmortem::Trace;
 pub use registers::Registers;
 pub(crate) use ring::Ring;
 use vcpu::{Event, Vcpu};
@@ -45,12 +53,13 @@ pub(crate) fn run(machine: Machine, status: &mut StatusPipe) -> Result<u8, Error
         net_ring,
         command_line,
         jail,
+        cores,
     } = machine;
     let offered = net_ring && devices.nets().next().is_some();
     let (own, shared) = divide(round_memory(size)?, offered);
     let mut memory = GuestMemory::anywhere(own, shared)?;
     memory.load(&image, &file, Execution::Elsewhere)?;
-    drop(file);
+    let postmortem = Postmortem::new(&image, file, cores);
 
     let mut vcpu = Vcpu::new(&memory, image.entry())?;
     store_tables(&mut memory)?;
@@ -58,16 +67,34 @@ pub(crate) fn run(machine: Machine, status: &mut StatusPipe) -> Result<u8, Error
     let manifest = image.manifest().encode(|it| devices.attachment(it, Descriptors::Hidden));
     let frequency = vcpu.frequency()?;
     store_boot_info(&mut memory, &image, &manifest, frequency, &command_line, ring.as_ref())?;
-    jail::enter(jail, None)?;
+    jail::enter(jail, postmortem.cores().map(AsFd::as_fd))?;
+    postmortem.cores().map_or(Ok(()), CoreDirectory::check)?;
     sys::exit_on_termination().map_err(Error::host("catch signals"))?;
-    let filter = filter::build(vcpu.descriptor(), status.descriptor(), &devices)?;
+    let filter = filter::build(vcpu.descriptor(), status.descriptor(), &devices, &postmortem)?;
     seccompiler::apply_filter(&filter)?;
 
     status.ready()?;
+    match serve(&mut vcpu, &mut memory, &devices, ring.as_mut()) {
+        Ok(halt) => {
+            postmortem.of_halt(&halt, &vcpu, &memory)?;
+            Ok(halt.status())
+        }
+        Err(error) if error.is_the_guests() => Err(postmortem.of_error(error, &vcpu, &memory)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Does what the guest asks for until it halts.
+fn serve(
+    vcpu: &mut Vcpu,
+    memory: &mut GuestMemory,
+    devices: &Devices,
+    mut ring: Option<&mut Ring>,
+) -> Result<Halt, Error> {
     loop {
-        let event = vcpu.run(&mut memory)?;
-        if let ControlFlow::Break(status) = answer(event, &mut memory, &devices, ring.as_mut())? {
-            return Ok(status);
+        let event = vcpu.run(memory)?;
+        if let ControlFlow::Break(halt) = answer(event, memory, devices, ring.as_deref_mut())? {
+            return Ok(halt);
         }
     }
 }
@@ -77,7 +104,7 @@ fn answer(
     memory: &mut GuestMemory,
     devices: &Devices,
     ring: Option<&mut Ring>,
-) -> Result<ControlFlow<u8>, Error> {
+) -> Result<ControlFlow<Halt>, Error> {
     match (event, ring) {
         (Event::Out { port: KICK_PORT, .. }, Some(ring)) => {
             ring.kicked(memory, devices).map(ControlFlow::Continue)
@@ -86,7 +113,7 @@ fn answer(
             calls::answer(port, GuestAddress(value.into()), memory, devices)
         }
         (Event::InvalidPort(port), _) => Err(Error::GuestPort(port)),
-        (Event::TranslationFault(registers), _) => Err(Error::TranslationFault(registers)),
+        (Event::TranslationFault(rip), _) => Err(Error::TranslationFault(rip)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The file that an image is in.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
@@ -41,6 +41,12 @@ impl ImageFile {
             return Err(Error::NotAFile);
         }
         Ok(Self { file, size: stat.st_size.cast_unsigned() })
+    }
+}
+
+impl AsFd for ImageFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

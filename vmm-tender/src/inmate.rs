@@ -59,6 +59,13 @@ impl Attempt {
         system_call(&what)
     }
 
+    /// The same with another descriptor as first argument.
+    pub(crate) fn on(self, descriptor: std::os::fd::RawFd) -> Self {
+        let Self(number, mut arguments) = self;
+        arguments[0] = descriptor.cast_unsigned() as usize;
+        Self(number, arguments)
+    }
+
     /// Makes the call and ends the process.
     pub(crate) fn make(self) -> ! {
         let Self(number, all) = self;
@@ -119,6 +126,13 @@ fn system_call(what: &str) -> Attempt {
         "write-elsewhere" => (libc::SYS_write, &[9, nothing, 1]),
         "write-high" => (libc::SYS_write, &[1 | 1 << 32, nothing, 1]),
         "read-input" => (libc::SYS_read, &[0, 0, 0]),
+        // On a directory for core files.
+        "core" => (libc::SYS_openat, &[0, text(c"core"), 0o2_000_301, 0o600]),
+        "core-elsewhere" => (libc::SYS_openat, &[0, text(c"/tmp/escaped"), 0o2_000_301, 0o600]),
+        "core-over" => (libc::SYS_openat, &[0, text(c"core"), 0o2_000_101, 0o600]),
+        "core-for-all" => (libc::SYS_openat, &[0, text(c"core"), 0o2_000_301, 0o666]),
+        "core-list" => (libc::SYS_openat, &[0, text(c"."), 0o2_200_000]),
+        "core-as-console" => (libc::SYS_dup3, &[0, 1, 0o2_000_000]),
         "other-architecture" => (0x4000_0000 | libc::SYS_write, &[1, nothing, 0]),
         other => panic!("no such attempt: {other}"),
     };

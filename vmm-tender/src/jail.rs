@@ -25,13 +25,15 @@ use crate::{Error, console};
 /// filter of system calls makes up for.
 const LANDLOCK: ABI = ABI::V7;
 
-/// What to do where the kernel has no Landlock.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Demand {
-    /// Do without, and say so on standard error.
-    WhatThereIs,
-    /// Run no machine.
-    Everything,
+/// How to confine a machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Jail {
+    /// Run no machine where the kernel has no Landlock, instead of doing without and saying so on
+    /// standard error.
+    pub(crate) whole: bool,
+    /// Let the kernel leave a core file of the process, which opens it to debuggers of the same
+    /// user.
+    pub(crate) dumpable: bool,
 }
 
 /// Gives everything up, for this thread and those that it starts later. No file can be opened any
@@ -39,15 +41,17 @@ pub(crate) enum Demand {
 ///
 /// # Errors
 /// Something could not be given up: then no guest may run.
-pub(crate) fn enter(demand: Demand, new_files: Option<BorrowedFd<'_>>) -> Result<(), Error> {
-    // Nobody who runs as the same user can attach to it, and it leaves no core file of its own.
-    set_dumpable_behavior(DumpableBehavior::NotDumpable)
-        .map_err(Error::host("forbid to be traced"))?;
+pub(crate) fn enter(jail: Jail, new_files: Option<BorrowedFd<'_>>) -> Result<(), Error> {
+    if !jail.dumpable {
+        // Nobody who runs as the same user can attach to it.
+        set_dumpable_behavior(DumpableBehavior::NotDumpable)
+            .map_err(Error::host("forbid to be traced"))?;
+    }
     set_no_new_privs(true).map_err(Error::host("renounce new privileges"))?;
-    match (restrict(new_files)?, demand) {
+    match (restrict(new_files)?, jail.whole) {
         (RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced, _) => {}
-        (RulesetStatus::NotEnforced, Demand::Everything) => return Err(Error::NoLandlock),
-        (RulesetStatus::NotEnforced, Demand::WhatThereIs) => warn()?,
+        (RulesetStatus::NotEnforced, true) => return Err(Error::NoLandlock),
+        (RulesetStatus::NotEnforced, false) => warn()?,
     }
     drop_capabilities().map_err(Error::host("drop capabilities"))
 }

@@ -11,7 +11,7 @@ const FREE: &str = "jail::tests::free";
 #[ignore = "runs as a process of the other tests"]
 fn inmate() {
     let attempt = Attempt::asked_for();
-    enter(Demand::Everything, None).unwrap();
+    enter(Jail { whole: true, dumpable: false }, None).unwrap();
     assert_eq!(dumpable_behavior(), Ok(DumpableBehavior::NotDumpable));
     assert_eq!(no_new_privs(), Ok(true));
     let sets = capabilities(None).unwrap();

@@ -13,6 +13,7 @@
 pub mod cli;
 mod command_line;
 mod console;
+mod core_directory;
 mod descriptors;
 pub mod devices;
 mod error;
@@ -38,7 +39,7 @@ use std::ffi::OsString;
 
 pub use command_line::CommandLine;
 pub use error::Error;
-pub use hvt::Registers;
+pub use hvt::{Registers, Trace};
 use rustix::stdio;
 
 use cli::Command;
@@ -56,7 +57,9 @@ pub fn main(mut arguments: impl Iterator<Item = OsString>) -> u8 {
     let arguments: Vec<OsString> = arguments.collect();
     match program {
         Program::VmmTender => own(&arguments),
-        Program::Solo5Hvt | Program::Solo5Spt => solo5::main(program, &arguments),
+        Program::Solo5Hvt | Program::Solo5Spt | Program::Solo5HvtDebug => {
+            solo5::main(program, &arguments)
+        }
     }
 }
 

@@ -7,7 +7,8 @@ use std::ops::Range;
 
 use mapping::Mapping;
 pub(crate) use mapping::Rights;
-use vmm_tender_abi::{GuestAddress, GuestRange, IMAGE_FLOOR, Image, ReadAt, Segment};
+use rustix::io::Errno;
+use vmm_tender_abi::{GuestAddress, GuestRange, IMAGE_FLOOR, Image, PAGE_SIZE, ReadAt, Segment};
 
 use crate::Error;
 
@@ -166,6 +167,30 @@ impl GuestMemory {
             return Ok(());
         }
         Err(Error::GuestAccess { address: at, len })
+    }
+
+    /// Visits the pages in memory that can be read, by rising address, until a visit fails. What
+    /// is left out has never been touched, cannot be read by the guest either, or is swapped out.
+    pub(crate) fn for_resident_pages(
+        &self,
+        mut visit: impl FnMut(GuestAddress, &[u8]) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        const AT_ONCE: u64 = 4 << 20;
+        for start in (self.floor..self.size).step_by(to_usize(AT_ONCE)) {
+            let pages = (self.size - start).min(AT_ONCE) / PAGE_SIZE;
+            let mut resident = vec![false; to_usize(pages)];
+            self.mapping.resident(to_usize(start - self.floor), &mut resident)?;
+            let pages = (start..).step_by(to_usize(PAGE_SIZE)).zip(resident);
+            for (page, _) in pages.filter(|(_, resident)| *resident) {
+                let located = self.locate(GuestAddress(page), PAGE_SIZE);
+                let readable =
+                    located.ok().filter(|(range, _)| self.permits(*range, |rights| rights.read));
+                if let Some((range, host)) = readable {
+                    visit(range.start(), self.mapping.bytes(host))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn writable(&mut self, at: GuestAddress, len: u64) -> Result<&mut [u8], Error> {

@@ -17,6 +17,8 @@ pub(crate) enum Program {
     Solo5Hvt,
     /// That of Solo5's tender for spt.
     Solo5Spt,
+    /// That of Solo5's tender for hvt with help for debugging.
+    Solo5HvtDebug,
 }
 
 /// Written once, at the start; a signal handler reads it.
@@ -28,6 +30,7 @@ impl Program {
     pub(crate) fn called(name: &OsStr) -> Self {
         match Path::new(name).file_name().and_then(OsStr::to_str) {
             Some("solo5-hvt" | "solo5-hvt.2") => Self::Solo5Hvt,
+            Some("solo5-hvt-debug") => Self::Solo5HvtDebug,
             Some("solo5-spt" | "solo5-spt.2") => Self::Solo5Spt,
             _ => Self::VmmTender,
         }
@@ -43,6 +46,7 @@ impl Program {
         match CURRENT.load(Ordering::Relaxed) {
             1 => Self::Solo5Hvt,
             2 => Self::Solo5Spt,
+            3 => Self::Solo5HvtDebug,
             _ => Self::VmmTender,
         }
     }
@@ -53,6 +57,7 @@ impl Program {
             Self::VmmTender => "vmm-tender",
             Self::Solo5Hvt => "solo5-hvt",
             Self::Solo5Spt => "solo5-spt",
+            Self::Solo5HvtDebug => "solo5-hvt-debug",
         }
     }
 
@@ -60,7 +65,7 @@ impl Program {
     pub(crate) fn target(self) -> Option<Target> {
         match self {
             Self::VmmTender => None,
-            Self::Solo5Hvt => Some(Target::Hvt),
+            Self::Solo5Hvt | Self::Solo5HvtDebug => Some(Target::Hvt),
             Self::Solo5Spt => Some(Target::Spt),
         }
     }
@@ -75,7 +80,8 @@ mod tests {
         let called = |name: &str| Program::called(OsStr::new(name)).name();
         assert_eq!(called("/usr/bin/solo5-hvt"), "solo5-hvt");
         assert_eq!(called("solo5-spt.2"), "solo5-spt");
-        for other in ["", "vmm-tender", "solo5-hvt-debug", "solo5-spt/tender", "tender"] {
+        assert_eq!(called("./solo5-hvt-debug"), "solo5-hvt-debug");
+        for other in ["", "vmm-tender", "solo5-spt-debug", "solo5-spt/tender", "tender"] {
             assert_eq!(called(other), "vmm-tender");
         }
     }

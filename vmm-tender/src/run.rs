@@ -3,10 +3,11 @@
 use vmm_tender_abi::Image;
 
 use crate::cli::RunOptions;
+use crate::core_directory::CoreDirectory;
 use crate::descriptors::DescriptorNumber;
 use crate::devices::Devices;
 use crate::image_file::ImageFile;
-use crate::jail::Demand;
+use crate::jail::Jail;
 use crate::refusal::{self, Kind};
 use crate::status::StatusPipe;
 use crate::{CommandLine, Error, host, hvt, spt};
@@ -25,8 +26,9 @@ pub(crate) struct Machine {
     /// Whether an hvt guest with network devices is offered a ring for its frames.
     pub(crate) net_ring: bool,
     pub(crate) command_line: CommandLine,
-    /// What to do without Landlock.
-    pub(crate) jail: Demand,
+    pub(crate) jail: Jail,
+    /// Where a core file of a failed guest goes.
+    pub(crate) cores: Option<CoreDirectory>,
 }
 
 /// Runs the machine that `options` describe. Returns the exit status of an hvt guest; an spt
@@ -45,7 +47,7 @@ pub(crate) fn run(options: RunOptions, status: &mut StatusPipe) -> Result<u8, Er
     let image = Image::read(&file)?;
     let kind = refusal::kind(&image)?;
     let devices = Devices::attach(image.manifest(), options.devices)?;
-    let jail = if options.require_jail { Demand::Everything } else { Demand::WhatThereIs };
+    let cores = options.core_directory.as_deref().map(CoreDirectory::open).transpose()?;
     let machine = Machine {
         image,
         file,
@@ -54,7 +56,8 @@ pub(crate) fn run(options: RunOptions, status: &mut StatusPipe) -> Result<u8, Er
         devices,
         net_ring: options.net_ring,
         command_line: options.command_line,
-        jail,
+        jail: options.jail,
+        cores,
     };
     start(kind, machine, status)
 }

@@ -12,9 +12,10 @@ use std::path::PathBuf;
 
 use vmm_tender_abi::{ABI_VERSIONS, Image, Manifest};
 
+use crate::core_directory::CoreDirectory;
 use crate::devices::{DeviceError, Devices};
 use crate::image_file::{ImageFile, ImageSource};
-use crate::jail::Demand;
+use crate::jail::Jail;
 use crate::program::Program;
 use crate::run::{self, Machine};
 use crate::status::StatusPipe;
@@ -136,7 +137,7 @@ fn run(
     // Before anything is opened, which could have one of their numbers.
     let closed = options::closed_descriptors(options);
     let (file, image) = open(program, kernel)?;
-    let Options { memory_mib, executable_heap, devices } =
+    let Options { memory_mib, executable_heap, devices, core_directory } =
         options::read(program, options, image.manifest(), &closed)?;
     let command_line = CommandLine::join(arguments.iter().cloned())?;
     host::check_personality()?;
@@ -155,7 +156,8 @@ fn run(
         devices,
         net_ring: true,
         command_line,
-        jail: Demand::WhatThereIs,
+        jail: Jail::default(),
+        cores: core_directory.as_deref().map(CoreDirectory::open).transpose()?,
     };
     Ok(run::start(kind, machine, &mut StatusPipe::none())?)
 }

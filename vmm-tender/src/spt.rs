@@ -12,7 +12,9 @@ use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
 use vmm_tender_abi::spt::{BOOT_INFO_ADDRESS, BOOT_INFO_SIZE, BootInfo, MEMORY_FLOOR, TIMER_EVENT};
 use vmm_tender_abi::{GuestAddress, Image};
 
+use crate::core_directory::CoreDirectory;
 use crate::devices::{Descriptors, Devices};
+use crate::jail::Jail;
 use crate::memory::{Execution, GuestMemory};
 use crate::run::Machine;
 use crate::status::StatusPipe;
@@ -36,6 +38,7 @@ pub(crate) fn run(machine: Machine, status: &mut StatusPipe) -> Result<Infallibl
         net_ring: _,
         command_line,
         jail,
+        cores,
     } = machine;
     check_room(size)?;
     let mut memory = GuestMemory::in_place(MEMORY_FLOOR, size, executable_heap)?;
@@ -46,7 +49,7 @@ pub(crate) fn run(machine: Machine, status: &mut StatusPipe) -> Result<Infallibl
     let manifest = image.manifest().encode(|it| devices.attachment(it, Descriptors::Shown));
     store_boot_info(&mut memory, &image, &manifest, &waiting, &command_line)?;
     let filter = filter::build(&waiting, &devices)?;
-    jail::enter(jail, None)?;
+    confine(jail, cores.as_ref())?;
 
     // The filter permits no other descriptor than the guest's, and a broken pipe ends a process
     // whose signals are restored: so the status comes before both. What follows it fails only
@@ -55,6 +58,14 @@ pub(crate) fn run(machine: Machine, status: &mut StatusPipe) -> Result<Infallibl
     sys::restore_signals().map_err(Error::host("restore signals"))?;
     seccompiler::apply_filter(&filter)?;
     enter::enter(&memory, image.entry(), BOOT_INFO_ADDRESS)
+}
+
+/// The kernel writes the core file of a process, on its behalf and into its working directory.
+fn confine(jail: Jail, cores: Option<&CoreDirectory>) -> Result<(), Error> {
+    let Some(cores) = cores else { return jail::enter(jail, None) };
+    cores.prepare_kernel()?;
+    jail::enter(Jail { dumpable: true, ..jail }, Some(cores.as_fd()))?;
+    cores.check()
 }
 
 /// Guest memory begins near address 0 and has to end below all of this process's own.

@@ -211,7 +211,47 @@ pub struct Halt {
     pub exit_status: u32,
 }
 
+/// What a cookie begins with: the trap that a guest could not handle.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TrapFrame {
+    /// Address of a page fault.
+    pub cr2: u64,
+    /// Error code of the trap; 0 if it has none.
+    pub error_code: u64,
+    /// Where it happened.
+    pub rip: u64,
+    /// Code segment.
+    pub cs: u64,
+    /// Flags.
+    pub rflags: u64,
+    /// Stack pointer.
+    pub rsp: u64,
+    /// Stack segment.
+    pub ss: u64,
+}
+
+impl TrapFrame {
+    /// Size of the structure.
+    pub const SIZE: usize = 56;
+
+    /// Reads the structure.
+    pub fn decode(bytes: &[u8; Self::SIZE]) -> Self {
+        let word = |index: usize| u64_at(bytes, 8 * index);
+        Self {
+            cr2: word(0),
+            error_code: word(1),
+            rip: word(2),
+            cs: word(3),
+            rflags: word(4),
+            rsp: word(5),
+            ss: word(6),
+        }
+    }
+}
+
 impl Halt {
+    /// Status of a guest that gave up: an assertion, a trap, a smashed stack.
+    pub const ABORT: u8 = 255;
     /// Size of the structure.
     pub const SIZE: usize = 16;
     /// Size of what a cookie points to.
@@ -230,6 +270,8 @@ impl Halt {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
     #[test]
@@ -254,6 +296,10 @@ mod tests {
         assert_eq!(Poll::decode(&crate::bytes::array(&bytes, 0)).timeout, 1);
         let halt = Halt::decode(&crate::bytes::array(&bytes, 0));
         assert_eq!((halt.cookie.0, halt.exit_status), (1, 2));
+        let trap: Vec<u8> = (1..8u64).flat_map(u64::to_le_bytes).collect();
+        let trap = TrapFrame::decode(&crate::bytes::array(&trap, 0));
+        assert_eq!((trap.cr2, trap.error_code, trap.rip, trap.cs), (1, 2, 3, 4));
+        assert_eq!((trap.rflags, trap.rsp, trap.ss), (5, 6, 7));
         let reply = Poll::encode_reply(0b110);
         assert_eq!(reply, [6, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0]);
     }

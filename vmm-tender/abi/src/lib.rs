@@ -25,6 +25,7 @@ mod manifest;
 mod note;
 pub mod ring;
 pub mod spt;
+mod symbols;
 
 pub use address::{GuestAddress, GuestRange};
 pub use elf::{Segment, SegmentFlags};
@@ -32,6 +33,7 @@ pub use error::{ElfError, ImageError, ManifestError, NoteError, SegmentError};
 pub use image::{Image, ReadAt, ReadError};
 pub use manifest::{Attachment, Device, DeviceKind, DeviceName, Manifest};
 pub use note::{AbiNote, Target};
+pub use symbols::{Symbol, SymbolTable};
 
 /// Lowest address at which an image may have anything loaded, and lowest entry point
 /// (the Solo5 ABI, section 1).

@@ -21,7 +21,7 @@ pub(crate) fn answer(
     structure: GuestAddress,
     memory: &mut GuestMemory,
     devices: &Devices,
-) -> Result<ControlFlow<u8>, Error> {
+) -> Result<ControlFlow<Halt>, Error> {
     let call = Hypercall::from_port(port).map_err(|invalid| match invalid {
         InvalidPort::NoHypercall => Error::GuestPort(port),
         InvalidPort::NoHandler(number) => Error::GuestHypercall(number),
@@ -59,12 +59,12 @@ fn puts(structure: GuestAddress, memory: &GuestMemory) -> Result<(), Error> {
     console::write_all(stdout(), memory.buffer(data, len)?).map_err(Error::Output)
 }
 
-fn halt(structure: GuestAddress, memory: &GuestMemory) -> Result<u8, Error> {
+fn halt(structure: GuestAddress, memory: &GuestMemory) -> Result<Halt, Error> {
     let halt = Halt::decode(&memory.structure(structure)?);
     if halt.cookie != GuestAddress(0) {
         memory.buffer(halt.cookie, Halt::COOKIE_SIZE)?;
     }
-    Ok(halt.status())
+    Ok(halt)
 }
 
 #[cfg(test)]
@@ -74,7 +74,7 @@ mod tests {
     const SIZE: u64 = 0x20_0000;
     const AT: GuestAddress = GuestAddress(0x18_0000);
 
-    fn call(number: u16, words: &[u64]) -> (Result<ControlFlow<u8>, Error>, GuestMemory) {
+    fn call(number: u16, words: &[u64]) -> (Result<ControlFlow<Halt>, Error>, GuestMemory) {
         let mut memory = GuestMemory::anywhere(SIZE, 0).unwrap();
         for (index, word) in (0..).zip(words) {
             memory.store(GuestAddress(AT.0 + 8 * index), &word.to_le_bytes()).unwrap();
@@ -84,8 +84,9 @@ mod tests {
 
     #[test]
     fn halt_wants_a_cookie_in_memory_or_none() {
-        assert!(matches!(call(8, &[0, 263]).0, Ok(ControlFlow::Break(7))));
-        assert!(matches!(call(8, &[SIZE - 513, 1]).0, Ok(ControlFlow::Break(1))));
+        let status = |words: &[u64]| call(8, words).0.map(|flow| flow.map_break(|it| it.status()));
+        assert!(matches!(status(&[0, 263]), Ok(ControlFlow::Break(7))));
+        assert!(matches!(status(&[SIZE - 513, 1]), Ok(ControlFlow::Break(1))));
         assert!(matches!(call(8, &[SIZE - 512, 1]).0, Err(Error::GuestAccess { len: 512, .. })));
     }
 

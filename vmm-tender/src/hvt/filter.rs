@@ -11,16 +11,20 @@ use seccompiler::{
     TargetArch,
 };
 
+use super::postmortem::Postmortem;
+use crate::core_directory::CoreDirectory;
 use crate::devices::Devices;
 
 const KVM_RUN: u64 = 0xAE80;
 const KVM_GET_REGS: u64 = 0x8090_AE81;
+const KVM_GET_SREGS: u64 = 0x8138_AE83;
 
 /// Everything that is not listed ends the process.
 pub(super) fn build(
     vcpu: RawFd,
     status: Option<BorrowedFd<'_>>,
     devices: &Devices,
+    postmortem: &Postmortem,
 ) -> Result<BpfProgram, BackendError> {
     let status = status.map(|fd| fd.as_raw_fd());
     let taps = || devices.nets().map(|(_, tap)| tap.as_fd().as_raw_fd());
@@ -32,7 +36,10 @@ pub(super) fn build(
         // The guest runs, and its registers are read when it fails.
         (
             libc::SYS_ioctl,
-            vec![rule(&[(0, vcpu), (1, KVM_RUN)])?, rule(&[(0, vcpu), (1, KVM_GET_REGS)])?],
+            [KVM_RUN, KVM_GET_REGS, KVM_GET_SREGS]
+                .map(|operation| rule(&[(0, vcpu), (1, operation)]))
+                .into_iter()
+                .collect::<Result<_, _>>()?,
         ),
         // Its console, messages, and the frames that it sends.
         (libc::SYS_write, on(writable.into_iter().flatten().chain(taps()))?),
@@ -59,14 +66,17 @@ pub(super) fn build(
     for (call, permitted) in [
         // The frames that it receives.
         (libc::SYS_read, on(taps())?),
-        // The blocks that it reads and writes.
-        (libc::SYS_pread64, on(disks())?),
+        // The blocks that it reads and writes; the symbols of its image, when it has failed.
+        (libc::SYS_pread64, on(disks().chain([postmortem.image().as_raw_fd()]))?),
         (libc::SYS_pwrite64, on(disks())?),
     ] {
         // No rule at all would permit any argument.
         if !permitted.is_empty() {
             rules.insert(call, permitted);
         }
+    }
+    if let Some(directory) = postmortem.cores() {
+        permit_core_file(&mut rules, directory)?;
     }
     let filter = SeccompFilter::new(
         rules,
@@ -75,6 +85,28 @@ pub(super) fn build(
         TargetArch::x86_64,
     )?;
     filter.try_into()
+}
+
+/// The one core file: it can be made, but no other opened, gets the number of the directory, and
+/// is written under that; guest memory is searched for pages that belong in it.
+fn permit_core_file(
+    rules: &mut BTreeMap<i64, Vec<SeccompRule>>,
+    directory: &CoreDirectory,
+) -> Result<(), BackendError> {
+    let number = number(directory.as_fd().as_raw_fd());
+    let flags = u64::from((CoreDirectory::FLAGS - CoreDirectory::FLAGS_IGNORED).bits());
+    let checked = !u64::from(CoreDirectory::FLAGS_IGNORED.bits());
+    let made = SeccompRule::new(vec![
+        SeccompCondition::new(0, Qword, Eq, number)?,
+        SeccompCondition::new(2, Qword, MaskedEq(checked), flags)?,
+        SeccompCondition::new(3, Qword, Eq, CoreDirectory::MODE.bits().into())?,
+    ])?;
+    rules.insert(libc::SYS_openat, vec![made]);
+    rules.insert(libc::SYS_dup3, vec![rule(&[(1, number)])?]);
+    rules.insert(libc::SYS_ftruncate, vec![rule(&[(0, number)])?]);
+    rules.entry(libc::SYS_pwrite64).or_default().push(rule(&[(0, number)])?);
+    rules.insert(libc::SYS_mincore, vec![]);
+    Ok(())
 }
 
 /// The first argument is one of these descriptors.

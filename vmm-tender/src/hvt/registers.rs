@@ -2,52 +2,39 @@
 
 use std::fmt;
 
-use kvm_bindings::kvm_regs;
+use kvm_bindings::{kvm_regs, kvm_sregs};
 
 /// The registers of a CPU, five lines of text.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Registers(kvm_regs);
-
-impl Registers {
-    pub(super) fn new(registers: kvm_regs) -> Self {
-        Self(registers)
-    }
-
-    /// The instruction pointer.
-    pub fn rip(&self) -> u64 {
-        self.0.rip
-    }
+pub struct Registers {
+    pub(super) general: kvm_regs,
+    pub(super) special: kvm_sregs,
 }
 
 impl fmt::Display for Registers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let registers = &self.0;
+        let general = &self.general;
         let lines: [&[(&str, u64)]; 5] = [
             &[
-                ("rax", registers.rax),
-                ("rbx", registers.rbx),
-                ("rcx", registers.rcx),
-                ("rdx", registers.rdx),
+                ("rax", general.rax),
+                ("rbx", general.rbx),
+                ("rcx", general.rcx),
+                ("rdx", general.rdx),
             ],
             &[
-                ("rsi", registers.rsi),
-                ("rdi", registers.rdi),
-                ("rbp", registers.rbp),
-                ("rsp", registers.rsp),
+                ("rsi", general.rsi),
+                ("rdi", general.rdi),
+                ("rbp", general.rbp),
+                ("rsp", general.rsp),
             ],
+            &[("r8 ", general.r8), ("r9 ", general.r9), ("r10", general.r10), ("r11", general.r11)],
             &[
-                ("r8 ", registers.r8),
-                ("r9 ", registers.r9),
-                ("r10", registers.r10),
-                ("r11", registers.r11),
+                ("r12", general.r12),
+                ("r13", general.r13),
+                ("r14", general.r14),
+                ("r15", general.r15),
             ],
-            &[
-                ("r12", registers.r12),
-                ("r13", registers.r13),
-                ("r14", registers.r14),
-                ("r15", registers.r15),
-            ],
-            &[("rip", registers.rip), ("rflags", registers.rflags)],
+            &[("rip", general.rip), ("rflags", general.rflags), ("cr2", self.special.cr2)],
         ];
         for (index, line) in lines.into_iter().enumerate() {
             if index > 0 {
@@ -67,11 +54,13 @@ mod tests {
 
     #[test]
     fn every_register_has_its_place() {
-        let registers = kvm_regs { rip: 0x10_0000, r9: 9, rflags: 2, ..kvm_regs::default() };
-        let text = Registers::new(registers).to_string();
+        let general = kvm_regs { rip: 0x10_0000, r9: 9, rflags: 2, ..kvm_regs::default() };
+        let special = kvm_sregs { cr2: 0xFFF, ..kvm_sregs::default() };
+        let text = Registers { general, special }.to_string();
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 5);
         assert!(lines[2].starts_with("  r8 =0000000000000000  r9 =0000000000000009  r10="));
-        assert_eq!(lines[4], "  rip=0000000000100000  rflags=0000000000000002");
+        let last = "  rip=0000000000100000  rflags=0000000000000002  cr2=0000000000000fff";
+        assert_eq!(lines[4], last);
     }
 }

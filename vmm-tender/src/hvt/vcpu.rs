@@ -19,14 +19,15 @@ use crate::refusal::Refusal;
 const KVM_API_VERSION: i32 = 12;
 
 /// What made the guest's CPU stop.
-#[derive(PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) enum Event {
     /// It wrote 32 bits to a port.
     Out { port: u16, value: u32 },
     /// It used a port in a way that has no meaning.
     InvalidPort(u16),
     /// It touched memory against its protection.
-    TranslationFault(Box<Registers>),
+    /// The instruction is at this address.
+    TranslationFault(u64),
 }
 
 /// A virtual machine with one CPU, ready to run.
@@ -90,7 +91,7 @@ impl Vcpu {
                 Ok(VcpuExit::MmioRead(address, _) | VcpuExit::MmioWrite(address, _))
                     if address < memory.end() =>
                 {
-                    return Ok(Event::TranslationFault(self.registers()?));
+                    return Ok(Event::TranslationFault(self.rip()?));
                 }
                 Ok(VcpuExit::FailEntry(reason, _)) => format!("entry failed ({reason:#x})"),
                 Ok(VcpuExit::InternalError) => "internal error".to_owned(),
@@ -100,17 +101,24 @@ impl Vcpu {
                 }
                 Err(error) => match errno(error) {
                     Errno::INTR | Errno::AGAIN => continue,
-                    Errno::FAULT => return Ok(Event::TranslationFault(self.registers()?)),
+                    Errno::FAULT => return Ok(Event::TranslationFault(self.rip()?)),
                     error => return Err(Error::Host { what: "run the virtual CPU", error }),
                 },
             };
-            return Err(Error::Vcpu { what, registers: self.registers()? });
+            return Err(Error::Vcpu { what, rip: self.rip()? });
         }
     }
 
-    fn registers(&self) -> Result<Box<Registers>, Error> {
-        let registers = self.vcpu.get_regs().map_err(failed("read registers"))?;
-        Ok(Box::new(Registers::new(registers)))
+    fn rip(&self) -> Result<u64, Error> {
+        Ok(self.vcpu.get_regs().map_err(failed("read registers"))?.rip)
+    }
+
+    /// What it holds.
+    pub(super) fn registers(&self) -> Result<Registers, Error> {
+        Ok(Registers {
+            general: self.vcpu.get_regs().map_err(failed("read registers"))?,
+            special: self.vcpu.get_sregs().map_err(failed("read control registers"))?,
+        })
     }
 }
 

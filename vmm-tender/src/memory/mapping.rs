@@ -9,6 +9,8 @@ use std::slice;
 use rustix::io::{Errno, Result};
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 
+const PAGE_SIZE: usize = 4096;
+
 /// What may be done with a page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Rights {
@@ -93,6 +95,26 @@ impl Mapping {
         let start = unsafe { self.start.add(range.start) };
         // SAFETY: only pages of this mapping change, and nothing borrows them.
         unsafe { mprotect(start.as_ptr().cast(), range.len(), flags) }
+    }
+
+    /// Marks in `resident` which of the pages from `start` on are in memory: those that somebody
+    /// has touched, as long as they are not swapped out.
+    pub(crate) fn resident(&self, start: usize, resident: &mut [bool]) -> Result<()> {
+        self.check(&(start..start + resident.len() * PAGE_SIZE));
+        let mut marks = vec![0; resident.len()];
+        // SAFETY: the range is within the mapping.
+        let address = unsafe { self.start.add(start) };
+        let len = resident.len() * PAGE_SIZE;
+        // SAFETY: the kernel writes one byte for each page.
+        let result = unsafe { libc::mincore(address.as_ptr().cast(), len, marks.as_mut_ptr()) };
+        if result == -1 {
+            let error = std::io::Error::last_os_error();
+            return Err(Errno::from_io_error(&error).unwrap_or(Errno::IO));
+        }
+        for (resident, mark) in resident.iter_mut().zip(marks) {
+            *resident = mark & 1 != 0;
+        }
+        Ok(())
     }
 
     fn check(&self, range: &Range<usize>) {

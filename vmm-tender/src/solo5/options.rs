@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use vmm_tender_abi::{DeviceKind, DeviceName, Manifest};
 
@@ -18,6 +19,8 @@ pub(super) struct Options {
     pub(super) memory_mib: u64,
     pub(super) executable_heap: bool,
     pub(super) devices: DeviceOptions,
+    /// Where core files go.
+    pub(super) core_directory: Option<PathBuf>,
 }
 
 /// Why they say nothing.
@@ -48,12 +51,15 @@ pub(super) fn read(
 ) -> Result<Options, Rejected> {
     let mut memory_mib = DEFAULT_MEMORY_MIB;
     let mut executable_heap = false;
+    let mut core_directory = None;
     let mut devices = DeviceArguments::default();
     for word in words {
         if let Some(number) = word.as_bytes().strip_prefix(b"--mem=") {
             memory_mib = memory(number).ok_or(Rejected::Memory)?;
         } else if word == "--x-exec-heap" && program == Program::Solo5Spt {
             executable_heap = true;
+        } else if let Some(path) = core_option(program, word)? {
+            core_directory = Some(path);
         } else {
             device(word, manifest, closed, &mut devices)
                 .map_err(|why| Rejected::Option { why, option: word.clone() })?;
@@ -62,7 +68,20 @@ pub(super) fn read(
     // What belongs to a device that nothing is attached to is of no matter: that device is what
     // will be complained about.
     let (devices, _) = devices.finish();
-    Ok(Options { memory_mib, executable_heap, devices })
+    Ok(Options { memory_mib, executable_heap, devices, core_directory })
+}
+
+/// The directory of `--dumpcore=DIR`, which the tender for debugging has.
+fn core_option(program: Program, word: &OsStr) -> Result<Option<PathBuf>, Rejected> {
+    if program != Program::Solo5HvtDebug {
+        return Ok(None);
+    }
+    if word == "--gdb" || word.as_bytes().starts_with(b"--gdb-port=") {
+        let why = "This tender has no GDB stub: take --dumpcore and open the core file in gdb";
+        return Err(Rejected::Option { why: Some(why.into()), option: word.into() });
+    }
+    let directory = word.as_bytes().strip_prefix(b"--dumpcore=");
+    Ok(directory.filter(|it| !it.is_empty()).map(|it| OsStr::from_bytes(it).into()))
 }
 
 /// Whether `word` attaches an interface to the network device `name`.

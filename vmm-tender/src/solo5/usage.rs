@@ -2,13 +2,17 @@
 
 use crate::program::Program;
 
-/// For `program`, one of the two.
+/// For `program`, one of the three.
 pub(super) fn text(program: Program) -> String {
     let name = program.name();
-    let exec_heap = if program == Program::Solo5Spt {
-        "  [ --x-exec-heap ] (make heap and stack executable; not recommended)\n"
-    } else {
-        ""
+    let own = match program {
+        Program::Solo5Spt => {
+            "  [ --x-exec-heap ] (make heap and stack executable; not recommended)\n"
+        }
+        Program::Solo5HvtDebug => {
+            "  [ --dumpcore=DIR ] (leave a core file of a guest that aborts or faults in DIR)\n"
+        }
+        Program::VmmTender | Program::Solo5Hvt => "",
     };
     format!(
         "\
@@ -20,7 +24,7 @@ Options:
   [ --net-mac:NAME=HWADDR ] (hardware address of network NAME)
     --block:NAME=PATH (attach the file or device PATH as block device NAME)
   [ --block-sector-size:NAME=N ] (its block size, a power of two, at least 512)
-{exec_heap}    --help (display this help)
+{own}    --help (display this help)
     --version (display version information)
 This is vmm-tender in the place of {name}.
 "

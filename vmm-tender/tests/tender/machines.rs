@@ -107,7 +107,8 @@ fn a_machine_runs_confined() {
         for descriptor in descriptors {
             let target = std::fs::read_link(descriptor.unwrap().path()).unwrap();
             let image = crate::support::guest("ticker", kind);
-            assert_ne!(target, image, "{kind:?}: the image is still open");
+            // The symbols of an hvt guest are looked up when it has failed.
+            assert!(kind == Kind::Hvt || target != image, "the image is still open");
         }
     }
 }

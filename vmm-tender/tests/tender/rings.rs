@@ -46,7 +46,8 @@ fn a_guest_that_abuses_its_ring_is_ended_with_the_reason() {
         let end = abi(&[], &format!("--forbidden=ring-{what}"));
         let expected = format!("vmm-tender: Invalid guest {reason}");
         assert!(end.stderr.starts_with(&expected), "{what}: {}", end.stderr);
-        assert_eq!((end.status, &*end.stdout, end.stderr.lines().count()), (1, "", 1), "{what}");
+        assert!(end.stderr.contains("\n  at   0x"), "{what}: {}", end.stderr);
+        assert_eq!((end.status, &*end.stdout), (1, ""), "{what}");
     }
     // What lies behind the ring is no memory.
     let end = abi(&[], "--forbidden=ring-beyond");
@@ -64,7 +65,8 @@ fn a_ring_that_is_turned_off_does_not_exist() {
     assert_eq!((end.status, &*end.stderr), (0, ""));
     assert!(end.stdout.ends_with("\nring: none\n"), "{}", end.stdout);
     let kicked = abi(&["--no-net-ring"], "--forbidden=ring-none");
-    assert_eq!(kicked.stderr, "vmm-tender: Invalid guest port access: port=0x600\n");
+    let expected = "vmm-tender: Invalid guest port access: port=0x600\n";
+    assert!(kicked.stderr.starts_with(expected), "{}", kicked.stderr);
     assert_eq!(abi(&[], "--forbidden=ring-none").stdout, "abi: still here\n");
 }
 

@@ -15,7 +15,7 @@ pub(crate) struct Links {
 impl Links {
     pub(crate) fn new() -> Self {
         let files = Files::new();
-        for name in ["solo5-hvt", "solo5-spt", "solo5-spt.2"] {
+        for name in ["solo5-hvt", "solo5-spt", "solo5-spt.2", "solo5-hvt-debug"] {
             symlink(env!("CARGO_BIN_EXE_vmm-tender"), files.path(name)).unwrap();
         }
         Self { files }
