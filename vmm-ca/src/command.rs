@@ -11,6 +11,7 @@ mod request;
 mod revoke;
 mod sign;
 mod subtree;
+mod verify;
 
 use std::ffi::OsString;
 use std::io::{BufRead, IsTerminal, Write};
@@ -118,6 +119,12 @@ enum Command {
     /// A file that cannot be read does not keep the others from being shown, but the command ends
     /// with 2.
     Inspect(inspect::Inspect),
+    /// Judge a chain as a server would, without one
+    ///
+    /// Shows each certificate from the root down, with its limits, and the verdict with the number of
+    /// the rule of the certificate profile. Ends with 3 when it is refused. What only a server knows
+    /// (newer generations that it was shown, what runs already) is left out.
+    Verify(verify::Verify),
     /// List everything that an issuer has issued
     List(list::List),
 }
@@ -191,6 +198,7 @@ fn execute(command: Command, world: &mut World<'_>) -> Result<Exit, Error> {
         Command::Revoke(command) => command.run(world).map(|()| Exit::Done),
         Command::Crl(command) => command.run(world).map(|()| Exit::Done),
         Command::Inspect(command) => command.run(world),
+        Command::Verify(command) => command.run(world).map(|()| Exit::Done),
         Command::List(command) => command.run(world).map(|()| Exit::Done),
     }
 }

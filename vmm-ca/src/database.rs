@@ -12,13 +12,15 @@
 //! The file is locked (flock) while it is open for issuing.
 
 mod lines;
+mod lock;
 mod record;
 mod revocation;
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
 use vmm_proto::authority::Serial;
@@ -29,6 +31,7 @@ pub use revocation::{ListMade, Revoked};
 
 use crate::{Error, Refusal, file};
 use lines::{Line, Lines};
+use lock::lock;
 use record::{Entry, Header, Record};
 
 /// The longest line in bytes. The largest certificate (64 KiB) has some 90 KiB in PEM.
@@ -36,6 +39,9 @@ pub const MAX_LINE: u64 = 256 << 10;
 
 /// The largest database in bytes: 1 GiB.
 pub const MAX_SIZE: u64 = 1 << 30;
+
+/// How long to wait for someone else who has the lock. A person may be thinking about a question.
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What an issuer has issued.
 #[derive(Debug)]
@@ -52,14 +58,28 @@ pub struct Database {
     torn: bool,
 }
 
+/// What the text of a database holds.
+#[derive(Debug)]
+pub enum Decoded {
+    /// All its whole lines.
+    Database(Database),
+    /// Only a part of the first line: the trace of a crash when it was created, or something else.
+    CutAtBirth(Vec<u8>),
+}
+
 impl Database {
     /// Opens the database of the issuer with this key for issuing, and locks it; a file that does not
     /// exist is made by the first [`Database::record`]. While someone else has the lock, `waiting` is
-    /// called once and then waited.
+    /// called once, and `patience` lasts.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Unreadable`] for damage, [`Refusal::WrongDatabase`]
-    pub fn open(path: &Path, issuer: Digest, waiting: impl FnOnce()) -> Result<Self, Error> {
+    /// [`Error::Io`], [`Error::InUse`], [`Error::Unreadable`] for damage, [`Refusal::WrongDatabase`]
+    pub fn open(
+        path: &Path,
+        issuer: Digest,
+        patience: Duration,
+        waiting: impl FnOnce(),
+    ) -> Result<Self, Error> {
         let file = match OpenOptions::new().read(true).append(true).open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -67,7 +87,7 @@ impl Database {
             }
             Err(error) => return Err(Error::io("open", path)(error)),
         };
-        lock(&file, path, waiting)?;
+        lock(&file, path, patience, waiting)?;
         let mut database = Self::read(path, &file, Some(issuer))?;
         if database.issuer != issuer {
             return Err(Refusal::WrongDatabase {
@@ -243,11 +263,24 @@ impl Database {
             let problem = format!("{length} bytes, more than {MAX_SIZE}");
             return Err(Error::Unreadable { file: path.to_owned(), problem });
         }
-        let mut lines = Lines::of(path, file);
+        let mut file = file;
+        file.rewind().map_err(Error::io("read", path))?;
+        match Self::decode(path, BufReader::new(file))? {
+            Decoded::Database(database) => Ok(database),
+            Decoded::CutAtBirth(line) => Self::cut_at_birth(path, &line, opener),
+        }
+    }
+
+    /// The database in a text; `path` is for errors.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`] for damage.
+    pub fn decode(path: &Path, text: impl BufRead) -> Result<Decoded, Error> {
+        let mut lines = Lines::of(path, text);
         let header = match lines.next()? {
             Line::Whole(line) => Header::parse(&line).map_err(|problem| lines.damage(&problem))?,
-            Line::Torn(line) => return Self::cut_at_birth(path, &line, opener),
-            Line::End => return Self::cut_at_birth(path, &[], opener),
+            Line::Torn(line) => return Ok(Decoded::CutAtBirth(line)),
+            Line::End => return Ok(Decoded::CutAtBirth(Vec::new())),
         };
         let mut database = Self::absent(path, header);
         database.torn = loop {
@@ -260,7 +293,7 @@ impl Database {
             }
         };
         database.whole = lines.whole;
-        Ok(database)
+        Ok(Decoded::Database(database))
     }
 
     /// What a line says becomes a part of what is known.
@@ -302,17 +335,6 @@ impl Database {
 fn not_a_database(path: &Path) -> Error {
     let problem = "not a vmm-ca database: its first line is missing".to_owned();
     Error::Unreadable { file: path.to_owned(), problem }
-}
-
-fn lock(file: &File, path: &Path, waiting: impl FnOnce()) -> Result<(), Error> {
-    match file.try_lock() {
-        Ok(()) => Ok(()),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            waiting();
-            file.lock().map_err(Error::io("lock", path))
-        }
-        Err(std::fs::TryLockError::Error(error)) => Err(Error::io("lock", path)(error)),
-    }
 }
 
 #[cfg(test)]

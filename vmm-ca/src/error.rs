@@ -56,6 +56,17 @@ pub enum Error {
         /// what to do about it
         way_out: String,
     },
+    /// someone else has a database open for issuing
+    #[error(
+        "{} is in use by another vmm-ca, and was so for {seconds} s: nothing was done; try again when \
+         that one has ended", file.display()
+    )]
+    InUse {
+        /// the database
+        file: PathBuf,
+        /// how long was waited
+        seconds: u64,
+    },
     /// cannot {doing} {file}: {source}
     #[error("cannot {doing} {}: {source}", file.display())]
     Io {
@@ -182,6 +193,9 @@ pub enum Refusal {
         /// its last moment
         until: Moment,
     },
+    /// a chain that a server would refuse
+    #[error("it is refused: {0}")]
+    Verdict(String),
     /// there is nothing to take back
     #[error("{0}")]
     NothingToRevoke(String),
@@ -202,6 +216,7 @@ impl Error {
             Self::Refused(_) => Exit::Refused,
             Self::Exists { .. }
             | Self::Io { .. }
+            | Self::InUse { .. }
             | Self::Crypto(_)
             | Self::Token(_)
             | Self::SelfTest(_)

@@ -297,7 +297,10 @@ fn is_root(der: &CertificateDer<'_>) -> bool {
 }
 
 /// Whether a machine fits a delegation in which nothing else runs.
-fn machine_fits(machine: &Machine, bounds: &Delegation) -> Result<(), MachineMisfit> {
+///
+/// # Errors
+/// The first [`MachineMisfit`].
+pub fn machine_fits(machine: &Machine, bounds: &Delegation) -> Result<(), MachineMisfit> {
     if bounds.machines == 0 {
         return Err(MachineMisfit::NoMachines);
     }

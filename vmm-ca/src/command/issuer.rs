@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::World;
 use super::keys::Opening;
-use crate::database::Database;
+use crate::database::{Database, PATIENCE};
 use crate::issue::Issuer;
 use crate::{Error, pem};
 
@@ -42,7 +42,7 @@ impl IssuerFiles {
         let path = world.path(&self.database);
         let name = self.database.display();
         let err = &mut *world.err;
-        let database = Database::open(&path, issuer.key(), || {
+        let database = Database::open(&path, issuer.key(), PATIENCE, || {
             // If this cannot be said, waiting is still right.
             let _ = writeln!(err, "waiting for {name}, which another vmm-ca is using");
         })?;

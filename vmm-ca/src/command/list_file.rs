@@ -4,14 +4,14 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use vmm_proto::authority::{Serial, Validity};
-use x509_parser::extensions::ParsedExtension;
-use x509_parser::revocation_list::CertificateRevocationList;
+use vmm_proto::chain::crl::Crl;
+use vmm_proto::chain::crl::pem::{self, CrlFile};
+use vmm_proto::revocation::CrlNumber;
 
 use super::World;
 use super::issuer::IssuerFiles;
 use crate::database::{Database, ListMade, Revoked};
 use crate::issue::Issuer;
-use crate::pem::{self, Section};
 use crate::time::{BACKDATED, DAY, Moment};
 use crate::{Error, file, revocation};
 
@@ -22,7 +22,7 @@ pub(super) struct ListFile {
     /// What the older list names.
     named: Vec<Serial>,
     /// Its cRLNumber.
-    number: Option<u64>,
+    number: Option<CrlNumber>,
 }
 
 impl ListFile {
@@ -40,22 +40,26 @@ impl ListFile {
     }
 
     fn read_older(&mut self, issuer: &Issuer) -> Result<(), Error> {
-        let sections = pem::sections(&file::read(&self.path, pem::MAX_FILE)?).unwrap_or_default();
-        let older = match sections.first() {
-            Some(Section::RevocationList(der)) => x509_parser::parse_x509_crl(der).ok(),
-            _ => None,
-        };
-        let own = issuer.certificate().subject_key_id.as_deref();
-        let Some((_, older)) = older.filter(|(_, list)| authority_key_id(list) == own) else {
+        let text = file::read(&self.path, pem::MAX_FILE as u64)?;
+        self.read_list(&text, issuer).ok_or_else(|| {
             let way_out = "it is not an older revocation list of this issuer: move it away, or \
                            work in another directory"
                 .to_owned();
-            return Err(Error::Exists { file: self.path.clone(), way_out });
-        };
-        self.number = older.crl_number().and_then(|number| number.try_into().ok());
-        self.named =
-            older.iter_revoked_certificates().map(|one| Serial(one.raw_serial().into())).collect();
-        Ok(())
+            Error::Exists { file: self.path.clone(), way_out }
+        })
+    }
+
+    fn read_list(&mut self, text: &[u8], issuer: &Issuer) -> Option<()> {
+        let older = CrlFile::parse(text).ok()?;
+        let older = Crl::parse(&older.der).ok()?;
+        let own = issuer.certificate().subject_key_id.as_deref();
+        if older.authority_key_id() != own {
+            return None;
+        }
+        self.number = Some(older.number());
+        let serials = older.entries().map(|serial| serial.map(|octets| Serial(octets.into())));
+        self.named = serials.collect::<Result<_, _>>().ok()?;
+        Some(())
     }
 
     /// Signs a list of everything that this issuer took back, `newly` included, and writes it. It is
@@ -79,8 +83,7 @@ impl ListFile {
         }
         newly.extend(forgotten.into_iter().map(|serial| Revoked::unknown(serial, world.now)));
 
-        let previous = database.last_list().map(|made| made.number).max(self.number);
-        let number = next_number(previous, world.now)?;
+        let number = self.next_number(database, world.now)?;
         let validity = validity(issuer, days, world.now);
         let known = database.revoked().values();
         let listed: Vec<&Revoked> =
@@ -111,6 +114,21 @@ impl ListFile {
         ))
     }
 
+    /// The larger of now and one more than the last one, like a generation: so the number grows even
+    /// when the database was lost.
+    fn next_number(&self, database: &Database, now: i64) -> Result<u64, Error> {
+        let after = |last: u64| last.checked_add(1);
+        let mut number = u64::try_from(now).unwrap_or(0);
+        if let Some(last) = database.last_list() {
+            number = number.max(after(last.number).ok_or_else(too_large)?);
+        }
+        if let Some(last) = self.number.filter(|last| *last >= CrlNumber::from(number)) {
+            let last = last.to_string().parse().map_err(|_| too_large())?;
+            number = after(last).ok_or_else(too_large)?;
+        }
+        Ok(number)
+    }
+
     /// What the older list names and the database does not: it must not be forgotten.
     fn lost_by(&self, database: &Database, newly: &[Revoked]) -> Vec<Serial> {
         let known = |serial: &Serial| {
@@ -121,16 +139,8 @@ impl ListFile {
     }
 }
 
-/// The larger of now and one more than the last one, like a generation: so the number grows even
-/// when the database was lost.
-fn next_number(last: Option<u64>, now: i64) -> Result<u64, Error> {
-    let next = match last {
-        None => 0,
-        Some(last) => last
-            .checked_add(1)
-            .ok_or_else(|| Error::Malformed("the last list has the largest number".to_owned()))?,
-    };
-    Ok(next.max(u64::try_from(now).unwrap_or(0)))
+fn too_large() -> Error {
+    Error::Malformed("the last list has a number after which there is none of 64 bits".to_owned())
 }
 
 /// From thisUpdate, backdated as certificates are, to nextUpdate, both while the issuer is valid.
@@ -140,13 +150,6 @@ fn validity(issuer: &Issuer, days: u32, now: i64) -> Validity {
         not_before: (now - BACKDATED).max(issuer.not_before),
         not_after: now.saturating_add(i64::from(days) * DAY).min(issuer.not_after),
     }
-}
-
-fn authority_key_id<'l>(list: &'l CertificateRevocationList<'_>) -> Option<&'l [u8]> {
-    list.extensions().iter().find_map(|extension| match extension.parsed_extension() {
-        ParsedExtension::AuthorityKeyIdentifier(id) => id.key_identifier.as_ref().map(|id| id.0),
-        _ => None,
-    })
 }
 
 /// Says where a path is a file of certificates rather than a label: no label has a dot or a slash.

@@ -1,9 +1,8 @@
 //! `vmm-ca request`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand, value_parser};
-use vmm_proto::chain::certificate::{Certificate, Role};
 use vmm_proto::grant::Grant;
 use vmm_proto::id::Digest;
 use vmm_proto::name::Label;
@@ -12,6 +11,7 @@ use vmm_proto::resource::{Delegation, Hosts};
 
 use super::World;
 use super::keys::{Keeping, Opening};
+use super::verify::server_key;
 use crate::file::{NewFiles, none_exists};
 use crate::key::{Algorithm, Key, Signer};
 use crate::options::{DelegationOptions, MachineOptions, permission};
@@ -134,21 +134,6 @@ impl MachineRequest {
         let path = world.path(&self.image);
         let image = if self.embed { image::embedded(&path)? } else { image::named(&path)? };
         Ok(Grant::Machine(self.options.clone().machine(image, self.memory_mib)?))
-    }
-}
-
-/// The key of the server whose certificate is in `file`.
-fn server_key(file: &Path) -> Result<Digest, Error> {
-    let certificates = pem::read_certificates(file)?;
-    let wrong = |problem: String| Error::Unreadable { file: file.to_owned(), problem };
-    let first = certificates.first().ok_or_else(|| wrong("no certificate in it".to_owned()))?;
-    let certificate = Certificate::parse(first).map_err(|error| wrong(error.to_string()))?;
-    match certificate.role {
-        Role::Server => Ok(certificate.key),
-        role => Err(wrong(format!(
-            "a {} certificate, and --host takes a server's (server.pem)",
-            role.name()
-        ))),
     }
 }
 

@@ -1,7 +1,6 @@
 //! The lines of the file, each of bounded length; a last one without its end is told apart.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{BufRead, Read};
 use std::path::Path;
 
 use super::MAX_LINE;
@@ -15,25 +14,22 @@ pub(super) enum Line {
     End,
 }
 
-pub(super) struct Lines<'f> {
+pub(super) struct Lines<'f, R> {
     path: &'f Path,
-    reader: BufReader<&'f File>,
+    reader: R,
     number: usize,
     /// Bytes that are whole lines.
     pub(super) whole: u64,
 }
 
-impl<'f> Lines<'f> {
-    pub(super) fn of(path: &'f Path, file: &'f File) -> Self {
-        Self { path, reader: BufReader::new(file), number: 0, whole: 0 }
+impl<'f, R: BufRead> Lines<'f, R> {
+    pub(super) const fn of(path: &'f Path, reader: R) -> Self {
+        Self { path, reader, number: 0, whole: 0 }
     }
 
     pub(super) fn next(&mut self) -> Result<Line, Error> {
         let mut line = Vec::new();
         self.number += 1;
-        if self.number == 1 {
-            self.reader.seek(SeekFrom::Start(0)).map_err(Error::io("read", self.path))?;
-        }
         let read = (&mut self.reader)
             .take(MAX_LINE + 1)
             .read_until(b'\n', &mut line)

@@ -44,7 +44,7 @@ fn nobody_waits() {
 }
 
 fn open(path: &Path) -> Result<Database, Error> {
-    Database::open(path, ISSUER, nobody_waits)
+    Database::open(path, ISSUER, Duration::ZERO, nobody_waits)
 }
 
 /// A database of `count` certificates in a directory of its own, and its bytes.
@@ -144,7 +144,7 @@ fn a_torn_line_is_seen_by_a_reader_and_left_alone() {
 #[test]
 fn a_database_of_another_key_is_refused() {
     let (_directory, path, bytes) = filled(1);
-    let error = Database::open(&path, Digest([8; 32]), nobody_waits).unwrap_err();
+    let error = Database::open(&path, Digest([8; 32]), Duration::ZERO, nobody_waits).unwrap_err();
     assert!(matches!(error, Error::Refused(Refusal::WrongDatabase { .. })), "{error}");
     assert_eq!(fs::read(&path).unwrap(), bytes);
 }
@@ -188,7 +188,10 @@ fn a_second_user_waits_for_the_first() {
     let other = path.clone();
     let second = std::thread::spawn(move || {
         let waiting = || says.send(()).unwrap();
-        Database::open(&other, ISSUER, waiting).unwrap().record(&certificates(1)[0]).unwrap();
+        Database::open(&other, ISSUER, PATIENCE, waiting)
+            .unwrap()
+            .record(&certificates(1)[0])
+            .unwrap();
     });
     hears.recv().unwrap();
     let mut first = first;
@@ -196,6 +199,16 @@ fn a_second_user_waits_for_the_first() {
     drop(first);
     second.join().unwrap();
     assert_eq!(open(&path).unwrap().issued().len(), 3);
+}
+
+#[test]
+fn whoever_has_no_more_patience_is_told_and_changes_nothing() {
+    let (_directory, path, bytes) = filled(1);
+    let _first = open(&path).unwrap();
+    let mut waited = false;
+    let second = Database::open(&path, ISSUER, Duration::from_millis(1), || waited = true);
+    assert!(waited && matches!(second, Err(Error::InUse { .. })), "{second:?}");
+    assert_eq!(fs::read(&path).unwrap(), bytes);
 }
 
 proptest! {

@@ -316,7 +316,8 @@ fn an_embedded_image_must_leave_room_for_the_chain() {
 #[test]
 fn a_host_is_named_by_a_servers_certificate() {
     let desk = Desk::with_delegation();
-    desk.run("request delegation a 1 1 --cpu 0 --host dev.pem").ended(Exit::Usage, "--host takes");
+    desk.run("request delegation a 1 1 --cpu 0 --host dev.pem")
+        .ended(Exit::Usage, "where a server's is taken");
     desk.run("request delegation a 1 1 --cpu 0 --host server.pem --host server.pem")
         .ended(Exit::Usage, "different keys");
     assert!(!desk.has("a.key") && !desk.has("a.req"));

@@ -27,7 +27,7 @@ fn every_recorded_session_happens_again() {
         }
         count += 1;
     }
-    assert_eq!(count, 5, "the sessions that are known here");
+    assert_eq!(count, 6, "the sessions that are known here");
 }
 
 /// Runs the commands of a session and writes down what happens. Comments stay as they are.

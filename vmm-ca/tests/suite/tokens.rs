@@ -91,7 +91,9 @@ fn lives_in_a_token(algorithm: &str) {
     );
     desk.done("request permissions admin --permission all");
     desk.done("sign dev.db dev.bundle dev.key admin.req");
+    desk.done("verify admin.bundle --root cacert.pem");
     desk.done(&format!("revoke ca.db cacert.pem {key} server {pin}"));
+    desk.fails("verify server.pem --root cacert.pem --crl ca.crl", 3, "took it back");
     if has_openssl() {
         let verify = "verify -x509_strict -crl_check -CAfile cacert.pem -CRLfile ca.crl";
         openssl_likes(&desk.0, &format!("{verify} dev.pem"));

@@ -62,6 +62,23 @@ pub struct CrlAuthority {
     pub list: RevocationList,
 }
 
+/// Verifies the chain of a CA alone: its certificate first, then those above it; the root may be last or
+/// left out. Returns the delegations, outermost first.
+///
+/// `server` is the SHA-256 of this server's SubjectPublicKeyInfo, `None` leaves rule 6 out. `now` is in
+/// Unix seconds.
+///
+/// # Errors
+/// [`CrlError`]
+pub fn authorize_issuer(
+    chain: &[CertificateDer<'_>],
+    root: &Root,
+    server: Option<&Digest>,
+    now: i64,
+) -> Result<Vec<Link>, CrlError> {
+    issuer::authorize(chain, root, server, now).map(|(_, links)| links)
+}
+
 /// Verifies a list in DER that came with the chain of its issuer: the issuer's certificate first, then
 /// those above it; the root may be last or left out (and is all, or nothing, for a list of its own).
 ///
