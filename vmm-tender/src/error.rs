@@ -1,5 +1,6 @@
 //! Why a tender ends with status 1.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use rustix::io::Errno;
@@ -62,7 +63,7 @@ pub enum Error {
         /// What was asked for.
         mib: u64,
         /// The rule.
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
     /// A device could not be attached.
     #[error(transparent)]

@@ -121,7 +121,7 @@ fn answer(
 fn round_memory(bytes: u64) -> Result<u64, Error> {
     if bytes > MEMORY_MAX {
         let mib = bytes / (1024 * 1024);
-        return Err(Error::MemorySize { mib, reason: "an hvt guest has at most 4096 MiB" });
+        return Err(Error::MemorySize { mib, reason: "an hvt guest has at most 4096 MiB".into() });
     }
     let rounded = (bytes - bytes % MEMORY_UNIT).max(MEMORY_UNIT);
     if rounded != bytes {

@@ -77,7 +77,14 @@ pub(crate) fn start(kind: Kind, machine: Machine, status: &mut StatusPipe) -> Re
 pub(crate) fn memory_size(mib: u64) -> Result<u64, Error> {
     let refused = |reason| Error::MemorySize { mib, reason };
     if mib == 0 {
-        return Err(refused("at least 1 MiB is needed"));
+        return Err(refused("at least 1 MiB is needed".into()));
     }
-    mib.checked_mul(MIB).ok_or_else(|| refused("it is past the 64-bit address space"))
+    let bytes = mib.checked_mul(MIB);
+    let bytes = bytes.ok_or_else(|| refused("it is past the 64-bit address space".into()))?;
+    let host = host::memory();
+    if bytes > host {
+        let rule = format!("this host has {} MiB, its swap space included", host / MIB);
+        return Err(refused(rule.into()));
+    }
+    Ok(bytes)
 }

@@ -73,7 +73,7 @@ fn check_room(size: u64) -> Result<(), Error> {
     let own_code = check_room as *const () as usize as u64;
     if size > own_code {
         let mib = size / (1024 * 1024);
-        return Err(Error::MemorySize { mib, reason: "the tender itself is in its way" });
+        return Err(Error::MemorySize { mib, reason: "the tender itself is in its way".into() });
     }
     Ok(())
 }

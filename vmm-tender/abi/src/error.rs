@@ -129,6 +129,10 @@ pub enum NoteError {
         note: &'static str,
         /// The size it claims.
         size: u32,
+        /// The smallest that is valid.
+        min: u32,
+        /// The largest that is valid.
+        max: u32,
     },
     /// The description does not fit into its segment.
     PastSegment(&'static str),
@@ -279,9 +283,9 @@ impl fmt::Display for NoteError {
                 write!(f, "not a Solo5 image: it has no {note} note")
             }
             Self::Doubled(note) => write!(f, "there are two {note} notes"),
-            Self::DescriptionSize { note, size } => write!(
+            Self::DescriptionSize { note, size, min, max } => write!(
                 f,
-                "the {note} note does not fall within valid size (its description claims {size} bytes)"
+                "the {note} note does not fall within valid size (its description claims {size} bytes, {min} to {max} are possible)"
             ),
             Self::PastSegment(note) => write!(f, "the {note} note ends past its segment"),
             Self::Truncated(note) => write!(f, "truncated: the file ends inside the {note} note"),

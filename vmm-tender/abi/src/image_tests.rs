@@ -193,9 +193,9 @@ fn each_broken_note_rule_has_its_error() {
     assert_eq!(error(&doubled), NoteError::Doubled("MFT1").into());
     let tiny = Part { bytes: alloc::vec![0; 11], ..abi_note(1, 2) };
     assert_eq!(error(&[text(), tiny]), NoteError::SegmentTooSmall(11).into());
-    let small = NoteError::DescriptionSize { note: "ABI1", size: 8 };
+    let small = NoteError::DescriptionSize { note: "ABI1", size: 8, min: 16, max: 32 };
     assert_eq!(error(&[text(), note(0x3149_4241, &[0; 8])]), small.into());
-    let buggy = NoteError::DescriptionSize { note: "MFT1", size: 1 };
+    let buggy = NoteError::DescriptionSize { note: "MFT1", size: 1, min: 5, max: 6668 };
     assert_eq!(error(&[text(), abi_note(1, 2), note(0x3154_464D, &[0])]), buggy.into());
     let empty = note(0x3154_464D, &[0; 5]);
     let expected = ManifestError::Size { size: 1, entries: 0 };

@@ -144,7 +144,8 @@ fn description_size<R: ReadAt + ?Sized>(
     }
     let size = u32_at(&header, 4);
     if !kind.description.contains(&size) {
-        return Err(NoteError::DescriptionSize { note: kind.name, size }.into());
+        let (&min, &max) = (kind.description.start(), kind.description.end());
+        return Err(NoteError::DescriptionSize { note: kind.name, size, min, max }.into());
     }
     if segment.file_size < HEADER_SIZE as u64 + u64::from(size) {
         return Err(NoteError::PastSegment(kind.name).into());

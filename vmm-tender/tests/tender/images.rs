@@ -6,18 +6,18 @@ use crate::support::image::{self, EXECUTE, Files, READ, TEXT, WRITE, load};
 use crate::support::{End, Kind, guest, tender};
 
 /// `exit_group(7)`: xor eax, eax; mov al, 231; mov edi, 7; syscall.
-const EXIT_WITH_7: [u8; 11] = [0x31, 0xC0, 0xB0, 0xE7, 0xBF, 7, 0, 0, 0, 0x0F, 0x05];
+pub(crate) const EXIT_WITH_7: [u8; 11] = [0x31, 0xC0, 0xB0, 0xE7, 0xBF, 7, 0, 0, 0, 0x0F, 0x05];
 
 fn inspect(path: &Path) -> End {
     End::of(tender(["inspect", "--format", "json"]).arg(path))
 }
 
-fn run(path: &Path) -> End {
+pub(crate) fn run(path: &Path) -> End {
     End::of(tender(["run", "--mem", "4"]).arg(path))
 }
 
 /// Both `run` and `inspect` refuse these bytes for the same reason.
-fn assert_refused(bytes: &[u8], reason: &str) {
+pub(crate) fn assert_refused(bytes: &[u8], reason: &str) {
     let files = Files::new();
     let path = files.with(bytes);
     let inspected = inspect(&path);
@@ -93,11 +93,85 @@ fn a_writable_and_executable_segment_is_refused() {
 }
 
 #[test]
+fn segments_that_are_no_whole_pages_are_refused() {
+    let mut second = load(TEXT + 0x1800, READ | WRITE, &[0; 16]);
+    second.align = 16;
+    let reason =
+        "segment 1 covers [0x101800,0x101810), which does not begin and end at multiples of 4096";
+    assert_refused(&image::spt(&EXIT_WITH_7, &[second.clone()]), reason);
+    for align in [0, 3, 4097] {
+        second.align = align;
+        let reason = format!("segment 1 has alignment {align:#x}, which is not a power of two");
+        assert_refused(&image::spt(&EXIT_WITH_7, &[second.clone()]), &reason);
+    }
+}
+
+#[test]
+fn segments_below_1_mib_or_out_of_order_are_refused() {
+    let low = load(0xF_F000, READ | WRITE, &[0; 16]);
+    let reason = "segment 1 begins at 0xff000, below 0x100000";
+    assert_refused(&image::spt(&EXIT_WITH_7, &[low]), reason);
+    let order = [load(0x20_0000, READ, &[0; 16]), load(0x18_0000, READ, &[0; 16])];
+    let reason = "segment 2 begins at 0x180000, below the segment before it";
+    assert_refused(&image::spt(&EXIT_WITH_7, &order), reason);
+}
+
+#[test]
+fn an_entry_point_outside_of_text_is_refused() {
+    let data = load(TEXT + 0x1000, READ | WRITE, &[0; 16]);
+    let with_entry = |entry: u64| {
+        let mut bytes = image::spt(&EXIT_WITH_7, std::slice::from_ref(&data));
+        bytes[24..32].copy_from_slice(&entry.to_le_bytes());
+        bytes
+    };
+    for entry in [TEXT + 0x1000, TEXT + 0x2000, 0x1000_0000, u64::MAX] {
+        let reason = format!("entry point {entry:#x} is in no executable segment");
+        assert_refused(&with_entry(entry), &reason);
+    }
+    assert_refused(&with_entry(0xF_FFFF), "entry point 0xfffff is below 0x100000");
+}
+
+#[test]
 fn absurd_sizes_are_refused() {
     let mut second = load(TEXT + 0x1000, READ | WRITE, &[0; 16]);
     second.memory_size = u64::MAX - 0x1000;
     let reason = "segment 1 ends past the 64-bit address space";
     assert_refused(&image::spt(&EXIT_WITH_7, &[second]), reason);
+}
+
+#[test]
+fn sizes_and_offsets_are_read_with_all_their_64_bits() {
+    // The second program header's field number `field`, with a bit above the lower 32.
+    let with_high_bit = |field: usize| {
+        let second = load(TEXT + 0x1000, READ | WRITE, &[0; 16]);
+        let mut bytes = image::spt(&EXIT_WITH_7, &[second]);
+        bytes[64 + 56 + 8 * field + 4] = 1;
+        bytes
+    };
+    let size = with_high_bit(0).len();
+    let (offset, address, file_size, memory_size) = (1, 2, 4, 5);
+    let end = (1u64 << 32) + 64 + 4 * 56 + EXIT_WITH_7.len() as u64 + 16;
+    let past =
+        |end| format!("segment 1 is truncated: its bytes end at {end} of a file of {size} bytes");
+    assert_refused(&with_high_bit(offset), &past(end));
+    let reason = "segment 1 takes 4294967312 bytes from the file but has 16 in memory";
+    assert_refused(&with_high_bit(file_size), reason);
+    let mut both = with_high_bit(file_size);
+    both[64 + 56 + 8 * memory_size + 4] = 1;
+    assert_refused(&both, &past(end));
+    // These are valid as such, and do not fit.
+    for field in [address, memory_size] {
+        let files = Files::new();
+        let path = files.with(&with_high_bit(field));
+        assert_eq!(inspect(&path).status, 0);
+        let end = run(&path);
+        let message = "vmm-tender: the image does not fit: segment 1 ends at 0x100102000, past the guest's 0x400000 bytes of memory\n";
+        assert_eq!((end.status, &*end.stderr), (1, message));
+    }
+    // The program headers themselves.
+    let mut headers = image::spt(&EXIT_WITH_7, &[]);
+    headers[36] = 1;
+    assert_refused(&headers, "truncated: the file ends inside the program headers");
 }
 
 #[test]
@@ -110,20 +184,6 @@ fn a_segment_past_guest_memory_is_refused_when_it_is_run() {
     let end = run(&path);
     let message = "vmm-tender: the image does not fit: segment 1 ends at 0x1000400000, past the guest's 0x400000 bytes of memory\n";
     assert_eq!((end.status, &*end.stderr), (1, message));
-}
-
-#[test]
-fn images_without_notes_or_with_bad_ones_are_refused() {
-    let text = || load(TEXT, READ | EXECUTE, &EXIT_WITH_7);
-    let reason = "not a Solo5 image: it has no ABI1 note";
-    assert_refused(&image::elf(&[text()]), reason);
-    let reason = "not a Solo5 image: it has no MFT1 note";
-    assert_refused(&image::elf(&[text(), image::abi(2, 2)]), reason);
-    let twice = [text(), image::abi(2, 2), image::manifest(&[]), image::manifest(&[])];
-    assert_refused(&image::elf(&twice), "there are two MFT1 notes");
-    let odd = [text(), image::abi(2, 2), image::manifest(&[("a", 77)])];
-    let reason = "manifest entry 1 has the unknown device type 0x4d";
-    assert_refused(&image::elf(&odd), reason);
 }
 
 #[test]

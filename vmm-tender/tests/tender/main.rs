@@ -9,6 +9,7 @@ mod images;
 mod jail;
 mod machines;
 mod networks;
+mod notes;
 mod postmortem;
 mod protocol;
 mod rings;

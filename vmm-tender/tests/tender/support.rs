@@ -98,6 +98,31 @@ impl From<Output> for End {
     }
 }
 
+/// Whether the host has so much memory, in MiB. If not, it is said loudly, and on CI it is an
+/// error.
+pub(crate) fn has_memory(mib: u64) -> bool {
+    let has = memory_of_host();
+    if has >= mib {
+        return true;
+    }
+    assert!(
+        std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+        "machines with {mib} MiB have to be tested here, but the host has {has} MiB"
+    );
+    eprintln!("SKIPPED: machines with {mib} MiB, as the host has {has} MiB");
+    false
+}
+
+/// Memory and swap space of the host in MiB.
+pub(crate) fn memory_of_host() -> u64 {
+    let info = std::fs::read_to_string("/proc/meminfo").unwrap();
+    let of = |name: &str| {
+        let line = info.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+    };
+    (of("MemTotal:") + of("SwapTotal:")) / 1024
+}
+
 /// Asks again and again until there is an answer.
 pub(crate) fn within_a_minute<T>(mut question: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
