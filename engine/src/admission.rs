@@ -9,7 +9,7 @@ use crate::delegations::valid;
 use crate::effect::{Answer, Effect};
 use crate::ending::DEFAULT_STOP_MS;
 use crate::engine::{Engine, Turn};
-use crate::event::{ImageId, Now, Spec, Token};
+use crate::event::{Chain, ImageId, Now, Spec, Token};
 use crate::images::{Content, Offer};
 use crate::ledger::Amount;
 use crate::machine::{Machine, Phase, Then};
@@ -65,8 +65,12 @@ impl Engine {
         fresh: ImageId,
         content: Content,
         order: Order<'_>,
+        chain: &Chain,
     ) {
-        match self.try_offer(turn, token, fresh, content, order) {
+        let offer = self
+            .present(turn, chain)
+            .and_then(|()| self.try_offer(turn.now, token, fresh, content, order));
+        match offer {
             Ok(Some(answer)) => turn.reply(token, Ok(answer)),
             Ok(None) => {}
             Err(refusal) => turn.refuse(token, order.name.clone(), None, refusal),
@@ -75,14 +79,13 @@ impl Engine {
 
     fn try_offer(
         &mut self,
-        turn: &mut Turn,
+        now: Now,
         token: Token,
         fresh: ImageId,
         content: Content,
         order: Order<'_>,
     ) -> Result<Option<Answer>, Refusal> {
-        self.present(turn, order.links)?;
-        let Admitted { chain, .. } = self.judge(turn.now, order)?;
+        let Admitted { chain, .. } = self.judge(now, order)?;
         match self.images.offer(&content, token, fresh) {
             Offer::Answer(answer) => return Ok(Some(answer)),
             Offer::Waits => return Ok(None),
@@ -113,10 +116,10 @@ impl Engine {
         turn: &mut Turn,
         token: Token,
         newcomer: Newcomer,
-        links: &[Link],
+        shown: &Chain,
         replace: bool,
     ) {
-        let admitted = self.admit(turn, &newcomer, links, replace);
+        let admitted = self.admit(turn, &newcomer, shown, replace);
         let Newcomer { id, name, spec } = newcomer;
         let Admitted { chain, incumbent, held, reserve } = match admitted {
             Ok(admitted) => admitted,
@@ -124,7 +127,8 @@ impl Engine {
         };
         self.ledger.exchange(&name.path, held, reserve);
         self.images.used(spec.image);
-        let machine = Machine::new(id, name, spec, chain, token);
+        let leaf = shown.leaf.clone().filter(|_| shown.of_machine);
+        let machine = Machine::new(id, name, spec, chain, leaf, token);
         let what = What::Deployed {
             kind: machine.spec.kind,
             image: machine.spec.image_sha256,
@@ -142,14 +146,15 @@ impl Engine {
         &mut self,
         turn: &mut Turn,
         newcomer: &Newcomer,
-        links: &[Link],
+        shown: &Chain,
         replace: bool,
     ) -> Result<Admitted, Refusal> {
         let Newcomer { id, name, spec } = newcomer;
-        self.present(turn, links)?;
+        self.present(turn, shown)?;
         if self.machines.contains_key(id) || self.successors.contains(id) {
             return Err(Refusal::IdInUse { id: *id });
         }
+        let links = &shown.links;
         let admitted = self.judge(turn.now, Order { name, claim: spec.into(), links, replace })?;
         let (sha256, size) = (spec.image_sha256, spec.image_size);
         let content = Content { path: name.path.clone(), sha256, size };
@@ -197,7 +202,7 @@ impl Engine {
             .chain(self.unfit(order.wish(weighed)))
     }
 
-    /// The delegations of a chain that are not valid now, by their newest certificates.
+    /// The delegations of a chain that are revoked or not valid now, by their newest certificates.
     fn invalid<'a>(
         &'a self,
         now: Now,
@@ -205,7 +210,9 @@ impl Engine {
         path: &'a Path,
     ) -> impl Iterator<Item = Refusal> + 'a {
         chain.iter().enumerate().filter_map(move |(index, link)| {
-            valid(now, self.delegations.newest(link), &path.ancestor(index + 1)).err()
+            let newest = self.delegations.newest(link);
+            let revoked = self.not_revoked(std::slice::from_ref(newest), None);
+            revoked.and_then(|()| valid(now, newest, &path.ancestor(index + 1))).err()
         })
     }
 
@@ -226,6 +233,7 @@ impl Engine {
         machine.held = amount;
         let (id, name, spec) = (machine.id, machine.name.clone(), machine.spec.clone());
         self.enlist(machine);
+        self.watch_expiry(turn.now.unix_s(), id);
         turn.push(Effect::StartMachine { id, name, spec });
     }
 
@@ -268,8 +276,9 @@ impl Engine {
         };
         let has_ended = matches!(machine.phase, Phase::Ended { .. });
         let room = has_ended.then(|| {
+            let revoked = self.not_revoked(&[], machine.leaf.as_ref()).err();
             let invalid = self.invalid(now, &machine.chain, &name.path);
-            invalid.chain(self.unfit(machine.wish(own)))
+            revoked.into_iter().chain(invalid).chain(self.unfit(machine.wish(own)))
         });
         state.into_iter().chain(room.into_iter().flatten())
     }
@@ -293,6 +302,7 @@ impl Machine {
         let doing = match self.stop().map(|stop| &stop.then) {
             None => "is being started",
             Some(Then::Stay) => "is being stopped",
+            Some(Then::Revoke) => "is being stopped, since it was revoked",
             Some(Then::Destroy) => "is being destroyed",
             Some(Then::Start(_)) => "is being restarted",
             Some(Then::Replace(..)) => "is being replaced",

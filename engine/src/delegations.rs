@@ -9,7 +9,7 @@
 //! that delegation that was ever shown here has expired. Nothing is forgotten before, since a
 //! certificate outlives its issuer's memory of it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use vmm_proto::authority::Link;
 use vmm_proto::id::Digest;
@@ -29,21 +29,27 @@ pub const MAX_BELOW_TOP: usize = 16_384;
 const MAX_PATHS: usize = 4;
 
 /// What is remembered of one delegation.
-#[derive(Debug)]
-struct Remembered {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remembered {
     /// The newest certificate.
-    link: Link,
-    /// When it was first seen.
-    seen_unix_ms: u64,
+    pub link: Link,
+    /// When it was first seen, in milliseconds since the Unix epoch.
+    pub seen_unix_ms: u64,
     /// The last second at which any certificate seen of it is valid.
-    until_s: i64,
-    /// Where it was seen. The first one decides under which top-level delegation it counts.
-    paths: Vec<Path>,
+    pub until_s: i64,
+    /// Where it was seen, at least once. The first path decides under which top-level delegation
+    /// it counts.
+    pub paths: Vec<Path>,
 }
 
 impl Remembered {
     fn top(&self) -> Option<&Label> {
         self.paths.first().and_then(|path| path.labels().first())
+    }
+
+    /// Whether it counts among those below its top-level delegation.
+    fn counts(&self) -> bool {
+        self.paths.first().is_some_and(|path| path.depth() > 1)
     }
 }
 
@@ -56,13 +62,16 @@ struct Top {
     full_until_s: i64,
 }
 
-/// A newer certificate of a delegation has come to rule.
+/// Another certificate of a delegation has come to rule.
 #[derive(Debug)]
 pub(crate) struct Renewal {
     pub(crate) path: Path,
     pub(crate) before: u64,
     pub(crate) link: Link,
 }
+
+/// A delegation by what it is known by: the SHA-256 of the key that signed it, and its label.
+pub(crate) type Known = (Digest, Label);
 
 /// The memory.
 #[derive(Debug)]
@@ -72,19 +81,42 @@ pub(crate) struct Delegations {
     tops: HashMap<Label, Top>,
     /// With so many top-level delegations it is time to look for expired ones.
     sweep_root_at: usize,
+    /// What has changed since it was last asked for.
+    changed: BTreeSet<Known>,
 }
 
 impl Delegations {
     pub(crate) fn new(root: Digest) -> Self {
-        Self { root, by_issuer: HashMap::new(), tops: HashMap::new(), sweep_root_at: MAX_CHILDREN }
+        Self {
+            root,
+            by_issuer: HashMap::new(),
+            tops: HashMap::new(),
+            sweep_root_at: MAX_CHILDREN,
+            changed: BTreeSet::new(),
+        }
+    }
+
+    /// What has changed since this was last asked: what is remembered now of each, if anything.
+    pub(crate) fn take_changes(&mut self) -> impl Iterator<Item = (Known, Option<Remembered>)> {
+        std::mem::take(&mut self.changed).into_iter().map(|known| {
+            let now = self.find(&known.0, &known.1).cloned();
+            (known, now)
+        })
+    }
+
+    /// Takes back what a former run remembered.
+    pub(crate) fn restore(&mut self, remembered: Remembered) {
+        self.enter(remembered);
     }
 
     /// Judges a chain, and remembers it if it is not refused. Every change goes to `renewals`,
-    /// also when there is no room for a delegation further down.
+    /// also when there is no room for a delegation further down. A remembered certificate that
+    /// `is_revoked` gives way to another one of the same grant.
     pub(crate) fn present(
         &mut self,
         now: Now,
         links: &[Link],
+        is_revoked: &dyn Fn(&Link) -> bool,
         renewals: &mut Vec<Renewal>,
     ) -> Result<(), Refusal> {
         let path = self.path_of(links)?;
@@ -94,7 +126,7 @@ impl Delegations {
             return Err(refusal);
         }
         for (link, path) in links.iter().zip(&paths) {
-            self.remember(now, link, path, renewals)?;
+            self.remember(now, link, path, is_revoked, renewals)?;
         }
         Ok(())
     }
@@ -208,46 +240,53 @@ impl Delegations {
         now: Now,
         link: &Link,
         path: &Path,
+        is_revoked: &dyn Fn(&Link) -> bool,
         renewals: &mut Vec<Renewal>,
     ) -> Result<(), Refusal> {
         let siblings = self.by_issuer.get_mut(&link.issuer);
         let Some(known) = siblings.and_then(|siblings| siblings.get_mut(&link.label)) else {
             self.make_room(now, link, path)?;
-            self.insert(now, link, path);
+            self.changed.insert((link.issuer, link.label.clone()));
+            self.enter(Remembered {
+                link: link.clone(),
+                seen_unix_ms: now.unix_ms,
+                until_s: link.validity.not_after,
+                paths: vec![path.clone()],
+            });
             return Ok(());
         };
         let before = known.link.grant.generation;
-        if link.grant.generation > before {
-            known.link = link.clone();
+        let newer = link.grant.generation > before;
+        // The same grant, signed again: it lasts as long as the last of them.
+        let longer =
+            link.validity.not_after > known.link.validity.not_after || is_revoked(&known.link);
+        let elsewhere = !known.paths.contains(path) && known.paths.len() < MAX_PATHS;
+        if newer {
             known.seen_unix_ms = now.unix_ms;
-            renewals.push(Renewal { path: path.clone(), before, link: link.clone() });
-        } else if link.validity.not_after > known.link.validity.not_after {
-            // The same grant, signed again: it lasts as long as the last of them.
-            known.link = link.clone();
         }
-        known.until_s = known.until_s.max(link.validity.not_after);
-        if !known.paths.contains(path) && known.paths.len() < MAX_PATHS {
+        if newer || longer {
+            known.link = link.clone();
+            renewals.push(Renewal { path: path.clone(), before, link: link.clone() });
+        }
+        if elsewhere {
             known.paths.push(path.clone());
+        }
+        if newer || longer || elsewhere || link.validity.not_after > known.until_s {
+            known.until_s = known.until_s.max(link.validity.not_after);
+            self.changed.insert((link.issuer, link.label.clone()));
         }
         Ok(())
     }
 
-    fn insert(&mut self, now: Now, link: &Link, path: &Path) {
-        if path.depth() > 1
-            && let Some(label) = path.labels().first()
-        {
-            let top = self.tops.entry(label.clone()).or_default();
+    fn enter(&mut self, remembered: Remembered) {
+        let Link { issuer, label, .. } = remembered.link.clone();
+        if let Some(top) = remembered.top().filter(|_| remembered.counts()) {
+            let top = self.tops.entry(top.clone()).or_default();
             top.count += 1;
-            top.issuers.insert(link.issuer);
-            top.full_until_s = top.full_until_s.min(link.validity.not_after);
+            top.issuers.insert(issuer);
+            top.full_until_s = top.full_until_s.min(remembered.until_s);
         }
-        let remembered = Remembered {
-            link: link.clone(),
-            seen_unix_ms: now.unix_ms,
-            until_s: link.validity.not_after,
-            paths: vec![path.clone()],
-        };
-        self.by_issuer.entry(link.issuer).or_default().insert(link.label.clone(), remembered);
+        self.by_issuer.entry(issuer).or_default().insert(label, remembered);
     }
 
     fn make_room(&mut self, now: Now, link: &Link, path: &Path) -> Result<(), Refusal> {
@@ -305,7 +344,8 @@ impl Delegations {
         let children = self.by_issuer.get_mut(&issuer)?;
         let mut next: Option<i64> = None;
         let tops = &mut self.tops;
-        children.retain(|_, known| {
+        let changed = &mut self.changed;
+        children.retain(|label, known| {
             if only.is_some_and(|only| known.top() != Some(only)) {
                 return true;
             }
@@ -313,10 +353,11 @@ impl Delegations {
                 next = Some(next.map_or(known.until_s, |next| next.min(known.until_s)));
                 return true;
             }
-            let counted = known.paths.first().is_some_and(|path| path.depth() > 1);
-            if let Some(top) = known.top().filter(|_| counted).and_then(|top| tops.get_mut(top)) {
+            let top = known.top().filter(|_| known.counts());
+            if let Some(top) = top.and_then(|top| tops.get_mut(top)) {
                 top.count = top.count.saturating_sub(1);
             }
+            changed.insert((issuer, label.clone()));
             false
         });
         if children.is_empty() {

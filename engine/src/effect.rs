@@ -6,12 +6,15 @@ use vmm_proto::id::MachineId;
 use vmm_proto::name::MachineName;
 
 use crate::event::{ImageId, Spec, Token};
+use crate::keep::Keep;
 use crate::record::Record;
 use crate::refusal::Refusal;
 
 /// A deed for the shell. The effects of one event are performed in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
+    /// Make this durable before any other effect of the same event is performed.
+    Keep(Keep),
     /// Start this machine. Comes back as [`crate::Event::Started`] or
     /// [`crate::Event::StartFailed`], always. Its room is reserved.
     StartMachine {
@@ -50,6 +53,9 @@ pub enum Effect {
     },
     /// An entry for the event log.
     Record(Record),
+    /// Judge the chain of every open session again, with [`crate::Event::Presented`]: something was
+    /// revoked.
+    JudgeSessions,
     /// This machine will produce no more output unless somebody starts it again: its readers end
     /// here.
     Settled {
@@ -61,7 +67,7 @@ pub enum Effect {
 }
 
 /// What became of a request that was not refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Answer {
     /// The chain is not stale.
@@ -81,6 +87,14 @@ pub enum Answer {
     Stopped {
         /// its id
         id: MachineId,
+    },
+    /// The list is in force, and durable.
+    Revoked {
+        /// how many serial numbers it holds
+        serials: usize,
+        /// the machines that lost their authority by it, in the order of their names; those that
+        /// run are being killed
+        machines: Vec<MachineId>,
     },
     /// The machine is gone.
     Destroyed {

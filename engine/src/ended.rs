@@ -7,11 +7,10 @@ use vmm_proto::name::{Label, Path};
 
 use crate::per_path::PerPath;
 
-/// The place of an ended machine in the order in which they are pushed out: those that ended by
-/// themselves before those that somebody stopped (and means to start again), older ones first.
+/// The place of an ended machine in the order in which they are pushed out: older ones first, so
+/// that what just ended, by itself or stopped, can still be looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
-    stopped: bool,
     sequence: u64,
     id: MachineId,
 }
@@ -25,9 +24,9 @@ pub(crate) struct Ended {
 
 impl Ended {
     /// Lists a machine at `path` that just ended.
-    pub(crate) fn add(&mut self, path: &Path, id: MachineId, stopped: bool) -> Place {
+    pub(crate) fn add(&mut self, path: &Path, id: MachineId) -> Place {
         self.sequence += 1;
-        let place = Place { stopped, sequence: self.sequence, id };
+        let place = Place { sequence: self.sequence, id };
         self.lists.change_lineage(path, |list| {
             list.insert(place);
         });

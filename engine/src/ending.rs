@@ -70,11 +70,12 @@ impl Engine {
         let by = match machine.stop().map(|stop| &stop.then) {
             Some(Then::Destroy) => "destroyed",
             Some(Then::Replace(..)) => "replaced",
+            Some(Then::Revoke) => "revoked",
             Some(Then::Stay | Then::Start(_)) | None => "stopped",
         };
         let refusal = Refusal::CalledOff { name: machine.name.clone(), by };
         match then {
-            Then::Stay | Then::Destroy => {}
+            Then::Stay | Then::Revoke | Then::Destroy => {}
             Then::Start(token) => turn.refuse(token, machine.name.clone(), Some(id), refusal),
             Then::Replace(successor, token) => {
                 let amount = machine.amount();
@@ -100,8 +101,9 @@ impl Engine {
             }
         };
         match then {
-            Then::Stay => {
-                self.end(turn, id, Outcome::Stopped);
+            Then::Stay | Then::Revoke => {
+                let revoked = matches!(then, Then::Revoke);
+                self.end(turn, id, if revoked { Outcome::Revoked } else { Outcome::Stopped });
                 answer(turn);
                 self.list_ended(turn, id);
             }
@@ -133,11 +135,12 @@ impl Engine {
     /// [`Self::list_ended`].
     pub(crate) fn end(&mut self, turn: &mut Turn, id: MachineId, outcome: Outcome) {
         self.set_timer(id, None);
+        self.unwatch_expiry(id);
         let Some(machine) = self.machines.get_mut(&id) else { return };
         self.ledger.exchange(&machine.name.path, machine.held, Amount::default());
         machine.held = Amount::default();
         machine.pid = None;
-        let place = self.ended.add(&machine.name.path, id, outcome == Outcome::Stopped);
+        let place = self.ended.add(&machine.name.path, id);
         machine.phase = Phase::Ended { outcome, place };
         if outcome == Outcome::Stopped {
             turn.record(machine, None, What::Stopped);
@@ -174,6 +177,7 @@ impl Engine {
         what: What,
     ) {
         self.set_timer(id, None);
+        self.unwatch_expiry(id);
         let Some(machine) = self.machines.remove(&id) else { return };
         self.ledger.exchange(&machine.name.path, machine.held, Amount::default());
         if let Some(below) = self.names.get_mut(&machine.name.path) {
@@ -208,10 +212,19 @@ impl Stop {
     }
 
     /// Changes what comes then, and returns the wish that is not fulfilled: usually the former.
-    /// While somebody waits for the machine to be gone, it does not stay.
+    /// While somebody waits for the machine to be gone, it does not stay; one that is revoked can
+    /// only be replaced or destroyed.
     fn then_rather(&mut self, then: Then) -> Then {
+        let unfulfilled = match (&self.then, &then) {
+            (Then::Revoke, Then::Stay | Then::Start(_)) => true,
+            (Then::Replace(..) | Then::Destroy, Then::Revoke) => true,
+            (_, Then::Start(_)) => !self.destroyers.is_empty(),
+            _ => false,
+        };
+        if unfulfilled {
+            return then;
+        }
         match then {
-            Then::Start(_) if !self.destroyers.is_empty() => then,
             Then::Stay if !self.destroyers.is_empty() => {
                 std::mem::replace(&mut self.then, Then::Destroy)
             }

@@ -9,13 +9,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use vmm_proto::authority::Link;
 use vmm_proto::id::{Digest, MachineId};
 use vmm_proto::name::{Label, MachineName, Path};
+use vmm_proto::revocation::Revocations;
 
 use crate::admission::{Newcomer, Order};
 use crate::bounds::Claim;
 use crate::delegations::{Delegations, Renewal};
 use crate::effect::{Answer, Effect};
 use crate::ended::Ended;
-use crate::event::{Event, HostLimits, Now, Token};
+use crate::event::{Chain, Event, HostLimits, Now, Token};
+use crate::expiry::OnExpiry;
 use crate::images::{Content, Images};
 use crate::ledger::Ledger;
 use crate::machine::Machine;
@@ -27,6 +29,7 @@ use crate::refusal::Refusal;
 pub struct Engine {
     pub(crate) host: HostLimits,
     pub(crate) delegations: Delegations,
+    pub(crate) revocations: Revocations,
     pub(crate) ledger: Ledger,
     pub(crate) images: Images,
     pub(crate) machines: HashMap<MachineId, Machine>,
@@ -37,6 +40,9 @@ pub struct Engine {
     pub(crate) ended: Ended,
     /// Which machine has to be looked at when.
     pub(crate) timers: BTreeSet<(u64, MachineId)>,
+    pub(crate) on_expiry: OnExpiry,
+    /// At which Unix second which machine's authority has to be looked at.
+    pub(crate) expiries: BTreeSet<(i64, MachineId)>,
     /// The time of the last event.
     pub(crate) latest: Now,
 }
@@ -85,6 +91,7 @@ impl Engine {
         Self {
             host,
             delegations: Delegations::new(root),
+            revocations: Revocations::default(),
             ledger: Ledger::default(),
             images: Images::default(),
             machines: HashMap::new(),
@@ -92,6 +99,8 @@ impl Engine {
             successors: HashSet::new(),
             ended: Ended::default(),
             timers: BTreeSet::new(),
+            on_expiry: OnExpiry::default(),
+            expiries: BTreeSet::new(),
             latest: Now::default(),
         }
     }
@@ -104,28 +113,29 @@ impl Engine {
         self.latest = now;
         let mut turn = Turn { now, effects: Vec::new() };
         self.take(&mut turn, event);
+        self.keep_changes(&mut turn);
         turn.effects
     }
 
     fn take(&mut self, turn: &mut Turn, event: Event) {
         match event {
-            Event::Presented { token, links } => {
-                let answer = self.present(turn, &links).map(|()| Answer::Accepted);
+            Event::Presented { token, chain } => {
+                let answer = self.present(turn, &chain).map(|()| Answer::Accepted);
                 turn.reply(token, answer);
             }
-            Event::OfferImage { token, fresh, sha256, size, name, need, links, replace } => {
+            Event::OfferImage { token, fresh, sha256, size, name, need, chain, replace } => {
                 let content = Content { path: name.path.clone(), sha256, size };
                 let claim = Claim::from(&need);
-                let order = Order { name: &name, claim, links: &links, replace };
-                self.offer_image(turn, token, fresh, content, order);
+                let order = Order { name: &name, claim, links: &chain.links, replace };
+                self.offer_image(turn, token, fresh, content, order, &chain);
             }
             Event::UploadEnded { image, stored } => self.upload_ended(turn, image, stored),
             Event::ReleaseImage { image } => {
                 let unneeded = self.images.release(image);
                 turn.effects.extend(unneeded.map(|image| Effect::DropImage { image }));
             }
-            Event::Deploy { token, id, name, spec, links, replace } => {
-                self.deploy(turn, token, Newcomer { id, name, spec }, &links, replace);
+            Event::Deploy { token, id, name, spec, chain, replace } => {
+                self.deploy(turn, token, Newcomer { id, name, spec }, &chain, replace);
             }
             Event::Started { id, pid } => self.started(turn, id, pid),
             Event::StartFailed { id, reason, jitter } => {
@@ -140,24 +150,37 @@ impl Engine {
                 self.restart(turn, token, name, timeout_ms, &own);
             }
             Event::Destroy { token, name } => self.destroy(turn, token, name),
+            Event::Revoke { token, list } => self.revoke(turn, token, &list),
             Event::SpawnLost { jitter } => self.spawn_lost(turn, jitter),
-            Event::Tick => self.tick(turn),
+            Event::Tick => {
+                self.tick(turn);
+                self.expiry_tick(turn);
+            }
         }
     }
 
     /// When [`Event::Tick`] is due, in milliseconds of the monotonic clock.
     pub fn next_wake(&self) -> Option<u64> {
-        self.timers.first().map(|(due_ms, _)| *due_ms)
+        let timer = self.timers.first().map(|(due_ms, _)| *due_ms);
+        timer.into_iter().chain(self.next_expiry_wake()).min()
     }
 
     /// Judges and remembers a chain, and does what a new bound asks for at once.
-    pub(crate) fn present(&mut self, turn: &mut Turn, links: &[Link]) -> Result<(), Refusal> {
+    pub(crate) fn present(&mut self, turn: &mut Turn, chain: &Chain) -> Result<(), Refusal> {
+        self.not_revoked(&chain.links, chain.leaf.as_ref())?;
         let mut renewals = Vec::new();
-        let verdict = self.delegations.present(turn.now, links, &mut renewals);
+        let revocations = &self.revocations;
+        let is_revoked = |link: &Link| revocations.holds(&link.issuer, &link.serial);
+        let verdict =
+            self.delegations.present(turn.now, &chain.links, &is_revoked, &mut renewals);
         for Renewal { path, before, link } in renewals {
             let generation = link.grant.generation;
-            turn.push(Effect::Record(Record::Renewed { path: path.clone(), before, generation }));
+            if generation > before {
+                let path = path.clone();
+                turn.push(Effect::Record(Record::Renewed { path, before, generation }));
+            }
             self.push_out(turn, &path, link.grant.machines.into());
+            self.watch_expiry_below(turn.now.unix_s(), &path);
         }
         verdict
     }

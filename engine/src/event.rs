@@ -1,9 +1,12 @@
 //! What the engine is told: requests, what became of its effects, and the passing of time.
 
-use vmm_proto::authority::Link;
+use std::sync::Arc;
+
+use vmm_proto::authority::{Authorization, LeafIdentity, Link};
 use vmm_proto::id::{Digest, MachineId};
 use vmm_proto::name::{MachineName, Path};
 use vmm_proto::resource::{Arguments, CpuSet, Devices, Restart};
+use vmm_proto::revocation::RevocationList;
 
 /// The time at which an event happens. The engine has no clock of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -105,6 +108,28 @@ pub struct Need {
     pub devices: Devices,
 }
 
+/// The verified chain of whoever asks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Chain {
+    /// The delegations, outermost first.
+    pub links: Vec<Link>,
+    /// The leaf; the host's admin has none.
+    pub leaf: Option<LeafIdentity>,
+    /// Whether the leaf is exactly one machine's. What it deploys then lives by it: when it is
+    /// revoked, the machine ends (rule 8).
+    pub of_machine: bool,
+}
+
+impl From<&Authorization> for Chain {
+    fn from(authorization: &Authorization) -> Self {
+        Self {
+            links: authorization.links().to_vec(),
+            leaf: authorization.leaf_identity().cloned(),
+            of_machine: authorization.own_machine().is_some(),
+        }
+    }
+}
+
 /// How a machine's process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Exit {
@@ -140,8 +165,8 @@ pub enum Event {
     Presented {
         /// the request
         token: Token,
-        /// the delegations of the chain, outermost first
-        links: Vec<Link>,
+        /// the chain
+        chain: Chain,
     },
     /// Somebody is about to deploy a machine and asks whether its image must be uploaded. The
     /// deploy is judged as if it came now, so that nothing is uploaded for a doomed one. Answered
@@ -163,8 +188,8 @@ pub enum Event {
         name: MachineName,
         /// what that machine asks for
         need: Need,
-        /// the delegations of the requester's chain
-        links: Vec<Link>,
+        /// the requester's chain
+        chain: Chain,
         /// whether it may take the place of a live machine
         replace: bool,
     },
@@ -190,8 +215,8 @@ pub enum Event {
         name: MachineName,
         /// what it is
         spec: Spec,
-        /// the delegations of the requester's chain
-        links: Vec<Link>,
+        /// the requester's chain
+        chain: Chain,
         /// whether it may take the place of a live machine
         replace: bool,
     },
@@ -260,6 +285,14 @@ pub enum Event {
         token: Token,
         /// which
         name: MachineName,
+    },
+    /// Take this list, which has been verified with its issuer's chain (rule 8). Answered with
+    /// [`crate::Answer::Revoked`].
+    Revoke {
+        /// the request
+        token: Token,
+        /// the list
+        list: Arc<RevocationList>,
     },
     /// The connection to vmm-spawn is gone. Starts in flight fail. What ran is taken to run on,
     /// and keeps its reservation; for each machine that the next vmm-spawn does not know, the

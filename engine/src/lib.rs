@@ -10,6 +10,10 @@
 //! * The ledger holds what live machines (`starting`, `running`, `stopping`, `restarting`) take
 //!   of every delegation above them and of the host. Checking and reserving is one step.
 //! * The newest certificate of each delegation that was ever shown bounds it, for everyone.
+//! * A machine's authority ends with the first of its delegations; what then becomes of one that
+//!   runs is the host's choice.
+//! * What an issuer has taken back is refused from then on, and what runs under it is killed.
+//! * What must outlive the process is said first, as [`Effect::Keep`].
 //! * An image is cached for the path it was uploaded under, while a listed machine or a session
 //!   needs it.
 //!
@@ -29,7 +33,9 @@ mod ending;
 mod engine;
 mod event;
 mod explain;
+mod expiry;
 mod images;
+mod keep;
 mod ledger;
 mod lifecycle;
 mod machine;
@@ -38,15 +44,18 @@ mod power;
 mod record;
 mod refusal;
 mod restart;
+mod revoking;
 mod show;
 mod view;
 
-pub use delegations::{MAX_BELOW_TOP, MAX_CHILDREN};
+pub use delegations::{MAX_BELOW_TOP, MAX_CHILDREN, Remembered};
 pub use effect::{Answer, Effect};
 pub use ending::DEFAULT_STOP_MS;
 pub use engine::Engine;
 pub use event::{Event, Exit, HostLimits, ImageId, Kind, Need, Now, Spec, Token};
 pub use explain::{Explanation, Level, Question, Room, Told, Walked};
+pub use expiry::{ANNOUNCED_S, OnExpiry};
+pub use keep::{Keep, Slot};
 pub use ledger::Amount;
 pub use lifecycle::KILL_AGAIN_MS;
 pub use record::{Record, What};

@@ -39,6 +39,7 @@ impl Engine {
             }
         }
         let (name, spec) = (machine.name.clone(), machine.spec.clone());
+        self.watch_expiry(turn.now.unix_s(), id);
         turn.push(Effect::StartMachine { id, name, spec });
     }
 

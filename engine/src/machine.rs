@@ -14,7 +14,7 @@
 
 use std::sync::Arc;
 
-use vmm_proto::authority::Link;
+use vmm_proto::authority::{LeafIdentity, Link};
 use vmm_proto::id::MachineId;
 use vmm_proto::name::MachineName;
 
@@ -31,12 +31,16 @@ pub(crate) struct Machine {
     pub(crate) spec: Arc<Spec>,
     /// The delegations of its last deploy, one for each label of its path (rule 11).
     pub(crate) chain: Vec<Link>,
+    /// The leaf of its last deploy, if that was its own: one that is exactly this machine.
+    pub(crate) leaf: Option<LeafIdentity>,
     pub(crate) phase: Phase,
     /// What the ledger holds in its name: nothing once it has ended, and while it is being
     /// replaced the larger of it and its successor.
     pub(crate) held: Amount,
     /// When it has to be looked at next: to be started again, or to be killed.
     pub(crate) due_ms: Option<u64>,
+    /// At which Unix second the end of its authority has to be looked at next.
+    pub(crate) expiry_s: Option<i64>,
     pub(crate) pid: Option<u32>,
     pub(crate) started_unix_ms: Option<u64>,
     pub(crate) exit: Option<Exit>,
@@ -78,6 +82,7 @@ pub(crate) enum Outcome {
     Stopped,
     Exited,
     Failed,
+    Revoked,
 }
 
 /// A machine is to stop: who waits for it, and what comes then.
@@ -99,6 +104,8 @@ pub(crate) struct Stop {
 pub(crate) enum Then {
     /// It stays listed as stopped.
     Stay,
+    /// It stays listed as revoked.
+    Revoke,
     /// It is forgotten.
     Destroy,
     /// It is started again, for this request.
@@ -114,6 +121,7 @@ impl Machine {
         name: MachineName,
         spec: Spec,
         chain: Vec<Link>,
+        leaf: Option<LeafIdentity>,
         token: Token,
     ) -> Self {
         Self {
@@ -121,9 +129,11 @@ impl Machine {
             name,
             spec: Arc::new(spec),
             chain,
+            leaf,
             phase: Phase::Starting { why: Why::Asked(token), stop: None },
             held: Amount::default(),
             due_ms: None,
+            expiry_s: None,
             pid: None,
             started_unix_ms: None,
             exit: None,
@@ -149,6 +159,7 @@ impl Machine {
                 Outcome::Stopped => State::Stopped,
                 Outcome::Exited => State::Exited,
                 Outcome::Failed => State::Failed,
+                Outcome::Revoked => State::Revoked,
             },
         }
     }
@@ -174,7 +185,7 @@ impl Machine {
     pub(crate) fn successor(&self) -> Option<MachineId> {
         match &self.stop()?.then {
             Then::Replace(machine, _) => Some(machine.id),
-            Then::Stay | Then::Destroy | Then::Start(_) => None,
+            Then::Stay | Then::Revoke | Then::Destroy | Then::Start(_) => None,
         }
     }
 }

@@ -3,6 +3,7 @@
 use vmm_proto::id::{Digest, MachineId};
 use vmm_proto::name::{MachineName, Path};
 use vmm_proto::resource::CpuSet;
+use vmm_proto::revocation::CrlNumber;
 
 use crate::event::{Exit, Kind, Token};
 
@@ -19,6 +20,17 @@ pub enum Record {
         cause: Option<Token>,
         /// what happened
         what: What,
+    },
+    /// A revocation list came into force (rule 8).
+    Revoked {
+        /// whose list: the path of the delegation that issued it, or the host's for the root
+        issuer: Path,
+        /// its number
+        number: CrlNumber,
+        /// how many serial numbers it holds
+        serials: usize,
+        /// the request that handed it in
+        cause: Option<Token>,
     },
     /// A newer certificate of a delegation was shown, and rules from now on (rule 9).
     Renewed {
@@ -76,6 +88,27 @@ pub enum What {
     Killed,
     /// It was stopped on request and stays listed.
     Stopped,
+    /// Its authority is about to end.
+    Expires {
+        /// the delegation that ends it
+        path: Path,
+        /// the last second of it, in Unix seconds
+        not_after: i64,
+    },
+    /// Its authority has ended.
+    Expired {
+        /// the delegation that ended it
+        path: Path,
+        /// the last second of it, in Unix seconds
+        not_after: i64,
+        /// whether it is stopped for that
+        stopped: bool,
+    },
+    /// Its authority was taken back.
+    Revoked {
+        /// which certificate was revoked
+        reason: String,
+    },
     /// It was forgotten on request.
     Destroyed,
     /// Another machine has its name now.
@@ -109,6 +142,9 @@ impl What {
             Self::Stopping { .. } => "stopping",
             Self::Killed => "killed",
             Self::Stopped => "stopped",
+            Self::Expires { .. } => "expires",
+            Self::Expired { .. } => "expired",
+            Self::Revoked { .. } => "revoked",
             Self::Destroyed => "destroyed",
             Self::Replaced { .. } => "replaced",
             Self::PushedOut { .. } => "pushed-out",

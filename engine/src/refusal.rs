@@ -7,10 +7,11 @@ mod text;
 
 use std::fmt;
 
-use vmm_proto::authority::Validity;
+use vmm_proto::authority::{Serial, Validity};
 use vmm_proto::id::MachineId;
-use vmm_proto::name::{MachineName, Path};
+use vmm_proto::name::{Label, MachineName, Path};
 use vmm_proto::resource::{BridgeName, CpuSet};
+use vmm_proto::revocation::NotTaken;
 
 use crate::event::ImageId;
 use crate::view::{State, User};
@@ -47,6 +48,20 @@ pub enum Refusal {
         /// the generation of both
         generation: u64,
     },
+    /// A certificate of the chain has been taken back by its issuer (rule 8).
+    #[error(
+        "the certificate of \"{label}\" (serial {serial}) has been revoked by its issuer; get a new \
+         one"
+    )]
+    Revoked {
+        /// its label
+        label: Label,
+        /// its serial number
+        serial: Serial,
+    },
+    /// A revocation list is not taken (rule 8).
+    #[error("{0}")]
+    ListNotTaken(Box<NotTaken>),
     /// A delegation is not valid now.
     #[error("delegation \"{path}\" {}; {}", when(*validity, *now_s), way(*validity, *now_s))]
     Expired {
@@ -194,6 +209,12 @@ pub enum Refusal {
         /// what was wanted
         by: &'static str,
     },
+    /// What the request has changed could not be made durable.
+    #[error("nothing was done, since it could not be made durable: {reason}")]
+    NotKept {
+        /// why
+        reason: String,
+    },
     /// The shell used an id twice: a fault of this program, not of the request.
     #[error("the id {id} is in use; try again")]
     IdInUse {
@@ -227,6 +248,8 @@ impl Refusal {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Stale { .. } | Self::OtherShare { .. } => "stale",
+            Self::Revoked { .. } => "revoked",
+            Self::ListNotTaken(_) => "list",
             Self::Expired { .. } => "expired",
             Self::BrokenChain => "chain",
             Self::TooManyDelegations { .. } | Self::UnknownDelegation { .. } => "delegation",
@@ -241,6 +264,7 @@ impl Refusal {
             Self::Busy { .. } => "busy",
             Self::AlreadyRunning { .. } => "running",
             Self::CalledOff { .. } => "called-off",
+            Self::NotKept { .. } => "journal",
             Self::IdInUse { .. } | Self::ImageInUse { .. } => "internal",
         }
     }

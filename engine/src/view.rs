@@ -21,6 +21,8 @@ pub enum State {
     Restarting,
     /// It ended by itself, with whatever exit code.
     Exited,
+    /// Its authority was taken back.
+    Revoked,
     /// It could not be started, or was ended by a signal, by lack of memory, or unseen.
     Failed,
 }
@@ -35,6 +37,7 @@ impl State {
             Self::Stopped => "stopped",
             Self::Restarting => "restarting",
             Self::Exited => "exited",
+            Self::Revoked => "revoked",
             Self::Failed => "failed",
         }
     }
@@ -43,13 +46,13 @@ impl State {
     pub const fn is_live(self) -> bool {
         match self {
             Self::Starting | Self::Running | Self::Stopping | Self::Restarting => true,
-            Self::Stopped | Self::Exited | Self::Failed => false,
+            Self::Stopped | Self::Exited | Self::Revoked | Self::Failed => false,
         }
     }
 
     /// Whether a machine of the same name needs `replace` to take its place (rule 12).
     pub const fn needs_replace(self) -> bool {
-        !matches!(self, Self::Exited | Self::Failed)
+        !matches!(self, Self::Exited | Self::Revoked | Self::Failed)
     }
 }
 

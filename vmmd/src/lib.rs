@@ -4,6 +4,7 @@
 //! * [`session`]: requests of one connection, each on its own, many at a time.
 //! * [`core`]: the way to the one task that owns the engine; events in, effects out.
 //! * [`links`]: the ways to `vmm-spawn`, `vmm-console`, `vmm-log` and `vmm-stats`.
+//! * [`journal`]: what outlives this process.
 //! * [`images`], [`inspect`]: stored images, and what they are.
 //!
 //! It runs without privileges and decides nothing that the engine can decide.
@@ -18,6 +19,7 @@ mod failure;
 mod host;
 mod images;
 mod inspect;
+mod journal;
 mod links;
 pub mod options;
 mod places;
@@ -39,6 +41,7 @@ use crate::attachments::Attachments;
 use crate::core::Core;
 use crate::core::task::Deeds;
 use crate::images::Images;
+use crate::journal::Journal;
 use crate::links::log::{Entry, Recorder};
 use crate::links::spawn::SpawnLink;
 use crate::links::stats::StatsLink;
@@ -91,7 +94,10 @@ pub async fn serve(options: &Options) -> anyhow::Result<()> {
     let local = Arc::new(door::local::listen(&dirs)?);
     let images = Images::open(&own_dir)?;
 
-    let engine = Engine::new(limits, identity.root.key());
+    let journal = Journal::open(&own_dir)?;
+    let mut engine =
+        Engine::new(limits, identity.root.key()).with_on_expiry(options.on_expiry.into());
+    journal.load()?.into_iter().for_each(|kept| engine.restore(kept));
     let (core, inbox) = core::new();
     let (stats, stats_out) = StatsLink::new();
     let (spawn, spawn_out) = SpawnLink::new(core.clone());
@@ -99,8 +105,13 @@ pub async fn serve(options: &Options) -> anyhow::Result<()> {
     tokio::spawn(links::stats::run(dirs.socket("stats"), core.clone(), stats_out));
     tokio::spawn(links::log::run(dirs.socket("log"), recorder.clone()));
     tokio::spawn(spawn.clone().run(dirs.socket("spawn"), stats.clone(), spawn_out));
-    let deeds =
-        Deeds { images: images.clone(), spawn: spawn.clone(), stats, recorder: recorder.clone() };
+    let deeds = Deeds {
+        journal,
+        images: images.clone(),
+        spawn: spawn.clone(),
+        stats,
+        recorder: recorder.clone(),
+    };
     tokio::spawn(core::task::run(core.clone(), engine, inbox, deeds));
 
     recorder.record(Entry::of("up", "").with("version", env!("CARGO_PKG_VERSION")));

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use vmm_proto::resource::{CpuSet, MAX_CPU};
 use vmm_service::options::Common;
 
@@ -30,6 +30,9 @@ pub struct Options {
     /// this program]
     #[arg(long, value_name = "FILE")]
     pub tender: Option<PathBuf>,
+    /// What becomes of machines that run when a delegation above them expires
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnExpiry::Keep)]
+    pub on_expiry: OnExpiry,
     /// Machines that may run at the same time [default: 1000]
     #[arg(long, value_name = "N")]
     pub host_machines: Option<u32>,
@@ -42,6 +45,24 @@ pub struct Options {
     /// MiB of storage for volumes and kept images [default: what is free, less a reserve]
     #[arg(long, value_name = "MIB")]
     pub host_storage: Option<u64>,
+}
+
+/// What becomes of machines that run when their authority ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnExpiry {
+    /// They run on, and are restarted by their policy; nothing new is deployed
+    Keep,
+    /// They are stopped
+    Stop,
+}
+
+impl From<OnExpiry> for vmm_engine::OnExpiry {
+    fn from(on_expiry: OnExpiry) -> Self {
+        match on_expiry {
+            OnExpiry::Keep => Self::Keep,
+            OnExpiry::Stop => Self::Stop,
+        }
+    }
 }
 
 /// `0,2-3` as a set.

@@ -40,6 +40,7 @@ const fn code(refusal: &Refusal) -> ErrorCode {
         | Refusal::BrokenChain
         | Refusal::TooManyDelegations { .. }
         | Refusal::UnknownDelegation { .. } => ErrorCode::Chain,
+        Refusal::NotKept { .. } => ErrorCode::Unavailable,
         Refusal::Outside { .. } => ErrorCode::Permission,
         Refusal::Quota { .. }
         | Refusal::Cpu { .. }
@@ -105,9 +106,22 @@ fn details(entry: Entry, what: &What) -> Entry {
         What::Stopping { timeout_ms } => entry.with("timeout_ms", timeout_ms),
         What::Replaced { by } => entry.with("by_machine", by),
         What::PushedOut { full } => entry.with("full", full),
+        What::Expires { path, not_after } => {
+            entry.with("delegation", path).with("not_after", rfc3339(*not_after))
+        }
+        What::Expired { path, not_after, stopped } => entry
+            .with("delegation", path)
+            .with("not_after", rfc3339(*not_after))
+            .with("stopped", stopped),
         What::Refused { code, message } => entry.with("code", code).with("message", message),
         What::Killed | What::Stopped | What::Destroyed => entry,
     }
+}
+
+/// A time in Unix seconds for people, as the log has it.
+fn rfc3339(unix_s: i64) -> String {
+    jiff::Timestamp::from_second(unix_s)
+        .map_or_else(|_| unix_s.to_string(), |time| time.to_string())
 }
 
 /// A listed machine as a client sees it.

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use vmm_engine::{
-    Answer, Effect, Engine, Event, Exit, HostLimits, ImageId, Kind, Need, Now, Question, Record,
-    Refusal, Spec, Token, View,
+    Answer, Chain, Effect, Engine, Event, Exit, HostLimits, ImageId, Keep, Kind, Need, Now, Question,
+    Record, Refusal, Remembered, Spec, Token, View,
 };
 use vmm_proto::authority::{Link, Serial, Validity};
 use vmm_proto::id::{Digest, MachineId};
-use vmm_proto::name::{MachineName, Path, Target};
+use vmm_proto::name::{Label, MachineName, Path, Target};
 use vmm_proto::resource::{Arguments, Bridges, CpuSet, Delegation, Devices, Restart};
 
 use crate::naive;
@@ -49,6 +49,8 @@ pub(crate) struct File {
 
 pub(crate) struct World {
     pub(crate) engine: Engine,
+    /// What the shell has made durable.
+    kept: BTreeMap<(Digest, Label), Box<Remembered>>,
     now: Now,
     /// All certificates of each delegation, the newest last.
     issued: BTreeMap<&'static str, Vec<Link>>,
@@ -76,6 +78,7 @@ impl World {
         };
         let mut world = Self {
             engine: Engine::new(host, ROOT),
+            kept: BTreeMap::new(),
             now: Now { unix_ms: 1_000_000, monotonic_ms: 0 },
             issued: BTreeMap::new(),
             known: BTreeMap::new(),
@@ -426,6 +429,13 @@ impl World {
                         self.seen.insert(refusal.code());
                     }
                 }
+            }
+            Effect::Keep(Keep::Delegation(remembered)) => {
+                let Link { issuer, label, .. } = &remembered.link;
+                self.kept.insert((*issuer, label.clone()), remembered.clone());
+            }
+            Effect::Keep(Keep::ForgetDelegation { issuer, label }) => {
+                assert!(self.kept.remove(&(*issuer, label.clone())).is_some());
             }
             Effect::Settled { id, .. } => assert!(!self.processes.contains_key(id)),
         }

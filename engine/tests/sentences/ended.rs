@@ -43,7 +43,7 @@ fn the_whole_subtree_and_the_host_count() {
 }
 
 #[test]
-fn what_somebody_stopped_goes_last() {
+fn what_ended_last_stays_however_it_ended() {
     let mut stage = Stage::new();
     let stopped = stage.run("dev/stopped", spec(), &dev());
     stage.stop("dev/stopped", 500);
@@ -52,8 +52,10 @@ fn what_somebody_stopped_goes_last() {
         let id = stage.run(name, spec(), &dev());
         stage.exited(id, Exit::Code(0));
     }
-    assert_eq!(stage.state("dev/one"), None);
-    assert_eq!(stage.state("dev/stopped"), Some(State::Stopped));
+    assert_eq!(stage.state("dev/stopped"), None, "it was the first to end");
+    for name in ["dev/one", "dev/two"] {
+        assert_eq!(stage.state(name), Some(State::Exited), "{name}");
+    }
 }
 
 #[test]

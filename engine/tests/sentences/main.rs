@@ -5,10 +5,12 @@
 mod delegations;
 #[cfg(test)]
 mod ended;
+mod expiry;
 #[cfg(test)]
 mod explain;
 #[cfg(test)]
 mod images;
+mod keep;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]

@@ -161,7 +161,7 @@ impl Stage {
     }
 
     pub(crate) fn present(&mut self, links: &[Link]) -> Asked {
-        self.ask(|token| Event::Presented { token, links: links.to_vec() })
+        self.ask(|token| Event::Presented { token, chain: chain(links) })
     }
 
     pub(crate) fn offer(
@@ -178,7 +178,7 @@ impl Stage {
             size,
             name: name(machine),
             need: Need { memory_mib, cpus, devices },
-            links: links.to_vec(),
+            chain: chain(links),
             replace: true,
         })
     }
@@ -227,13 +227,12 @@ impl Stage {
         let image = self.store(machine, &spec, links);
         let id = MachineId([u8::try_from(self.count()).unwrap(); 16]);
         let spec = Spec { image: image.unwrap_or(ImageId(0)), ..spec };
-        let links = links.to_vec();
         let mut asked = self.ask(|token| Event::Deploy {
             token,
             id,
             name: name(machine),
             spec,
-            links,
+            chain: chain(links),
             replace,
         });
         asked.id = id;

@@ -1,0 +1,117 @@
+//! What is taken back (rule 8): chains that are refused from then on, and machines that end.
+
+use std::sync::Arc;
+
+use vmm_proto::authority::{LeafIdentity, Link};
+use vmm_proto::id::MachineId;
+use vmm_proto::revocation::RevocationList;
+
+use crate::effect::{Answer, Effect};
+use crate::ending::DEFAULT_STOP_MS;
+use crate::engine::{Engine, Turn};
+use crate::event::Token;
+use crate::keep::Keep;
+use crate::machine::{Machine, Outcome, Phase, Then};
+use crate::record::{Record, What};
+use crate::refusal::Refusal;
+
+impl Engine {
+    /// Refuses a chain that holds a certificate which was taken back.
+    pub(crate) fn not_revoked(
+        &self,
+        links: &[Link],
+        leaf: Option<&LeafIdentity>,
+    ) -> Result<(), Refusal> {
+        if let Some(revoked) = self.revocations.among(links) {
+            return Err(Refusal::Revoked {
+                label: revoked.label.clone(),
+                serial: revoked.serial.clone(),
+            });
+        }
+        match leaf.filter(|leaf| self.revocations.holds(&leaf.issuer, &leaf.serial)) {
+            Some(leaf) => Err(Refusal::Revoked {
+                label: leaf.label.clone(),
+                serial: leaf.serial.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes a list, ends what it takes the authority from, and has every session look again
+    /// whether it may go on.
+    pub(crate) fn revoke(&mut self, turn: &mut Turn, token: Token, list: &Arc<RevocationList>) {
+        let serials = match self.revocations.take(Arc::clone(list)) {
+            Ok(taken) => taken.serials,
+            Err(not_taken) => {
+                return turn.reply(token, Err(Refusal::ListNotTaken(Box::new(not_taken))));
+            }
+        };
+        turn.push(Effect::Keep(Keep::Revocations(Arc::clone(list))));
+        let (issuer, number) = (list.path.clone(), list.number);
+        let cause = Some(token);
+        turn.push(Effect::Record(Record::Revoked { issuer, number, serials, cause }));
+        turn.push(Effect::JudgeSessions);
+        let mut hit: Vec<_> = self
+            .machines
+            .values()
+            .filter_map(|machine| Some((machine.name.clone(), machine.id, self.revoked(machine)?)))
+            .collect();
+        hit.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other));
+        self.call_off_successors(turn);
+        let mut machines = Vec::new();
+        for (_, id, refusal) in hit {
+            self.revoke_machine(turn, id, &refusal, token);
+            machines.push(id);
+        }
+        turn.reply(token, Ok(Answer::Revoked { serials, machines }));
+    }
+
+    /// Why a machine's authority has been taken back: one of the certificates of its recorded
+    /// chain, each delegation by its newest.
+    fn revoked(&self, machine: &Machine) -> Option<Refusal> {
+        if let Phase::Ended { outcome: Outcome::Revoked, .. } = machine.phase {
+            return None;
+        }
+        self.chain_revoked(machine)
+    }
+
+    fn chain_revoked(&self, machine: &Machine) -> Option<Refusal> {
+        let newest = machine.chain.iter().map(|link| self.delegations.newest(link).clone());
+        let chain: Vec<Link> = newest.collect();
+        self.not_revoked(&chain, machine.leaf.as_ref()).err()
+    }
+
+    fn revoke_machine(&mut self, turn: &mut Turn, id: MachineId, why: &Refusal, token: Token) {
+        let Some(machine) = self.machines.get_mut(&id) else { return };
+        machine.reason = Some(why.to_string());
+        turn.record(machine, Some(token), What::Revoked { reason: why.to_string() });
+        match &mut machine.phase {
+            Phase::Ended { outcome, .. } => *outcome = Outcome::Revoked,
+            Phase::Waiting => {
+                self.end(turn, id, Outcome::Revoked);
+                self.list_ended(turn, id);
+            }
+            Phase::Starting { .. } | Phase::Running { .. } | Phase::Stopping(_) => {
+                self.ask_to_stop(turn, id, 0, Then::Revoke, None);
+                // It was not asked whether it wants to end: it does not get time to.
+                self.tick(turn);
+            }
+        }
+    }
+
+    /// Calls off machines that wait to take the place of others and have lost their authority.
+    fn call_off_successors(&mut self, turn: &mut Turn) {
+        let waiting: Vec<MachineId> = self
+            .machines
+            .values()
+            .filter(|machine| match machine.stop().map(|stop| &stop.then) {
+                Some(Then::Replace(successor, _)) => self.chain_revoked(successor).is_some(),
+                _ => false,
+            })
+            .map(|machine| machine.id)
+            .collect();
+        for id in waiting {
+            self.ask_to_stop(turn, id, DEFAULT_STOP_MS, Then::Stay, None);
+        }
+    }
+}

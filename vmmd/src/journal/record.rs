@@ -1,0 +1,97 @@
+//! The records of the journal in DER, and back.
+
+use anyhow::{Context, ensure};
+use rasn::types::{OctetString, Utf8String};
+use vmm_engine::Remembered;
+use vmm_proto::authority::{Link, Serial, Validity};
+use vmm_proto::grant::Grant;
+use vmm_proto::id::Digest;
+use vmm_proto::name::{Label, Path};
+
+use asn1::Delegation;
+
+#[allow(
+    clippy::pedantic,
+    unused_qualifications,
+    missing_docs,
+    reason = "expanded by rasn's derives"
+)]
+mod asn1 {
+    use rasn::prelude::*;
+
+    /// What is remembered of a delegation.
+    #[derive(AsnType, Encode, Decode, Debug)]
+    #[rasn(automatic_tags)]
+    pub(super) struct Delegation {
+        pub(super) label: Utf8String,
+        pub(super) issuer: OctetString,
+        pub(super) key: OctetString,
+        pub(super) serial: OctetString,
+        /// a `Grant` of the certificate profile
+        pub(super) grant: OctetString,
+        pub(super) not_before: i64,
+        pub(super) not_after: i64,
+        pub(super) seen_unix_ms: u64,
+        pub(super) until: i64,
+        pub(super) paths: SequenceOf<Utf8String>,
+    }
+}
+
+/// Under which key a delegation is stored: that of its issuer, and its label.
+pub(super) fn delegation_key(issuer: &Digest, label: &Label) -> Vec<u8> {
+    [&issuer.0, label.as_str().as_bytes()].concat()
+}
+
+/// What is remembered of a delegation, in DER.
+///
+/// # Errors
+/// When it cannot be encoded.
+pub(super) fn delegation_to_der(remembered: &Remembered) -> anyhow::Result<Vec<u8>> {
+    let Remembered { link, seen_unix_ms, until_s, paths } = remembered;
+    let Link { label, issuer, key, serial, grant, validity } = link;
+    let record = Delegation {
+        label: label.as_str().to_owned(),
+        issuer: octets(&issuer.0),
+        key: octets(&key.0),
+        serial: octets(&serial.0),
+        grant: octets(&Grant::Delegation(grant.clone()).to_der()),
+        not_before: validity.not_before,
+        not_after: validity.not_after,
+        seen_unix_ms: *seen_unix_ms,
+        until: *until_s,
+        paths: paths.iter().map(ToString::to_string).collect(),
+    };
+    rasn::der::encode(&record).map_err(|error| anyhow::anyhow!("a delegation: {error}"))
+}
+
+/// What is remembered of a delegation, from DER.
+///
+/// # Errors
+/// When it is not what [`delegation_to_der`] makes.
+pub(super) fn delegation(der: &[u8]) -> anyhow::Result<Remembered> {
+    let record: Delegation =
+        rasn::der::decode(der).map_err(|error| anyhow::anyhow!("a delegation: {error}"))?;
+    let Grant::Delegation(grant) = Grant::from_der(&record.grant).context("a kept grant")? else {
+        anyhow::bail!("the kept grant of \"{}\" is not a delegation's", record.label);
+    };
+    let link = Link {
+        label: record.label.parse::<Label>().context("a kept label")?,
+        issuer: digest(&record.issuer)?,
+        key: digest(&record.key)?,
+        serial: Serial(record.serial.to_vec().into()),
+        grant,
+        validity: Validity { not_before: record.not_before, not_after: record.not_after },
+    };
+    let paths = record.paths.iter().map(|path| Path::parse(path)).collect::<Result<Vec<_>, _>>();
+    let paths = paths.context("a kept path")?;
+    ensure!(!paths.is_empty(), "the kept delegation \"{}\" has no path", link.label);
+    Ok(Remembered { link, seen_unix_ms: record.seen_unix_ms, until_s: record.until, paths })
+}
+
+fn octets(bytes: &[u8]) -> OctetString {
+    OctetString::from(bytes.to_vec())
+}
+
+fn digest(octets: &OctetString) -> anyhow::Result<Digest> {
+    Ok(Digest(octets.as_ref().try_into().context("a kept key is not a SHA-256")?))
+}
