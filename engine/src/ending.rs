@@ -62,6 +62,9 @@ impl Engine {
         turn.record(machine, cause, What::Stopping { timeout_ms });
         turn.push(Effect::StopMachine { id, force: false });
         self.set_timer(id, Some(turn.now.monotonic_ms.saturating_add(timeout_ms)));
+        if timeout_ms == 0 {
+            self.tick(turn);
+        }
     }
 
     /// Answers a request that a later one took back, and undoes what it had brought about.
@@ -216,8 +219,8 @@ impl Stop {
     /// only be replaced or destroyed.
     fn then_rather(&mut self, then: Then) -> Then {
         let unfulfilled = match (&self.then, &then) {
-            (Then::Revoke, Then::Stay | Then::Start(_)) => true,
-            (Then::Replace(..) | Then::Destroy, Then::Revoke) => true,
+            (Then::Revoke, Then::Stay | Then::Start(_))
+            | (Then::Replace(..) | Then::Destroy, Then::Revoke) => true,
             (_, Then::Start(_)) => !self.destroyers.is_empty(),
             _ => false,
         };

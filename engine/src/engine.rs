@@ -171,8 +171,7 @@ impl Engine {
         let mut renewals = Vec::new();
         let revocations = &self.revocations;
         let is_revoked = |link: &Link| revocations.holds(&link.issuer, &link.serial);
-        let verdict =
-            self.delegations.present(turn.now, &chain.links, &is_revoked, &mut renewals);
+        let verdict = self.delegations.present(turn.now, &chain.links, &is_revoked, &mut renewals);
         for Renewal { path, before, link } in renewals {
             let generation = link.grant.generation;
             if generation > before {

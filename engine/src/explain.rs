@@ -9,7 +9,7 @@ use vmm_proto::resource::{BridgeName, Bridges, CpuSet};
 use crate::admission::Order;
 use crate::bounds::{Bounds, Measure, Wish, missing_bridges};
 use crate::engine::Engine;
-use crate::event::{Need, Now};
+use crate::event::{Chain, Need, Now};
 use crate::images::Content;
 use crate::refusal::{Refusal, Share};
 use crate::view::User;
@@ -58,6 +58,8 @@ pub struct Walked {
     /// The newest generation that was seen, and when that was first, in milliseconds since the
     /// Unix epoch; nothing when the delegation is not remembered.
     pub newest: Option<(u64, u64)>,
+    /// Whether its issuer has taken it back.
+    pub revoked: bool,
 }
 
 /// The limits at one path.
@@ -114,16 +116,18 @@ impl Explanation {
 impl Engine {
     /// Whether a deploy would be accepted if it came now, and everything that stands in its way.
     ///
-    /// `links` are the delegations of the requester's chain, which was shown before
-    /// ([`crate::Event::Presented`]): what a newer certificate would change is not foreseen here.
-    pub fn explain(&self, now: Now, links: &[Link], question: &Question) -> Explanation {
+    /// `shown` is the requester's chain, which was shown before ([`crate::Event::Presented`]): what
+    /// a newer certificate would change is not foreseen here.
+    pub fn explain(&self, now: Now, shown: &Chain, question: &Question) -> Explanation {
+        let links = shown.links.as_slice();
         let Question { name, need, sha256, size, replace } = question;
         let order = Order { name, claim: need.into(), links, replace: *replace };
         let content = Content { path: name.path.clone(), sha256: *sha256, size: *size };
         let mut explanation = Explanation {
-            obstacles: self.delegations.refusals(now, links),
+            obstacles: self.not_revoked(links, shown.leaf.as_ref()).err().into_iter().collect(),
             ..Explanation::default()
         };
+        explanation.obstacles.extend(self.delegations.refusals(now, links));
         let weighed = match self.weigh(order) {
             Ok(weighed) => weighed,
             Err(refusal) => {
@@ -170,6 +174,7 @@ impl Engine {
             generation: link.grant.generation,
             validity: link.validity,
             newest: self.delegations.remembered(link),
+            revoked: self.revocations.holds(&link.issuer, &link.serial),
         });
         walked.collect()
     }

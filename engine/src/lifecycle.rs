@@ -59,7 +59,9 @@ impl Engine {
         machine.pid = Some(pid);
         machine.started_unix_ms = Some(turn.now.unix_ms);
         machine.exit = None;
-        machine.reason = None;
+        if stop.is_none() {
+            machine.reason = None;
+        }
         turn.record(machine, why.token(), What::Started { pid });
         if let Why::Asked(token) = why {
             turn.reply(token, Ok(Answer::Running { id, pid }));

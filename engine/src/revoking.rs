@@ -29,10 +29,9 @@ impl Engine {
             });
         }
         match leaf.filter(|leaf| self.revocations.holds(&leaf.issuer, &leaf.serial)) {
-            Some(leaf) => Err(Refusal::Revoked {
-                label: leaf.label.clone(),
-                serial: leaf.serial.clone(),
-            }),
+            Some(leaf) => {
+                Err(Refusal::Revoked { label: leaf.label.clone(), serial: leaf.serial.clone() })
+            }
             None => Ok(()),
         }
     }
@@ -41,9 +40,9 @@ impl Engine {
     /// whether it may go on.
     pub(crate) fn revoke(&mut self, turn: &mut Turn, token: Token, list: &Arc<RevocationList>) {
         let serials = match self.revocations.take(Arc::clone(list)) {
-            Ok(taken) => taken.serials,
-            Err(not_taken) => {
-                return turn.reply(token, Err(Refusal::ListNotTaken(Box::new(not_taken))));
+            Ok(change) => change.serials,
+            Err(reason) => {
+                return turn.reply(token, Err(Refusal::ListNotTaken(Box::new(reason))));
             }
         };
         turn.push(Effect::Keep(Keep::Revocations(Arc::clone(list))));

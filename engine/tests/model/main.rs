@@ -22,8 +22,16 @@ use vmm_engine::State;
 use ops::{Op, ops};
 use world::{NODES, World};
 
+/// How many sequences are played, of 80 steps on average: on CI a million steps. More with
+/// `VMM_MODEL_CASES`.
+fn cases() -> u32 {
+    let more = std::env::var("VMM_MODEL_CASES").ok().and_then(|cases| cases.parse().ok());
+    let on_ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
+    more.unwrap_or(if on_ci { 12_500 } else { 250 })
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 250, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
 
     #[test]
     fn after_any_sequence_of_events_every_invariant_holds(ops in ops()) {
@@ -55,6 +63,9 @@ fn the_sequences_reach_everything_that_can_happen() {
         "pushed-out",
         "refused",
         "renewed",
+        "revoked",
+        "list",
+        "crash",
         // refusals
         "stale",
         "expired",
@@ -98,6 +109,7 @@ fn check(world: &World) {
     invariant_ended_lists_are_bounded(world);
     invariant_over_quota_is_what_does_not_fit_any_more(world);
     invariant_names_are_unique_and_in_order(world);
+    invariant_what_was_revoked_is_dead_or_dying(world);
     // `invariant_no_machine_is_started_twice` is checked at each effect, in the world.
 }
 
@@ -131,7 +143,7 @@ fn invariant_states_tell_what_really_runs(world: &World) {
             State::Starting => assert!(process.is_some_and(|process| process.pid.is_none())),
             State::Running => assert!(process.is_some_and(|process| process.pid == view.pid)),
             State::Stopping => assert!(process.is_some()),
-            State::Restarting | State::Stopped | State::Exited | State::Failed => {
+            State::Restarting | State::Stopped | State::Exited | State::Failed | State::Revoked => {
                 assert!(process.is_none(), "{view:?}");
                 assert_eq!(view.pid, None);
             }
@@ -185,6 +197,21 @@ fn invariant_over_quota_is_what_does_not_fit_any_more(world: &World) {
     for view in world.list() {
         let expected = view.state.is_live() && naive::is_over_quota(world, &view);
         assert_eq!(view.over_quota, expected, "{view:?}");
+    }
+}
+
+/// Nothing whose authority was taken back is left alone for a moment, and what it leaves is listed
+/// as revoked.
+fn invariant_what_was_revoked_is_dead_or_dying(world: &World) {
+    for view in world.list() {
+        let revoked = naive::is_revoked(world, &view.name.path);
+        let killed = world.processes.get(&view.id).is_some_and(|p| p.killed || p.pid.is_none());
+        let fine = match view.state {
+            State::Stopping => !revoked || killed,
+            State::Revoked => true,
+            _ => !revoked,
+        };
+        assert!(fine, "{view:?}");
     }
 }
 

@@ -95,10 +95,18 @@ pub(crate) fn is_over_quota(world: &World, view: &View<'_>) -> bool {
 
 /// Whether all delegations of a path are known and valid now.
 pub(crate) fn chain_is_valid(world: &World, path: &Path) -> bool {
+    above(path).into_iter().filter(|node| !node.is_empty()).all(|node| {
+        let good = |link: &Link| link.validity.contains(world.now_s()) && !world.is_revoked(link);
+        world.known.get(node).is_some_and(good)
+    })
+}
+
+/// Whether the delegations of a path, as far as they are known, hold one that was revoked.
+pub(crate) fn is_revoked(world: &World, path: &Path) -> bool {
     above(path)
         .into_iter()
-        .filter(|node| !node.is_empty())
-        .all(|node| world.known.get(node).is_some_and(|link| link.validity.contains(world.now_s())))
+        .filter_map(|node| world.known.get(node))
+        .any(|link| world.is_revoked(link))
 }
 
 /// Whether a presented chain is accepted; if so, it is the newest from now on.
@@ -116,7 +124,7 @@ pub(crate) fn present(world: &mut World, links: &[Link]) -> bool {
             link.grant.generation < known.grant.generation
                 || link.grant.generation == known.grant.generation && link.grant != known.grant
         });
-        if stale || !link.validity.contains(now) {
+        if stale || !link.validity.contains(now) || world.is_revoked(link) {
             return false;
         }
     }
@@ -124,6 +132,7 @@ pub(crate) fn present(world: &mut World, links: &[Link]) -> bool {
         let lasts_longer = world.known.get(node).is_none_or(|known| {
             link.grant.generation > known.grant.generation
                 || link.validity.not_after > known.validity.not_after
+                || world.is_revoked(known)
         });
         if lasts_longer {
             world.known.insert(node, link.clone());
@@ -141,7 +150,7 @@ pub(crate) fn admits(
     replace: bool,
 ) -> bool {
     let gives_way = world.engine.machine(name).is_none_or(|view| {
-        let dead = matches!(view.state, State::Exited | State::Failed);
+        let dead = matches!(view.state, State::Exited | State::Failed | State::Revoked);
         (dead || replace) && view.successor.is_none()
     });
     gives_way && chain_is_valid(world, &name.path) && fits(world, name, memory_mib, wanted)

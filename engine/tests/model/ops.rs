@@ -22,6 +22,8 @@ pub(crate) enum Op {
     Restart { which: usize, timeout_ms: u16 },
     Destroy { which: usize },
     SpawnLost,
+    Revoke { node: usize, all: bool, stale: bool, reissue: bool },
+    Crash,
     Pass { ms: u16 },
     Nonsense { id: u8, kind: u8 },
 }
@@ -77,6 +79,10 @@ pub(crate) fn ops() -> impl Strategy<Value = Vec<Op>> {
             .prop_map(|(which, timeout_ms)| Op::Restart { which, timeout_ms }),
         2 => any::<usize>().prop_map(|which| Op::Destroy { which }),
         1 => Just(Op::SpawnLost),
+        1 => (1..NODES.len(), any::<bool>(), 0..4, any::<bool>()).prop_map(
+            |(node, all, stale, reissue)| Op::Revoke { node, all, stale: stale == 0, reissue }
+        ),
+        1 => (0..3).prop_map(|n| if n == 0 { Op::Crash } else { Op::SpawnLost }),
         6 => (0..12_000_u16).prop_map(|ms| Op::Pass { ms }),
         2 => (any::<u8>(), 0..6_u8).prop_map(|(id, kind)| Op::Nonsense { id, kind }),
     ];

@@ -1,15 +1,17 @@
 //! A shell, a vmm-spawn and some tenants, simulated.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use vmm_engine::{
-    Answer, Chain, Effect, Engine, Event, Exit, HostLimits, ImageId, Keep, Kind, Need, Now, Question,
-    Record, Refusal, Remembered, Spec, Token, View,
+    Answer, Chain, Effect, Engine, Event, Exit, HostLimits, ImageId, Keep, Kind, Need, Now,
+    Question, Record, Refusal, Remembered, Spec, Token, View,
 };
 use vmm_proto::authority::{Link, Serial, Validity};
 use vmm_proto::id::{Digest, MachineId};
 use vmm_proto::name::{Label, MachineName, Path, Target};
 use vmm_proto::resource::{Arguments, Bridges, CpuSet, Delegation, Devices, Restart};
+use vmm_proto::revocation::{BadSerial, RevocationList, Serials};
 
 use crate::naive;
 use crate::ops::{Op, What};
@@ -34,7 +36,7 @@ pub(crate) struct Process {
     /// Nothing before it has started.
     pub(crate) pid: Option<u32>,
     told_to_stop: bool,
-    killed: bool,
+    pub(crate) killed: bool,
 }
 
 /// An image file.
@@ -51,6 +53,9 @@ pub(crate) struct World {
     pub(crate) engine: Engine,
     /// What the shell has made durable.
     kept: BTreeMap<(Digest, Label), Box<Remembered>>,
+    kept_lists: BTreeMap<Digest, Arc<RevocationList>>,
+    /// What was taken back, and the number of the last list, by issuer.
+    revoked: BTreeMap<Digest, (u64, BTreeSet<Serial>)>,
     now: Now,
     /// All certificates of each delegation, the newest last.
     issued: BTreeMap<&'static str, Vec<Link>>,
@@ -70,15 +75,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let host = HostLimits {
-            machines: HOST_MACHINES,
-            memory_mib: HOST_MEMORY,
-            storage_mib: 0,
-            cpus: host_cpus(),
-        };
         let mut world = Self {
-            engine: Engine::new(host, ROOT),
+            engine: Engine::new(host(), ROOT),
             kept: BTreeMap::new(),
+            kept_lists: BTreeMap::new(),
+            revoked: BTreeMap::new(),
             now: Now { unix_ms: 1_000_000, monotonic_ms: 0 },
             issued: BTreeMap::new(),
             known: BTreeMap::new(),
@@ -151,6 +152,14 @@ impl World {
                 self.processes.retain(|_, process| process.pid.is_some());
                 self.happen(Event::SpawnLost { jitter: 7 });
             }
+            Op::Revoke { node, all, stale, reissue } => {
+                self.revoke(NODES[node], all, stale);
+                if reissue {
+                    let last = self.issued[NODES[node]].last().unwrap().grant.generation;
+                    self.issue(NODES[node], last + 1, (4, 16, 7), None);
+                }
+            }
+            Op::Crash => self.crash(),
             Op::Pass { ms } => self.pass(ms.into()),
             Op::Nonsense { id, kind } => self.nonsense(id, kind),
         }
@@ -175,7 +184,8 @@ impl World {
     fn present(&mut self, links: Vec<Link>) {
         let accepted = naive::present(self, &links);
         let token = self.token();
-        let effects = self.happen(Event::Presented { token, links });
+        let chain = Chain { links, ..Chain::default() };
+        let effects = self.happen(Event::Presented { token, chain });
         assert_eq!(answered(&effects, token, |a| *a == Answer::Accepted), accepted);
     }
 
@@ -210,7 +220,7 @@ impl World {
             size,
             name,
             need,
-            links,
+            chain: Chain { links, ..Chain::default() },
             replace,
         });
         let got = |a: &Answer| matches!(a, Answer::Have(_) | Answer::Upload(_));
@@ -267,7 +277,8 @@ impl World {
         let mut foreseen = self.explained(&links, &question);
         // That there is room for the image was judged when it was offered.
         foreseen.retain(|refusal| !matches!(refusal, Refusal::ImageRoom { .. }));
-        let effects = self.happen(Event::Deploy { token, id, name, spec, links, replace });
+        let chain = Chain { links, ..Chain::default() };
+        let effects = self.happen(Event::Deploy { token, id, name, spec, chain, replace });
         assert_eq!(self.answers[&token] == 0, admitted, "{effects:?}");
         match refused(&effects, token) {
             Some(Refusal::NoImage { .. }) => assert!(!usable && foreseen.is_empty()),
@@ -277,7 +288,8 @@ impl World {
 
     /// What is said to stand in the way of a deploy. Nothing above the requester's path is told.
     fn explained(&self, links: &[Link], question: &Question) -> Vec<Refusal> {
-        let explanation = self.engine.explain(self.now, links, question);
+        let chain = Chain { links: links.to_vec(), ..Chain::default() };
+        let explanation = self.engine.explain(self.now, &chain, question);
         for level in &explanation.levels {
             let told = level.path.depth() >= links.len();
             for room in [level.machines, level.memory_mib, level.image_bytes] {
@@ -287,6 +299,58 @@ impl World {
         let own = question.name.path.ancestor(links.len());
         assert!(explanation.users.iter().all(|user| user.name.path.is_within(&own)));
         explanation.obstacles
+    }
+
+    /// Whether a certificate was taken back.
+    pub(crate) fn is_revoked(&self, link: &Link) -> bool {
+        self.revoked.get(&link.issuer).is_some_and(|(_, serials)| serials.contains(&link.serial))
+    }
+
+    /// The issuer of a delegation takes back its newest certificate, or all of them.
+    fn revoke(&mut self, node: &'static str, all: bool, stale: bool) {
+        let certificates = &self.issued[node];
+        let issuer = certificates[0].issuer;
+        let some = if all { 0 } else { certificates.len() - 1 };
+        let known = self.revoked.get(&issuer).cloned();
+        let accepted = known.is_none() || !stale;
+        let (latest, mut serials) = known.unwrap_or_default();
+        serials.extend(certificates[some..].iter().map(|link| link.serial.clone()));
+        let number = if stale { latest } else { latest + 1 };
+        let octets = serials.iter().map(|serial| Ok::<_, BadSerial>(&*serial.0));
+        let list = Arc::new(RevocationList {
+            issuer,
+            path: naive::path(node).ancestor(naive::path(node).depth() - 1),
+            number: number.into(),
+            this_update: 0,
+            next_update: 0,
+            serials: Serials::collect(octets).unwrap(),
+        });
+        if accepted {
+            self.revoked.insert(issuer, (number, serials));
+        }
+        let token = self.token();
+        let effects = self.happen(Event::Revoke { token, list });
+        let done = answered(&effects, token, |answer| matches!(answer, Answer::Revoked { .. }));
+        assert_eq!(done, accepted, "{effects:?}");
+    }
+
+    /// The supervisor dies, and the next one has nothing but what was kept. What ran is ended, as
+    /// nobody knows it any more. A crash before or after what an event changes has become durable
+    /// is, to everybody else, one before or after that event.
+    fn crash(&mut self) {
+        self.seen.insert("crash");
+        self.engine = Engine::new(host(), ROOT);
+        for remembered in self.kept.values() {
+            self.engine.restore(Keep::Delegation(remembered.clone()));
+        }
+        for list in self.kept_lists.values() {
+            self.engine.restore(Keep::Revocations(Arc::clone(list)));
+        }
+        self.processes.clear();
+        self.files.clear();
+        self.offers.clear();
+        // Nobody waits for an answer any more.
+        self.answers.retain(|_, answers| *answers > 0);
     }
 
     fn start(&mut self, which: usize) {
@@ -392,6 +456,9 @@ impl World {
             Effect::Record(Record::Renewed { .. }) => {
                 self.seen.insert("renewed");
             }
+            Effect::Record(Record::Revoked { .. }) => {
+                self.seen.insert("list");
+            }
             Effect::StartMachine { id, name, spec } => {
                 self.invariant_no_machine_is_started_twice(*id, name, spec.memory_mib);
             }
@@ -425,6 +492,12 @@ impl World {
                     Ok(Answer::Stopped { id }) => assert!(!self.processes.contains_key(id)),
                     Ok(Answer::Destroyed { id }) => assert!(self.engine.by_id(*id).is_none()),
                     Ok(Answer::Accepted) => {}
+                    Ok(Answer::Revoked { machines, .. }) => {
+                        for id in machines {
+                            let process = self.processes.get(id);
+                            assert!(process.is_none_or(|p| p.killed || p.pid.is_none()));
+                        }
+                    }
                     Err(refusal) => {
                         self.seen.insert(refusal.code());
                     }
@@ -434,6 +507,10 @@ impl World {
                 let Link { issuer, label, .. } = &remembered.link;
                 self.kept.insert((*issuer, label.clone()), remembered.clone());
             }
+            Effect::Keep(Keep::Revocations(list)) => {
+                self.kept_lists.insert(list.issuer, Arc::clone(list));
+            }
+            Effect::JudgeSessions => {}
             Effect::Keep(Keep::ForgetDelegation { issuer, label }) => {
                 assert!(self.kept.remove(&(*issuer, label.clone())).is_some());
             }
@@ -531,6 +608,15 @@ impl World {
     fn count(&mut self) -> u64 {
         self.counter += 1;
         self.counter
+    }
+}
+
+fn host() -> HostLimits {
+    HostLimits {
+        machines: HOST_MACHINES,
+        memory_mib: HOST_MEMORY,
+        storage_mib: 0,
+        cpus: host_cpus(),
     }
 }
 

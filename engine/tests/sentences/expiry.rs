@@ -8,7 +8,7 @@ use crate::stage::*;
 const DAY_S: i64 = 86_400;
 
 /// `dev`, and `dev/alice` for a shorter time: three days from the beginning.
-fn chain(last_s: i64) -> Vec<Link> {
+fn lasting(last_s: i64) -> Vec<Link> {
     let mut links = alice();
     links[0].validity.not_after = BEGIN_S + 100 * DAY_S;
     links[1].validity.not_after = BEGIN_S + last_s;
@@ -36,7 +36,7 @@ fn records_until(stage: &mut Stage, until_s: i64) -> Vec<(i64, &'static str)> {
 #[test]
 fn the_end_is_announced_a_day_and_an_hour_before_and_what_runs_is_kept() {
     let mut stage = Stage::new();
-    let id = stage.run("dev/alice/one", spec(), &chain(3 * DAY_S));
+    let id = stage.run("dev/alice/one", spec(), &lasting(3 * DAY_S));
     let expected =
         [(2 * DAY_S, "expires"), (3 * DAY_S - 3600, "expires"), (3 * DAY_S + 1, "expired")];
     assert_eq!(records_until(&mut stage, 9 * DAY_S), expected);
@@ -46,7 +46,7 @@ fn the_end_is_announced_a_day_and_an_hour_before_and_what_runs_is_kept() {
     stage.exited(id, Exit::Code(0));
     assert_eq!(stage.start("dev/alice/one", "").refusal().code(), "expired");
     assert_eq!(
-        stage.deploy("dev/alice/two", spec(), &chain(3 * DAY_S)).refusal().code(),
+        stage.deploy("dev/alice/two", spec(), &lasting(3 * DAY_S)).refusal().code(),
         "expired"
     );
 }
@@ -56,7 +56,7 @@ fn what_runs_is_stopped_if_the_host_wants_that() {
     let mut stage = Stage::new();
     stage.engine =
         std::mem::replace(&mut stage.engine, Stage::new().engine).with_on_expiry(OnExpiry::Stop);
-    let id = stage.run("dev/alice/one", spec(), &chain(10));
+    let id = stage.run("dev/alice/one", spec(), &lasting(10));
     let host = stage.run("host", spec(), &[]);
     let expected = [(11, "expired"), (11, "stopping")];
     assert_eq!(records_until(&mut stage, 12), expected);
@@ -74,7 +74,7 @@ fn a_machine_that_waits_for_its_restart_is_stopped_too() {
     stage.engine =
         std::mem::replace(&mut stage.engine, Stage::new().engine).with_on_expiry(OnExpiry::Stop);
     let restart = vmm_proto::resource::Restart::Always;
-    let id = stage.run("dev/alice/one", with_restart(restart), &chain(10));
+    let id = stage.run("dev/alice/one", with_restart(restart), &lasting(10));
     stage.now.unix_ms += 10_950;
     stage.exited(id, Exit::Code(1));
     stage.pass(60);
@@ -85,9 +85,9 @@ fn a_machine_that_waits_for_its_restart_is_stopped_too() {
 #[test]
 fn a_renewed_delegation_extends_the_authority_of_what_runs() {
     let mut stage = Stage::new();
-    stage.run("dev/alice/one", spec(), &chain(3 * DAY_S));
+    stage.run("dev/alice/one", spec(), &lasting(3 * DAY_S));
     assert_eq!(records_until(&mut stage, 2 * DAY_S), [(2 * DAY_S, "expires")]);
-    stage.present(&chain(8 * DAY_S));
+    stage.present(&lasting(8 * DAY_S));
     assert_eq!(records_until(&mut stage, 6 * DAY_S), []);
     assert_eq!(records_until(&mut stage, 7 * DAY_S), [(7 * DAY_S, "expires")]);
 }
@@ -95,7 +95,7 @@ fn a_renewed_delegation_extends_the_authority_of_what_runs() {
 #[test]
 fn a_clock_that_is_set_forward_is_noticed_within_the_hour() {
     let mut stage = Stage::new();
-    stage.run("dev/alice/one", spec(), &chain(30 * DAY_S));
+    stage.run("dev/alice/one", spec(), &lasting(30 * DAY_S));
     stage.now.unix_ms += 40 * 86_400_000;
     let wake_ms = stage.engine.next_wake().unwrap();
     assert!(wake_ms <= 3_600_000, "{wake_ms}");
@@ -105,7 +105,7 @@ fn a_clock_that_is_set_forward_is_noticed_within_the_hour() {
 #[test]
 fn nothing_is_looked_at_when_nothing_runs_that_could_expire() {
     let mut stage = Stage::new();
-    let id = stage.run("dev/alice/one", spec(), &chain(3 * DAY_S));
+    let id = stage.run("dev/alice/one", spec(), &lasting(3 * DAY_S));
     stage.exited(id, Exit::Code(0));
     assert_eq!(stage.engine.next_wake(), None);
 }

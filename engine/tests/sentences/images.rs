@@ -49,7 +49,7 @@ fn a_machine_runs_only_an_image_that_is_stored_under_its_path() {
             id: MachineId([1; 16]),
             name: name("dev/alice/one"),
             spec: wrong,
-            links: alice(),
+            chain: chain(&alice()),
             replace: false,
         });
         assert_eq!(
@@ -151,7 +151,7 @@ fn numbers_that_are_taken_are_refused() {
         id,
         name: name("dev/two"),
         spec: Spec { image, ..spec() },
-        links: dev(),
+        chain: chain(&dev()),
         replace: false,
     });
     assert_eq!(asked.refusal().code(), "internal");

@@ -19,5 +19,6 @@ mod quota;
 mod replace;
 #[cfg(test)]
 mod restart;
+mod revoking;
 #[cfg(test)]
 mod stage;

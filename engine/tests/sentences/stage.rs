@@ -1,10 +1,10 @@
 //! A host with some tenants to play on.
 
 use vmm_engine::{
-    Answer, Effect, Engine, Event, Exit, Explanation, HostLimits, ImageId, Kind, Need, Now,
+    Answer, Chain, Effect, Engine, Event, Exit, Explanation, HostLimits, ImageId, Kind, Need, Now,
     Question, Record, Refusal, Spec, State, Token, View, What,
 };
-use vmm_proto::authority::{Link, Serial, Validity};
+use vmm_proto::authority::{LeafIdentity, Link, Serial, Validity};
 use vmm_proto::id::{Digest, MachineId};
 use vmm_proto::name::{MachineName, Path};
 use vmm_proto::resource::{
@@ -94,6 +94,16 @@ pub(crate) fn alice() -> Vec<Link> {
 /// `dev/bob`: 2 machines, 30 MiB.
 pub(crate) fn bob() -> Vec<Link> {
     vec![link(ROOT, "dev", 2, 30), link(dev()[0].key, "bob", 2, 30)]
+}
+
+/// The chain of a permission leaf below these delegations.
+pub(crate) fn chain(links: &[Link]) -> Chain {
+    let leaf = links.last().map(|above| LeafIdentity {
+        label: "leaf".parse().unwrap(),
+        issuer: above.key,
+        serial: Serial([99].into()),
+    });
+    Chain { links: links.to_vec(), leaf, of_machine: false }
 }
 
 /// The same certificate of a later generation, with other bounds.
@@ -199,7 +209,7 @@ impl Stage {
             size: image_size,
             replace,
         };
-        self.engine.explain(self.now, links, &question)
+        self.engine.explain(self.now, &chain(links), &question)
     }
 
     /// Has the spec's image stored under the machine's path; returns the file.
@@ -346,6 +356,7 @@ pub(crate) fn records(effects: &[Effect]) -> Vec<&'static str> {
     let record = |effect: &Effect| match effect {
         Effect::Record(Record::Machine { what, .. }) => Some(What::as_str(what)),
         Effect::Record(Record::Renewed { .. }) => Some("renewed"),
+        Effect::Record(Record::Revoked { .. }) => Some("list"),
         _ => None,
     };
     effects.iter().filter_map(record).collect()
