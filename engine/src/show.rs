@@ -1,9 +1,10 @@
 //! Looking at machines and quotas.
 
 use vmm_proto::authority::{Link, Validity};
-use vmm_proto::id::MachineId;
+use vmm_proto::id::{Digest, MachineId};
 use vmm_proto::name::{MachineName, Path, Target};
 use vmm_proto::resource::Bridges;
+use vmm_proto::revocation::RevocationList;
 
 use crate::bounds::Bounds;
 use crate::engine::Engine;
@@ -58,6 +59,11 @@ impl Engine {
         rows.push(self.row(path, &bounds));
         self.rows_below(own, path, &mut rows);
         rows
+    }
+
+    /// The revocation list of the issuer with this key that is in force.
+    pub fn list_in_force(&self, issuer: &Digest) -> Option<&RevocationList> {
+        self.revocations.of_issuer(issuer).map(AsRef::as_ref)
     }
 
     /// What is reserved at and below `path`.

@@ -4,6 +4,7 @@
 //! * [`session`]: requests of one connection, each on its own, many at a time.
 //! * [`core`]: the way to the one task that owns the engine; events in, effects out.
 //! * [`links`]: the ways to `vmm-spawn`, `vmm-console`, `vmm-log` and `vmm-stats`.
+//! * [`revocation`]: lists on their way to the engine.
 //! * [`journal`]: what outlives this process.
 //! * [`images`], [`inspect`]: stored images, and what they are.
 //!
@@ -24,6 +25,7 @@ mod links;
 pub mod options;
 mod places;
 mod records;
+mod revocation;
 mod session;
 mod tls;
 
@@ -31,6 +33,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 use vmm_engine::Engine;
 use vmm_proto::name::Path;
@@ -47,6 +50,7 @@ use crate::links::spawn::SpawnLink;
 use crate::links::stats::StatsLink;
 use crate::options::Options;
 use crate::places::Places;
+use crate::revocation::Desk;
 
 /// How long the log may take to get the last events to disk at the end.
 const LAST_EVENTS: std::time::Duration = std::time::Duration::from_secs(2);
@@ -67,6 +71,9 @@ struct Shared {
     recorder: Recorder,
     spawn: SpawnLink,
     attachments: Attachments,
+    desk: Desk,
+    /// Revocation lists on their way, at every path above who sends them.
+    lists: Places<Path>,
     /// Readers of consoles and of the log, at every path above them.
     readers: Places<Path>,
     /// Turns at looking at images.
@@ -94,6 +101,7 @@ pub async fn serve(options: &Options) -> anyhow::Result<()> {
     let local = Arc::new(door::local::listen(&dirs)?);
     let images = Images::open(&own_dir)?;
 
+    let hangups = signal(SignalKind::hangup()).context("cannot watch for SIGHUP")?;
     let journal = Journal::open(&own_dir)?;
     let mut engine =
         Engine::new(limits, identity.root.key()).with_on_expiry(options.on_expiry.into());
@@ -116,6 +124,10 @@ pub async fn serve(options: &Options) -> anyhow::Result<()> {
 
     recorder.record(Entry::of("up", "").with("version", env!("CARGO_PKG_VERSION")));
     let attachments = Attachments::default();
+    let desk = Desk::new(identity.clone(), core.clone());
+    let crls = options.crls.clone().unwrap_or_else(|| own_dir.join("crls"));
+    desk.hand_in_directory(&crls, &recorder).await;
+    tokio::spawn(on_hangup(hangups, desk.clone(), crls, recorder.clone()));
     let shared = Arc::new(Shared {
         dirs,
         identity,
@@ -125,6 +137,8 @@ pub async fn serve(options: &Options) -> anyhow::Result<()> {
         recorder: recorder.clone(),
         spawn,
         attachments,
+        desk,
+        lists: Places::default(),
         readers: Places::default(),
         inspections: Arc::new(Semaphore::new(INSPECTIONS)),
         unpackings: Arc::new(Semaphore::new(UNPACKINGS)),
@@ -138,4 +152,12 @@ pub async fn serve(options: &Options) -> anyhow::Result<()> {
         tracing::warn!("the last events did not reach vmm-log");
     }
     Ok(())
+}
+
+/// Looks at the directory of revocation lists whenever the process is told to.
+async fn on_hangup(mut hangups: Signal, desk: Desk, crls: PathBuf, recorder: Recorder) {
+    while hangups.recv().await.is_some() {
+        tracing::info!("looking at the revocation lists in {}", crls.display());
+        desk.hand_in_directory(&crls, &recorder).await;
+    }
 }

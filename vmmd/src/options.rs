@@ -30,6 +30,10 @@ pub struct Options {
     /// this program]
     #[arg(long, value_name = "FILE")]
     pub tender: Option<PathBuf>,
+    /// Where this host's own revocation lists are, as FILE.crl; looked at at the start and on SIGHUP
+    /// [default: crls in the state directory]
+    #[arg(long, value_name = "DIR")]
+    pub crls: Option<PathBuf>,
     /// What becomes of machines that run when a delegation above them expires
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnExpiry::Keep)]
     pub on_expiry: OnExpiry,

@@ -40,6 +40,7 @@ const fn code(refusal: &Refusal) -> ErrorCode {
         | Refusal::BrokenChain
         | Refusal::TooManyDelegations { .. }
         | Refusal::UnknownDelegation { .. } => ErrorCode::Chain,
+        Refusal::Revoked { .. } | Refusal::ListNotTaken(_) => ErrorCode::Chain,
         Refusal::NotKept { .. } => ErrorCode::Unavailable,
         Refusal::Outside { .. } => ErrorCode::Permission,
         Refusal::Quota { .. }
@@ -59,6 +60,7 @@ const fn code(refusal: &Refusal) -> ErrorCode {
 pub(crate) const fn cause(record: &Record) -> Option<Token> {
     match record {
         Record::Machine { cause, .. } => *cause,
+        Record::Revoked { cause, .. } => *cause,
         Record::Renewed { .. } => None,
     }
 }
@@ -80,6 +82,9 @@ pub(crate) fn entry(record: &Record, by: Option<&Requester>) -> Entry {
             };
             details(entry, what)
         }
+        Record::Revoked { issuer, number, serials, .. } => {
+            Entry::of("list", issuer).with("number", number).with("serials", serials)
+        }
         Record::Renewed { path, before, generation } => {
             Entry::of("renewed", path).with("before", before).with("generation", generation)
         }
@@ -98,7 +103,7 @@ fn details(entry: Entry, what: &What) -> Entry {
             .with("memory_mib", memory_mib)
             .with("cpus", cpus),
         What::Started { pid } => entry.with("pid", pid),
-        What::StartFailed { reason } => entry.with("reason", reason),
+        What::StartFailed { reason } | What::Revoked { reason } => entry.with("reason", reason),
         What::Exited { exit } => entry.with("exit", exit),
         What::Restarting { delay_ms, attempt } => {
             entry.with("delay_ms", delay_ms).with("attempt", attempt)

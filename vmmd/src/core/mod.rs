@@ -7,7 +7,7 @@ pub(crate) mod task;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use vmm_engine::{Answer, Engine, Event, ImageId, Refusal, Token};
 use vmm_proto::authority::Authorization;
 use vmm_proto::id::MachineId;
@@ -57,6 +57,11 @@ impl Requester {
         Arc::new(Self { path, who: authorization.describe().into(), lists })
     }
 
+    /// The host itself, which `who` names in the log.
+    pub(crate) fn host(who: String) -> Arc<Self> {
+        Arc::new(Self { path: Path::host(), who: who.into(), lists: true })
+    }
+
     /// What it is told of a refusal.
     pub(crate) fn told(&self, refusal: Refusal) -> Error {
         records::error(&if self.lists { refusal } else { refusal.without_names() })
@@ -103,6 +108,8 @@ pub(crate) struct Core {
     /// Facts are never refused: there are as many as machines and sessions can cause.
     notices: mpsc::UnboundedSender<Ask>,
     images: Arc<AtomicU64>,
+    /// Counts what was revoked.
+    revoked: watch::Sender<u64>,
 }
 
 /// The receiving ends, for [`task::run`].
@@ -115,7 +122,12 @@ pub(crate) struct Inbox {
 pub(crate) fn new() -> (Core, Inbox) {
     let (requests, requests_in) = mpsc::channel(QUEUE);
     let (notices, notices_in) = mpsc::unbounded_channel();
-    let core = Core { requests, notices, images: Arc::new(AtomicU64::new(1)) };
+    let core = Core {
+        requests,
+        notices,
+        images: Arc::new(AtomicU64::new(1)),
+        revoked: watch::Sender::new(0),
+    };
     (core, Inbox { requests: requests_in, notices: notices_in })
 }
 
@@ -181,6 +193,11 @@ impl Core {
         if self.notices.send(Ask::Notice(Box::new(event))).is_err() {
             tracing::debug!("an event came after the end");
         }
+    }
+
+    /// Word whenever something was revoked: chains that were accepted may not be any more.
+    pub(crate) fn revoked(&self) -> watch::Receiver<u64> {
+        self.revoked.subscribe()
     }
 
     /// A number for an image that was never used before.

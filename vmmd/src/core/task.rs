@@ -202,6 +202,7 @@ impl Task {
                 self.deeds.spawn.tell(ToSpawn::Forget { id }, None);
                 self.deeds.stats.forget(id);
             }
+            Effect::JudgeSessions => self.core.revoked.send_modify(|count| *count += 1),
             Effect::DropImage { image } => self.deeds.images.remove(image),
             Effect::Settled { id, output_end } => {
                 for watcher in self.watchers.remove(&id).unwrap_or_default() {

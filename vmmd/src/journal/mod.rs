@@ -17,6 +17,9 @@ use vmm_engine::Keep;
 /// The delegations that are remembered, by the key that signed them and their label.
 const DELEGATIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("delegations");
 
+/// The revocation lists that are in force, by the key of their issuer.
+const LISTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("lists");
+
 /// What this file is: the version of its tables.
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
 const VERSION: u64 = 1;
@@ -59,6 +62,10 @@ impl Journal {
                 let (_, value) = entry?;
                 kept.push(Keep::Delegation(Box::new(record::delegation(value.value())?)));
             }
+            for entry in transaction.open_table(LISTS)?.iter()? {
+                let (_, value) = entry?;
+                kept.push(Keep::Revocations(Arc::new(record::list(value.value())?)));
+            }
             Ok(kept)
         };
         read().with_context(|| format!("cannot read the journal {}", self.path.display()))
@@ -97,6 +104,7 @@ fn open(path: &Path) -> anyhow::Result<Database> {
             }
         }
         transaction.open_table(DELEGATIONS)?;
+        transaction.open_table(LISTS)?;
     }
     transaction.commit()?;
     Ok(database)
@@ -106,6 +114,7 @@ fn write(database: &Database, changes: &[Keep]) -> anyhow::Result<()> {
     let transaction = database.begin_write()?;
     {
         let mut delegations = transaction.open_table(DELEGATIONS)?;
+        let mut lists = transaction.open_table(LISTS)?;
         for change in changes {
             match change {
                 Keep::Delegation(remembered) => {
@@ -113,6 +122,10 @@ fn write(database: &Database, changes: &[Keep]) -> anyhow::Result<()> {
                     let key = record::delegation_key(&link.issuer, &link.label);
                     let value = record::delegation_to_der(remembered)?;
                     delegations.insert(key.as_slice(), value.as_slice())?;
+                }
+                Keep::Revocations(list) => {
+                    lists
+                        .insert(list.issuer.0.as_slice(), record::list_to_der(list)?.as_slice())?;
                 }
                 Keep::ForgetDelegation { issuer, label } => {
                     delegations.remove(record::delegation_key(issuer, label).as_slice())?;
@@ -130,6 +143,7 @@ mod tests {
     use vmm_proto::authority::{Link, Serial, Validity};
     use vmm_proto::id::Digest;
     use vmm_proto::resource::{Bridges, Delegation};
+    use vmm_proto::revocation::{BadSerial, RevocationList, Serials};
 
     use super::*;
 
@@ -172,6 +186,30 @@ mod tests {
         drop(journal);
         let journal = Journal::open(dir.path()).unwrap();
         assert_eq!(journal.load().unwrap(), [keep("dev", 2), keep("qa", 4)]);
+    }
+
+    #[test]
+    fn a_list_comes_back_as_it_was_however_long_it_is() {
+        let list = |number: u64, count: u32| {
+            let serials: Vec<_> = (1..=count).map(u32::to_be_bytes).collect();
+            let serials = serials.iter().map(|serial| Ok::<_, BadSerial>(serial.as_slice()));
+            Keep::Revocations(Arc::new(RevocationList {
+                issuer: Digest([9; 32]),
+                path: vmm_proto::name::Path::parse("dev/alice").unwrap(),
+                number: number.into(),
+                this_update: 1_700_000_000,
+                next_update: 1_800_000_000,
+                serials: Serials::collect(serials).unwrap(),
+            }))
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(dir.path()).unwrap();
+        journal.commit(&[list(1, 100_000)]).unwrap();
+        assert_eq!(journal.load().unwrap(), [list(1, 100_000)]);
+        journal.commit(&[list(1 << 40, 0)]).unwrap();
+        drop(journal);
+        let journal = Journal::open(dir.path()).unwrap();
+        assert_eq!(journal.load().unwrap(), [list(1 << 40, 0)]);
     }
 
     #[test]

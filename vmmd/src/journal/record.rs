@@ -1,14 +1,15 @@
 //! The records of the journal in DER, and back.
 
 use anyhow::{Context, ensure};
-use rasn::types::{OctetString, Utf8String};
+use rasn::types::OctetString;
 use vmm_engine::Remembered;
 use vmm_proto::authority::{Link, Serial, Validity};
 use vmm_proto::grant::Grant;
 use vmm_proto::id::Digest;
 use vmm_proto::name::{Label, Path};
+use vmm_proto::revocation::{CrlNumber, RevocationList, Serials};
 
-use asn1::Delegation;
+use asn1::{Delegation, List};
 
 #[allow(
     clippy::pedantic,
@@ -18,6 +19,20 @@ use asn1::Delegation;
 )]
 mod asn1 {
     use rasn::prelude::*;
+
+    /// A revocation list that is in force.
+    #[derive(AsnType, Encode, Decode, Debug)]
+    #[rasn(automatic_tags)]
+    pub(super) struct List {
+        pub(super) issuer: OctetString,
+        pub(super) path: Utf8String,
+        /// the content octets of an INTEGER
+        pub(super) number: OctetString,
+        pub(super) this_update: i64,
+        pub(super) next_update: i64,
+        /// each after an octet with its length
+        pub(super) serials: OctetString,
+    }
 
     /// What is remembered of a delegation.
     #[derive(AsnType, Encode, Decode, Debug)]
@@ -35,6 +50,58 @@ mod asn1 {
         pub(super) until: i64,
         pub(super) paths: SequenceOf<Utf8String>,
     }
+}
+
+/// A revocation list, in DER.
+///
+/// # Errors
+/// When it cannot be encoded.
+pub(super) fn list_to_der(list: &RevocationList) -> anyhow::Result<Vec<u8>> {
+    let mut serials = Vec::with_capacity(list.serials.len() * 21);
+    for serial in list.serials.iter() {
+        serials.push(u8::try_from(serial.len()).context("a serial number of too many octets")?);
+        serials.extend_from_slice(serial);
+    }
+    let record = List {
+        issuer: octets(&list.issuer.0),
+        path: list.path.to_string(),
+        number: octets(list.number.to_der()),
+        this_update: list.this_update,
+        next_update: list.next_update,
+        serials: serials.into(),
+    };
+    rasn::der::encode(&record).map_err(|error| anyhow::anyhow!("a revocation list: {error}"))
+}
+
+/// A revocation list, from DER.
+///
+/// # Errors
+/// When it is not what [`list_to_der`] makes.
+pub(super) fn list(der: &[u8]) -> anyhow::Result<RevocationList> {
+    let record: List =
+        rasn::der::decode(der).map_err(|error| anyhow::anyhow!("a revocation list: {error}"))?;
+    let mut rest: &[u8] = &record.serials;
+    let serials = std::iter::from_fn(|| {
+        let (length, after) = rest.split_first()?;
+        let split = after.split_at_checked(usize::from(*length));
+        let (serial, after) = match split.context("a kept serial number is cut off") {
+            Ok(split) => split,
+            Err(error) => {
+                rest = &[];
+                return Some(Err(error));
+            }
+        };
+        rest = after;
+        Some(Ok(serial))
+    });
+    Ok(RevocationList {
+        issuer: digest(&record.issuer)?,
+        path: Path::parse(&record.path).context("a kept path")?,
+        number: CrlNumber::from_der(&record.number).context("a kept list's number")?,
+        this_update: record.this_update,
+        next_update: record.next_update,
+        serials: Serials::collect(serials)?,
+    })
 }
 
 /// Under which key a delegation is stored: that of its issuer, and its label.

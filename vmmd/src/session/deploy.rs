@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use vmm_engine::{Answer, Event, ImageId, Kind, Spec};
+use vmm_engine::{Answer, Chain, Event, ImageId, Kind, Spec};
 use vmm_proto::frame::MAX_DATA;
 use vmm_proto::id::{Digest, MachineId};
 use vmm_proto::message::ConsoleStart;
@@ -13,15 +12,13 @@ use vmm_proto::resource::{Image, Machine};
 use vmm_proto::verb::Verb;
 
 use super::order::{Order, internal, permit};
-use super::{Turn, console};
+use super::{PIECE_TIME, Turn, console};
 use crate::core::Core;
 use crate::failure::Failure;
 use crate::images::{self, Complete, ImageError, Upload};
 use crate::inspect::{self, InspectError};
 use crate::records;
 
-/// How long a client may take to send the next piece of an image.
-const PIECE_TIME: Duration = Duration::from_secs(30);
 
 /// `deploy`
 pub(super) async fn deploy(
@@ -36,10 +33,10 @@ pub(super) async fn deploy(
     let image = obtain(turn, &order).await?;
     let id = MachineId(uuid::Uuid::new_v4().into_bytes());
     let spec = spec(&order.machine, &image);
-    let links = turn.authorization.links().to_vec();
+    let chain = Chain::from(&*turn.authorization);
     let replace = order.machine.replace;
     let name = order.name.clone();
-    let event = move |token| Event::Deploy { token, id, name, spec, links, replace };
+    let event = move |token| Event::Deploy { token, id, name, spec, chain, replace };
     // The way to the console is made while the machine starts; a console that hangs holds up
     // nothing but the reading.
     let console = attach.then(|| tokio::spawn(console::connect(turn)));
@@ -118,9 +115,9 @@ async fn obtain(turn: &mut Turn, order: &Order) -> Result<Hold, Failure> {
     let core = turn.shared.core.clone();
     let fresh = core.fresh_image();
     let (name, need, replace) = (order.name.clone(), order.need(), order.machine.replace);
-    let links = turn.authorization.links().to_vec();
+    let chain = Chain::from(&*turn.authorization);
     let offer =
-        move |token| Event::OfferImage { token, fresh, sha256, size, name, need, links, replace };
+        move |token| Event::OfferImage { token, fresh, sha256, size, name, need, chain, replace };
     let image = match core.request(&turn.by, offer).await? {
         Answer::Have(image) => {
             let release = Release { core, image };

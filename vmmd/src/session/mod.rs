@@ -5,6 +5,7 @@ mod deploy;
 mod look;
 mod order;
 mod power;
+mod revoke;
 mod why;
 
 use std::collections::HashMap;
@@ -15,7 +16,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::task::{self, AbortHandle, JoinError, JoinSet};
-use vmm_engine::Event;
+use vmm_engine::{Chain, Event};
 use vmm_proto::authority::Authorization;
 use vmm_proto::message::client::{Error, ErrorCode, MAX_OPEN, Reply, Request, ToServer};
 use vmm_proto::name::{MachineName, Path, Target};
@@ -37,6 +38,9 @@ const REPLIES: usize = 64;
 const READERS: usize = 768;
 const READERS_PER_DELEGATION: usize = 192;
 
+/// How long a client may take to send the next piece of an image or a list.
+const PIECE_TIME: Duration = Duration::from_secs(30);
+
 /// Pieces of an image that wait to be stored.
 const PIECES: usize = 1;
 
@@ -52,9 +56,9 @@ const IDLE: Duration = Duration::from_mins(5);
 /// # Errors
 /// The engine's refusal.
 pub(crate) async fn present(shared: &Shared, of: &Authorization) -> Result<(), Error> {
-    let links = of.links().to_vec();
+    let chain = Chain::from(of);
     let by = Requester::of(of);
-    let event = |token| Event::Presented { token, links };
+    let event = |token| Event::Presented { token, chain };
     shared.core.request(&by, event).await.map(drop).map_err(|failure| failure.error)
 }
 
@@ -80,7 +84,6 @@ pub(crate) async fn run<R, W>(
     };
     if let Err(error) = ended {
         tracing::debug!("a session ended: {error}");
-        let error = Error::new(ErrorCode::Usage, error);
         // The peer may have gone; then there is nobody to tell.
         let _gone = out.send((0, Reply::Error(error))).await;
     }
@@ -133,17 +136,22 @@ struct Session {
 }
 
 impl Session {
-    /// Takes what the client sends. When this ends, so do all requests.
+    /// Takes what the client sends, for as long as its chain stands. When this ends, so do all
+    /// requests.
     async fn read<R: AsyncRead + Unpin>(
         mut self,
         mut reader: Reader<R, ToServer>,
-    ) -> Result<(), ConnectionError> {
+    ) -> Result<(), Error> {
+        let broken = |error: ConnectionError| Error::new(ErrorCode::Usage, error);
+        let mut revoked = self.shared.core.revoked();
         loop {
             tokio::select! {
-                message = reader.next() => match message? {
+                message = reader.next() => match message.map_err(broken)? {
                     Some((number, message)) => self.take(number, message).await,
                     None => return Ok(()),
                 },
+                // That the core has ended is seen by every request.
+                Ok(()) = revoked.changed() => present(&self.shared, &self.authorization).await?,
                 Some(done) = self.tasks.join_next_with_id() => self.ended(done).await,
                 () = tokio::time::sleep(IDLE), if self.open.is_empty() => return Ok(()),
             }
@@ -283,10 +291,7 @@ impl Turn {
             Request::Stop { name, timeout_ms } => power::stop(self, &name, timeout_ms).await,
             Request::Restart { name, timeout_ms } => power::restart(self, &name, timeout_ms).await,
             Request::Destroy { name } => power::destroy(self, &name).await,
-            Request::Revoke { .. } => {
-                let message = "revocation lists are not taken yet";
-                Err(Error::new(ErrorCode::Unavailable, message).into())
-            }
+            Request::Revoke { size, chain } => revoke::revoke(self, size, chain).await,
             Request::Why(deed) => why::why(self, deed).await,
         }
     }

@@ -1,7 +1,7 @@
 //! Why something would be refused: the answers of the engine and of the session, in the order in
 //! which the deed itself would meet them.
 
-use vmm_engine::{Explanation, Level, Question, Room, User, Walked};
+use vmm_engine::{Chain, Explanation, Level, Question, Room, User, Walked};
 use vmm_proto::message::client::{Described, Error, Reply};
 use vmm_proto::message::why::{self, Deed, Part};
 use vmm_proto::name::Target;
@@ -54,11 +54,11 @@ async fn deploy(
     };
     let (name, need, replace) = (order.name.clone(), order.need(), order.machine.replace);
     let question = Question { name, need, sha256, size, replace };
-    let links = turn.authorization.links().to_vec();
+    let shown = Chain::from(&*turn.authorization);
     let mut explanation = turn
         .shared
         .core
-        .look(move |engine| engine.explain(clock::now(), &links, &question))
+        .look(move |engine| engine.explain(clock::now(), &shown, &question))
         .await?;
     obstacles.extend(of_engine(turn, &mut explanation));
     obstacles.extend(order.not_built());
