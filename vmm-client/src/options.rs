@@ -159,10 +159,10 @@ pub(crate) enum Command {
         /// The machine
         name: String,
     },
-    /// Hand in a revocation list (not built yet)
-    #[command(hide = true)]
+    /// (from the table of verbs)
+    #[command(about = verb(Verb::Revoke))]
     Revoke {
-        /// The list
+        /// The list and its issuer's chain, as `vmm-ca revoke` writes it
         file: PathBuf,
     },
 }

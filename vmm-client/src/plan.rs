@@ -1,7 +1,9 @@
 //! From a command to a request: everything that is done before there is a connection.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use vmm_proto::chain::crl::pem::{CrlFile, MAX_FILE};
 use vmm_proto::grant::Grant;
 use vmm_proto::id::Digest;
 use vmm_proto::message::ConsoleStart;
@@ -23,6 +25,8 @@ pub(crate) struct Plan {
     pub(crate) needs: Permissions,
     /// The bytes that the server may ask for.
     pub(crate) image: ImageSource,
+    /// The revocation list that the server will ask for.
+    pub(crate) list: Vec<u8>,
 }
 
 /// Where the bytes of an image would come from.
@@ -43,9 +47,7 @@ impl Plan {
             Command::Deploy(deploy) => return Self::deploy(deploy, speaker),
             Command::Run(run) => return Self::run(run),
             Command::Why { deed } => return Self::why(deed, speaker),
-            Command::Revoke { .. } => {
-                return Err(Failure::usage("revoke is not built yet"));
-            }
+            Command::Revoke { file } => return Self::revoke(&file),
             Command::Info { name } => Request::Info { name },
             Command::Attach(attach) => attach_request(attach, now_ms),
             Command::Detach { name } => Request::Detach { name },
@@ -64,7 +66,7 @@ impl Plan {
             Command::Destroy { name } => Request::Destroy { name },
         };
         let needs = Permissions::of([request.verb().permission()]);
-        Ok(Self { request, needs, image: ImageSource::Nowhere })
+        Ok(Self { request, needs, image: ImageSource::Nowhere, list: Vec::new() })
     }
 
     /// Asking takes `info`, and what the command itself would take: otherwise the answer would be
@@ -85,7 +87,7 @@ impl Plan {
         let request = Request::Why(deed);
         let asking = [request.verb().permission()];
         let needs = Permissions::of(plan.needs.iter().chain(asking));
-        Ok(Self { request, needs, image: ImageSource::Nowhere })
+        Ok(Self { request, needs, image: ImageSource::Nowhere, list: Vec::new() })
     }
 
     fn deploy(Deploy { image, attach }: Deploy, speaker: &Speaker) -> Result<Self, Failure> {
@@ -107,7 +109,7 @@ impl Plan {
             }
         };
         let request = Request::Deploy { described: None, attach };
-        Ok(Self { request, needs: Permissions::default(), image })
+        Ok(Self { request, needs: Permissions::default(), image, list: Vec::new() })
     }
 
     fn run(run: Run) -> Result<Self, Failure> {
@@ -127,7 +129,25 @@ impl Plan {
             request: Request::Deploy { described, attach },
             needs: Permissions::of(needs),
             image: ImageSource::File(file, size),
+            list: Vec::new(),
         })
+    }
+
+    /// The file must be one; everything else about it is for the server to judge.
+    fn revoke(file: &Path) -> Result<Self, Failure> {
+        let problem =
+            |error: &dyn std::fmt::Display| Failure::usage(format!("{}: {error}", file.display()));
+        let mut text = Vec::new();
+        std::fs::File::open(file)
+            .and_then(|file| file.take(MAX_FILE as u64 + 1).read_to_end(&mut text))
+            .map_err(|error| problem(&error))?;
+        let CrlFile { der: list, chain } =
+            CrlFile::parse(&text).map_err(|error| problem(&error))?;
+        let size = u32::try_from(list.len()).map_err(|error| problem(&error))?;
+        let chain = chain.iter().map(|certificate| certificate.to_vec()).collect();
+        let request = Request::Revoke { size, chain };
+        let needs = Permissions::of([request.verb().permission()]);
+        Ok(Self { request, needs, image: ImageSource::Nowhere, list })
     }
 }
 

@@ -5,12 +5,13 @@ mod deploy;
 mod info;
 mod log;
 mod quota;
+mod revoke;
 mod statistics;
 pub(crate) mod why;
 
 use vmm_proto::message::client::{Reply, Request};
 
-use crate::failure::{Failure, Stop};
+use crate::failure::Stop;
 use crate::output::{Screen, json};
 use crate::plan::Plan;
 use crate::session::Session;
@@ -21,7 +22,7 @@ pub(crate) async fn perform(
     session: &mut Session,
     screen: &mut Screen,
 ) -> Result<(), Stop> {
-    let Plan { request, image, needs: _ } = plan;
+    let Plan { request, image, list, needs: _ } = plan;
     let number = session.open(request.clone()).await?;
     let mut asked = Asked { number, session };
     let done = match request {
@@ -40,7 +41,7 @@ pub(crate) async fn perform(
         Request::Stop { name, .. } => plain(&mut asked, "stop", &name, screen).await,
         Request::Restart { name, .. } => plain(&mut asked, "restart", &name, screen).await,
         Request::Destroy { name } => plain(&mut asked, "destroy", &name, screen).await,
-        Request::Revoke { .. } => Err(Failure::usage("revoke is not built yet").into()),
+        Request::Revoke { .. } => revoke::revoke(&mut asked, &list, screen).await,
         Request::Why(_) => why::why(&mut asked, screen).await,
     };
     if done == Err(Stop::Interrupted) {

@@ -39,8 +39,9 @@ const fn code(refusal: &Refusal) -> ErrorCode {
         | Refusal::Expired { .. }
         | Refusal::BrokenChain
         | Refusal::TooManyDelegations { .. }
-        | Refusal::UnknownDelegation { .. } => ErrorCode::Chain,
-        Refusal::Revoked { .. } | Refusal::ListNotTaken(_) => ErrorCode::Chain,
+        | Refusal::UnknownDelegation { .. }
+        | Refusal::Revoked { .. }
+        | Refusal::ListNotTaken(_) => ErrorCode::Chain,
         Refusal::NotKept { .. } => ErrorCode::Unavailable,
         Refusal::Outside { .. } => ErrorCode::Permission,
         Refusal::Quota { .. }
@@ -59,8 +60,7 @@ const fn code(refusal: &Refusal) -> ErrorCode {
 /// The request that led to a record.
 pub(crate) const fn cause(record: &Record) -> Option<Token> {
     match record {
-        Record::Machine { cause, .. } => *cause,
-        Record::Revoked { cause, .. } => *cause,
+        Record::Machine { cause, .. } | Record::Revoked { cause, .. } => *cause,
         Record::Renewed { .. } => None,
     }
 }

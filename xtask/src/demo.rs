@@ -33,6 +33,7 @@ pub fn demo(root: &Path, stay: bool) -> Result<ExitCode> {
     show.look()?;
     show.over_quota()?;
     show.stop()?;
+    show.take_back()?;
     if stay {
         show.stay()?;
     }
@@ -184,6 +185,21 @@ impl Show {
         let quota = self.client("admin.bundle", &["--format", "json", "quota"], 0)?;
         ensure!(quota.contains("\"used\":0"), "something is still in use: {quota}");
         self.client("admin.bundle", &["log", "tick"], 0).map(drop)
+    }
+
+    fn take_back(&self) -> Result<()> {
+        Self::title("6. DEV and CA: take it back");
+        let machine = ["request", "machine", "ticks", "ticker.spt", "256", "--cpu", "0"];
+        self.step("DEV", "vmm-ca", &machine, 0)?;
+        self.step("DEV", "vmm-ca", &["sign", "dev.db", "dev.bundle", "dev.key", "ticks.req"], 0)?;
+        let deploy = ["deploy", "--image", "ticker.spt"];
+        self.client("ticks.bundle", &deploy, 0)?;
+        let revoke = ["revoke", "dev.db", "dev.bundle", "dev.key", "ticks"];
+        self.step("DEV", "vmm-ca", &revoke, 0)?;
+        self.client("admin.bundle", &["revoke", "dev.crl"], 0)?;
+        let seen = self.client("admin.bundle", &["info", "ticks"], 0)?;
+        ensure!(seen.contains("revoked"), "the machine is not revoked");
+        self.client("ticks.bundle", &deploy, 3).map(drop)
     }
 
     fn stay(&self) -> Result<()> {

@@ -9,6 +9,15 @@ use vmm_proto::message::{self, Output, Sample};
 use crate::failure;
 use crate::time::rfc3339;
 
+/// What a revocation list has done.
+#[derive(Debug, Serialize)]
+pub(crate) struct Revoked<'r> {
+    pub(crate) issuer: &'r str,
+    pub(crate) number: &'r str,
+    pub(crate) serials: u32,
+    pub(crate) machines: u32,
+}
+
 /// One listed machine.
 #[derive(Debug, Serialize)]
 pub(crate) struct Machine<'m> {

@@ -113,8 +113,20 @@ fn only_a_machine_can_be_deployed() {
         let failure = Plan::of(command(&["deploy"]), &speaker, 0).unwrap_err();
         assert!(failure.to_string().contains("run NAME IMAGE"), "{failure}");
     }
-    let revoke = Plan::of(command(&["revoke", "x.crl"]), &Speaker::Local, 0).unwrap_err();
-    assert_eq!((revoke.code.exit(), revoke.to_string().as_str()), (2, "revoke is not built yet"));
+}
+
+#[test]
+fn a_file_that_is_no_revocation_list_is_a_usage_error() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "-----BEGIN CERTIFICATE-----\n").unwrap();
+    for (path, what) in [
+        (file.path().to_str().unwrap(), "it must begin with a certificate revocation list"),
+        ("missing.crl", "No such file"),
+    ] {
+        let failure = Plan::of(command(&["revoke", path]), &Speaker::Local, 0).unwrap_err();
+        assert_eq!(failure.code.exit(), 2);
+        assert!(failure.to_string().contains(what), "{failure}");
+    }
 }
 
 #[test]
