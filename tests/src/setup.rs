@@ -125,6 +125,11 @@ impl Setup {
     /// An installation whose root and server certificate come from the forge: the chains of
     /// [`Forge::root`] with the name `ca root` are its own.
     pub fn forged() -> Self {
+        Self::forged_with(&[])
+    }
+
+    /// As [`Setup::forged`], `vmmd` with more arguments.
+    pub fn forged_with(vmmd: &[&str]) -> Self {
         let setup = Self::without_daemons();
         let root = Forge::root("ca root");
         let server = root.server("localhost", &["localhost"], &[&[127, 0, 0, 1]], |_| {}).sign();
@@ -132,7 +137,7 @@ impl Setup {
         write("cacert.pem", server.root_pem()).expect("cacert.pem");
         write("server.pem", server.chain_pem()).expect("server.pem");
         write("server.key", server.key_pem()).expect("server.key");
-        setup.started(&[])
+        setup.started(vmmd)
     }
 
     /// With all daemons started, `vmmd` with more arguments.
