@@ -131,6 +131,7 @@ fn why(lines: &mut Lines) {
         not_before: -1,
         not_after: 1_790_000_000,
         newest: Some(Newest { generation: 8, seen_ms: 1_790_000_000_000 }),
+        revoked: false,
     };
     lines.add("why-walked", &Reply::Why(Part::Walked(walked)));
     let room = Room { limit: 2, asked: 1, used: Some(1), left: Some(1), fits: true };

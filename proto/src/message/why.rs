@@ -54,6 +54,8 @@ pub struct Walked {
     pub not_after: i64,
     /// The newest generation that the host has seen, if it remembers the delegation.
     pub newest: Option<Newest>,
+    /// Whether its issuer has taken it back.
+    pub revoked: bool,
 }
 
 /// The newest certificate seen of a delegation.

@@ -118,7 +118,7 @@ fn only_a_machine_can_be_deployed() {
 #[test]
 fn a_file_that_is_no_revocation_list_is_a_usage_error() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), "-----BEGIN CERTIFICATE-----\n").unwrap();
+    std::fs::write(file.path(), "no list").unwrap();
     for (path, what) in [
         (file.path().to_str().unwrap(), "it must begin with a certificate revocation list"),
         ("missing.crl", "No such file"),

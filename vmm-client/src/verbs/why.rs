@@ -93,7 +93,7 @@ fn chain(chain: &[Walked]) -> Table {
             walked.generation.to_string(),
             newest.unwrap_or_else(|| "none".to_owned()),
             rfc3339_seconds(walked.not_before),
-            rfc3339_seconds(walked.not_after),
+            if walked.revoked { "revoked".to_owned() } else { rfc3339_seconds(walked.not_after) },
         ]);
     }
     table
@@ -223,6 +223,7 @@ mod tests {
                 not_before: 0,
                 not_after: 1_800_000_000,
                 newest: Some(Newest { generation: 8, seen_ms: 1000 }),
+                revoked: false,
             }],
             levels: vec![level("", None, true), level("dev", Some((15, 5)), false)],
             users: vec![User {

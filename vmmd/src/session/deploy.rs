@@ -19,7 +19,6 @@ use crate::images::{self, Complete, ImageError, Upload};
 use crate::inspect::{self, InspectError};
 use crate::records;
 
-
 /// `deploy`
 pub(super) async fn deploy(
     turn: &mut Turn,

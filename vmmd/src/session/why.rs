@@ -90,7 +90,7 @@ fn of_engine(turn: &Turn, explanation: &mut Explanation) -> Vec<Error> {
 }
 
 fn to_wire(walked: Walked) -> why::Walked {
-    let Walked { path, issuer, generation, validity, newest } = walked;
+    let Walked { path, issuer, generation, validity, newest, revoked } = walked;
     why::Walked {
         path: path.to_string(),
         issuer,
@@ -98,6 +98,7 @@ fn to_wire(walked: Walked) -> why::Walked {
         not_before: validity.not_before,
         not_after: validity.not_after,
         newest: newest.map(|(generation, seen_ms)| why::Newest { generation, seen_ms }),
+        revoked,
     }
 }
 

@@ -38,6 +38,7 @@ struct Walked<'w> {
     /// The newest generation that the host has seen.
     newest: Option<u64>,
     newest_seen: Option<String>,
+    revoked: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -95,7 +96,8 @@ impl<'w> Obstacle<'w> {
 
 impl<'w> Walked<'w> {
     fn of(walked: &'w why::Walked) -> Self {
-        let why::Walked { path, issuer, generation, not_before, not_after, newest } = walked;
+        let why::Walked { path, issuer, generation, not_before, not_after, newest, revoked } =
+            walked;
         Self {
             path,
             issuer: issuer.to_string(),
@@ -104,6 +106,7 @@ impl<'w> Walked<'w> {
             not_after: rfc3339_seconds(*not_after),
             newest: newest.map(|newest| newest.generation),
             newest_seen: newest.map(|newest| super::rfc3339(newest.seen_ms)),
+            revoked: *revoked,
         }
     }
 }
