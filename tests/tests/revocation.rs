@@ -154,6 +154,19 @@ fn lists_in_the_hosts_own_directory_count_from_the_start_and_on_a_hangup() {
 }
 
 #[test]
+fn a_client_refuses_a_server_that_the_root_has_taken_back() {
+    let setup = Setup::new();
+    let info = |crl: &str| setup.client("admin", &["--crl", crl, "info"]);
+    setup.ca(&["revoke", "ca.db", "cacert.pem", "ca.key", "dev"]).expect(0);
+    info("ca.crl").expect(0);
+    setup.ca(&["revoke", "ca.db", "cacert.pem", "ca.key", "server.pem"]).expect(0);
+    let refused = info("ca.crl");
+    assert!(refused.expect(5).err.contains("revocation list"), "{}", refused.err);
+    take_back(&setup, "dev", "admin");
+    assert!(info("dev.crl").expect(2).err.contains("the root's own"));
+}
+
+#[test]
 fn a_smaller_share_stays_small_when_the_supervisor_comes_back() {
     let mut setup = Setup::new();
     std::fs::copy(setup.file("dev.bundle"), setup.file("large.bundle")).unwrap();

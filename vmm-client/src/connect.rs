@@ -96,7 +96,7 @@ async fn over_tls(
 ) -> Result<Session, Failure> {
     let presented = credentials.present(needs, time::now())?;
     let shown = Shown { chain: presented.chain.clone(), root: credentials.root.clone() };
-    let config = tls::config(presented, &credentials.root)?;
+    let config = tls::config(presented, &credentials.root, credentials.revoked.clone())?;
     screen.say(&format!("connecting to {}", tls.server));
     let stream = reach(&tls.server).await?;
     let connector = TlsConnector::from(Arc::new(config));

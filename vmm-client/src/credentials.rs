@@ -13,8 +13,10 @@ use vmm_proto::message::client::ErrorCode;
 use vmm_proto::name::Label;
 use vmm_proto::permission::Permissions;
 use vmm_proto::resource::Machine;
+use vmm_proto::revocation::Serials;
 
 use crate::failure::{Code, Failure};
+use crate::list;
 use crate::settings::Tls;
 
 /// How long a leaf lives that was made for one command.
@@ -28,6 +30,8 @@ const MINTED_LABEL: &str = "vmm-client";
 #[derive(Debug)]
 pub(crate) struct Credentials {
     pub(crate) root: Root,
+    /// What the root has taken back, as far as this side was told.
+    pub(crate) revoked: Serials,
     pub(crate) speaker: Speaker,
     holder: Holder,
 }
@@ -66,6 +70,10 @@ impl Credentials {
     /// Reads the files. What they hold is not judged, only parsed.
     pub(crate) fn load(tls: &Tls) -> Result<Self, Failure> {
         let root = root(&tls.ca)?;
+        let revoked = match &tls.crl {
+            Some(file) => list::of_root(file, &root)?,
+            None => Serials::default(),
+        };
         let chain = vmm_ca::pem::read_certificates(&tls.bundle).map_err(Failure::usage)?;
         let key = vmm_ca::pem::read_key(&tls.key).map_err(Failure::usage)?;
         let in_bundle = |what: String| Failure::usage(format!("{}: {what}", tls.bundle.display()));
@@ -89,7 +97,7 @@ impl Credentials {
             }
             _ => Holder::Leaf(Presented { chain, key }),
         };
-        Ok(Self { root, speaker, holder })
+        Ok(Self { root, revoked, speaker, holder })
     }
 
     /// Whether each command is another leaf.

@@ -20,6 +20,7 @@ mod connect;
 mod credentials;
 mod failure;
 mod interactive;
+mod list;
 mod options;
 mod output;
 mod plan;

@@ -62,6 +62,9 @@ pub(crate) struct Global {
     /// The private key of the bundle's first certificate [env: VMM_KEY]
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) key: Option<PathBuf>,
+    /// The root's revocation list: a server whose certificate is in it is refused
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) crl: Option<PathBuf>,
     /// The local socket of vmmd, instead of certificates: for the admin of this host
     #[arg(long, value_name = "PATH", global = true)]
     pub(crate) socket: Option<PathBuf>,

@@ -1,9 +1,8 @@
 //! From a command to a request: everything that is done before there is a connection.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use vmm_proto::chain::crl::pem::{CrlFile, MAX_FILE};
+use vmm_proto::chain::crl::pem::CrlFile;
 use vmm_proto::grant::Grant;
 use vmm_proto::id::Digest;
 use vmm_proto::message::ConsoleStart;
@@ -15,6 +14,7 @@ use vmm_proto::verb::Verb;
 
 use crate::credentials::Speaker;
 use crate::failure::Failure;
+use crate::list;
 use crate::options::{Attach, Command, Deed, Deploy, Ending, Run};
 
 /// What will be asked for.
@@ -135,15 +135,8 @@ impl Plan {
 
     /// The file must be one; everything else about it is for the server to judge.
     fn revoke(file: &Path) -> Result<Self, Failure> {
-        let problem =
-            |error: &dyn std::fmt::Display| Failure::usage(format!("{}: {error}", file.display()));
-        let mut text = Vec::new();
-        std::fs::File::open(file)
-            .and_then(|file| file.take(MAX_FILE as u64 + 1).read_to_end(&mut text))
-            .map_err(|error| problem(&error))?;
-        let CrlFile { der: list, chain } =
-            CrlFile::parse(&text).map_err(|error| problem(&error))?;
-        let size = u32::try_from(list.len()).map_err(|error| problem(&error))?;
+        let CrlFile { der: list, chain } = list::read(file)?;
+        let size = u32::try_from(list.len()).map_err(Failure::usage)?;
         let chain = chain.iter().map(|certificate| certificate.to_vec()).collect();
         let request = Request::Revoke { size, chain };
         let needs = Permissions::of([request.verb().permission()]);

@@ -29,6 +29,7 @@ pub(crate) struct Tls {
     /// Whom the server's certificate must name.
     pub(crate) name: ServerName<'static>,
     pub(crate) ca: PathBuf,
+    pub(crate) crl: Option<PathBuf>,
     pub(crate) bundle: PathBuf,
     pub(crate) key: PathBuf,
 }
@@ -51,6 +52,7 @@ impl Way {
                 ("--ca", global.ca.is_some()),
                 ("--server", global.server.is_some()),
                 ("--server-name", global.server_name.is_some()),
+                ("--crl", global.crl.is_some()),
                 ("--bundle", global.bundle.is_some()),
                 ("--key", global.key.is_some()),
                 ("--profile", global.profile.is_some()),
@@ -107,6 +109,7 @@ impl Tls {
             server,
             name,
             ca: ca.ok_or_else(|| missing("the root certificate", "--ca FILE", "VMM_CA", "ca"))?,
+            crl: global.crl,
             bundle: bundle.ok_or_else(|| {
                 missing("the certificate", "--bundle FILE", "VMM_BUNDLE", "bundle")
             })?,

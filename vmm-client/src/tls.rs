@@ -10,18 +10,24 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     AlertDescription, CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme,
 };
+use vmm_proto::chain::certificate::Certificate;
 use vmm_proto::chain::{self, ChainError, Fault, PathError, Root};
 use vmm_proto::message::ALPN;
 use vmm_proto::message::client::ErrorCode;
+use vmm_proto::revocation::Serials;
 use vmm_service::tls;
 
 use crate::credentials::Presented;
 use crate::failure::{Code, Failure};
 use crate::time;
 
-/// What one connection is made with.
-pub(crate) fn config(presented: Presented, root: &Root) -> Result<ClientConfig, Failure> {
-    let verifier = RootVouches { root: root.clone() };
+/// What one connection is made with. A server whose serial number is `revoked` is refused.
+pub(crate) fn config(
+    presented: Presented,
+    root: &Root,
+    revoked: Serials,
+) -> Result<ClientConfig, Failure> {
+    let verifier = RootVouches { root: root.clone(), revoked };
     let Presented { chain, key } = presented;
     let usable = |error| Failure::usage(format!("the key makes no TLS client: {error}"));
     let provider = tls::provider();
@@ -47,6 +53,15 @@ pub(crate) fn config(presented: Presented, root: &Root) -> Result<ClientConfig, 
 #[derive(Debug)]
 struct RootVouches {
     root: Root,
+    revoked: Serials,
+}
+
+impl RootVouches {
+    fn is_revoked(&self, server: &CertificateDer<'_>) -> bool {
+        let serial = Certificate::parse(server).map(|certificate| certificate.serial);
+        // It was parsed a moment ago; if not, it is nobody's to trust.
+        serial.map_or(true, |serial| self.revoked.contains(&serial.0))
+    }
 }
 
 impl ServerCertVerifier for RootVouches {
@@ -61,6 +76,9 @@ impl ServerCertVerifier for RootVouches {
         let presented: Vec<_> = std::iter::once(end_entity).chain(intermediates).cloned().collect();
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         match chain::verify_server(&presented, &self.root, server_name, now) {
+            Ok(()) if self.is_revoked(end_entity) => {
+                Err(Error::InvalidCertificate(CertificateError::Revoked))
+            }
             Ok(()) => Ok(ServerCertVerified::assertion()),
             Err(error) => {
                 let certificate = CertificateError::Other(OtherError(Arc::new(error)));
@@ -160,7 +178,13 @@ pub(crate) fn alert_of(error: &std::io::Error) -> Option<AlertDescription> {
 /// Why this side will not speak with that server.
 pub(crate) fn distrust(error: &std::io::Error) -> Option<String> {
     let Error::InvalidCertificate(certificate) = tls_error(error)? else { return None };
-    let CertificateError::Other(other) = certificate else { return Some(certificate.to_string()) };
+    let other = match certificate {
+        CertificateError::Other(other) => other,
+        CertificateError::Revoked => {
+            return Some("its certificate is in the root's revocation list (--crl)".to_owned());
+        }
+        other => return Some(other.to_string()),
+    };
     let Some(error) = other.0.downcast_ref::<ChainError>() else { return Some(other.to_string()) };
     Some(match &error.fault {
         Fault::Path(PathError::CertNotValidForName(names)) => {
