@@ -12,6 +12,41 @@ use tokio::sync::Semaphore;
 /// How long a part waits before it tries again to reach another, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
+/// The right to serve a socket, before it is there.
+#[derive(Debug)]
+pub struct Claim {
+    path: PathBuf,
+    lock: std::fs::File,
+}
+
+impl Claim {
+    /// Claims the socket at `path` for this process.
+    ///
+    /// # Errors
+    /// When another process serves it already, or it cannot be locked.
+    pub fn of(path: &Path) -> anyhow::Result<Self> {
+        Ok(Self { path: path.to_owned(), lock: only_one(path)? })
+    }
+
+    /// Listens there with the permissions `mode`. A name left behind by a dead process is replaced.
+    ///
+    /// # Errors
+    /// When the socket cannot be made.
+    pub fn listen(self, mode: u32) -> anyhow::Result<Listener> {
+        let Self { path, lock } = self;
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot replace {}", path.display()));
+            }
+            _ => {}
+        }
+        let inner = UnixListener::bind(&path)
+            .with_context(|| format!("cannot listen at {}", path.display()))?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))?;
+        Ok(Listener { inner, path, _lock: lock })
+    }
+}
+
 /// A listening socket that removes its name when it is dropped.
 #[derive(Debug)]
 pub struct Listener {
@@ -28,17 +63,7 @@ impl Listener {
     /// # Errors
     /// When another process serves this socket already, or it cannot be made.
     pub fn bind(path: &Path, mode: u32) -> anyhow::Result<Self> {
-        let lock = only_one(path)?;
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("cannot replace {}", path.display()));
-            }
-            _ => {}
-        }
-        let inner = UnixListener::bind(path)
-            .with_context(|| format!("cannot listen at {}", path.display()))?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-        Ok(Self { inner, path: path.to_owned(), _lock: lock })
+        Claim::of(path)?.listen(mode)
     }
 
     /// The next peer that passes `allowed`, by its user and group ids. Others are turned away.

@@ -95,13 +95,13 @@ pub async fn serve(options: &Options) -> anyhow::Result<()> {
     let identity = tls::identity(&options.ca, &options.cert, &options.key)?;
     let tender = inspect::find_tender(options.tender.as_deref())?;
     let limits = host::limits(options, &own_dir)?;
-    // Held until the very end: as long as this process lives, it is the only one.
-    // The local socket last: once it is there, all doors are.
+    let hangups = signal(SignalKind::hangup()).context("cannot watch for SIGHUP")?;
+    // The local socket comes last: once it is there, all doors are.
+    let claim = door::local::claim(&dirs)?;
     let doors = door::tls::listen(&options.listen).await?;
-    let local = Arc::new(door::local::listen(&dirs)?);
+    let local = Arc::new(door::local::listen(&dirs, claim)?);
     let images = Images::open(&own_dir)?;
 
-    let hangups = signal(SignalKind::hangup()).context("cannot watch for SIGHUP")?;
     let journal = Journal::open(&own_dir)?;
     let mut engine =
         Engine::new(limits, identity.root.key()).with_on_expiry(options.on_expiry.into());

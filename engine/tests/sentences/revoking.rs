@@ -163,8 +163,9 @@ fn only_a_larger_number_replaces_a_list() {
 fn it_ends_machines_in_every_state() {
     let mut stage = Stage::new();
     let (mut alice, _) = siblings();
-    alice[0].grant.machines = 9;
-    alice[1].grant.machines = 9;
+    for link in &mut alice {
+        (link.grant.machines, link.grant.memory_mib) = (9, 90);
+    }
     let waits = stage.run("dev/alice/waits", with_restart(Restart::Always), &alice);
     stage.exited(waits, Exit::Code(1));
     let ended = stage.run("dev/alice/ended", spec(), &alice);

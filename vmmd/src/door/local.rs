@@ -8,7 +8,7 @@ use vmm_proto::authority::Authorization;
 use vmm_proto::message::client::ToServer;
 use vmm_service::connection::greet;
 use vmm_service::dirs::Dirs;
-use vmm_service::socket::{Listener, own_user_or_root};
+use vmm_service::socket::{Claim, Listener, own_user_or_root};
 
 use crate::Shared;
 use crate::session;
@@ -19,10 +19,15 @@ const GROUP: &str = "vmm";
 /// Sessions at the same time; past that, new ones are turned away.
 const SESSIONS: usize = 64;
 
+/// Claims the socket: as long as it is held, this process is the only supervisor here.
+pub(crate) fn claim(dirs: &Dirs) -> anyhow::Result<Claim> {
+    Claim::of(&dirs.socket("vmmd"))
+}
+
 /// Opens the socket: for its owner, and for the group when there is one that it can be given to.
-pub(crate) fn listen(dirs: &Dirs) -> anyhow::Result<Listener> {
+pub(crate) fn listen(dirs: &Dirs, claim: Claim) -> anyhow::Result<Listener> {
     let path = dirs.socket("vmmd");
-    let listener = Listener::bind(&path, 0o660)?;
+    let listener = claim.listen(0o660)?;
     match Group::from_name(GROUP) {
         Ok(Some(group)) => {
             if let Err(error) = std::os::unix::fs::chown(&path, None, Some(group.gid.as_raw())) {
