@@ -42,7 +42,7 @@ impl GuestMemory {
     pub(crate) fn anywhere(size: u64, shared: u64) -> Result<Self, Error> {
         let end = size + shared;
         let mapping =
-            Mapping::shared(to_usize(end)).map_err(Error::host("reserve guest memory"))?;
+            Mapping::anywhere(to_usize(end)).map_err(Error::host("reserve guest memory"))?;
         Ok(Self { mapping, floor: 0, size, end, protected: Vec::new() })
     }
 
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn memory_below_its_floor_does_not_exist() {
-        let mapping = Mapping::shared(0x1000).unwrap();
+        let mapping = Mapping::anywhere(0x1000).unwrap();
         let (floor, end) = (0x1_0000, 0x1_1000);
         let memory = GuestMemory { mapping, floor, size: end, end, protected: vec![] };
         assert!(memory.buffer(GuestAddress(0x1_0000), 8).is_ok());

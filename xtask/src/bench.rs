@@ -4,6 +4,8 @@
 //! loopback interface, all daemons running. Machines differ: the two lines of plain processes at
 //! the top say what starting a process and a bare tender cost on this one.
 
+pub mod tender;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};

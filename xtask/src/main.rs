@@ -1,6 +1,6 @@
 //! The front door for tasks: `cargo xtask TASK`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -15,9 +15,25 @@ enum Task {
     /// The same, and the daemons go on until Enter is pressed
     Up,
     /// What a user waits for and what a host pays, as a table
-    Bench,
+    Bench {
+        #[command(subcommand)]
+        what: Option<Bench>,
+    },
     /// Build the sample unikernels into target/guests
     Guests,
+}
+
+#[derive(clap::Subcommand)]
+enum Bench {
+    /// Our tender beside Solo5's own, on the same images
+    Tender {
+        /// A directory with solo5-hvt, solo5-spt and Solo5's test images (test_hello.spt, …)
+        #[arg(long, value_name = "DIR")]
+        against: PathBuf,
+        /// How often each thing is measured
+        #[arg(long, default_value_t = 21)]
+        rounds: usize,
+    },
 }
 
 fn main() -> Result<ExitCode> {
@@ -25,7 +41,10 @@ fn main() -> Result<ExitCode> {
     match Task::parse() {
         Task::Demo => xtask::demo::demo(root, false),
         Task::Up => xtask::demo::demo(root, true),
-        Task::Bench => xtask::bench::bench(root),
+        Task::Bench { what: None } => xtask::bench::bench(root),
+        Task::Bench { what: Some(Bench::Tender { against, rounds }) } => {
+            xtask::bench::tender::bench(root, &against, rounds)
+        }
         Task::Guests => xtask::guests::build_guests(root).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -43,8 +43,9 @@ impl Vcpu {
         let kvm = Kvm::new().map_err(|error| Error::Refused(Refusal::Kvm(errno(error))))?;
         check_abilities(&kvm)?;
         let vm = kvm.create_vm().map_err(failed("create a virtual machine"))?;
-        slot::lend(&vm, memory).map_err(failed("give memory to the virtual machine"))?;
+        // Before there is memory, which KVM would have to look at for it.
         let vcpu = vm.create_vcpu(0).map_err(failed("create a virtual CPU"))?;
+        slot::lend(&vm, memory).map_err(failed("give memory to the virtual machine"))?;
         let cpuid = kvm
             .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
             .map_err(failed("ask KVM for CPU features"))?;

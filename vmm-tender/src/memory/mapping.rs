@@ -26,9 +26,10 @@ pub(crate) struct Mapping {
 }
 
 impl Mapping {
-    /// `len` bytes anywhere, which the kernel may share with a virtual machine.
-    pub(crate) fn shared(len: usize) -> Result<Self> {
-        Self::new(ptr::null_mut(), len, MapFlags::SHARED, ProtFlags::empty())
+    /// `len` bytes anywhere. A virtual machine that they are lent to uses the same pages: private
+    /// memory costs less than shared memory, which is a file.
+    pub(crate) fn anywhere(len: usize) -> Result<Self> {
+        Self::new(ptr::null_mut(), len, MapFlags::PRIVATE, ProtFlags::empty())
     }
 
     /// Exactly the `len` bytes from `address` on. Fails if anything is there.

@@ -1,7 +1,8 @@
 //! Writes every block of its block device `storage`, reads all of them and compares.
 //!
 //! With `--verify` it only reads and compares: what an earlier machine wrote, with the same
-//! `--seed=N` (0). `--blocks=N` limits it to the first N blocks, `--rounds=N` (1) repeats it.
+//! `--seed=N` (0). `--blocks=N` limits it to the first N blocks, `--rounds=N` (1) repeats it. With
+//! `--reads=N` it does nothing but read N blocks, one after the other, without looking at them.
 #![no_std]
 #![no_main]
 
@@ -24,6 +25,9 @@ fn main(arguments: Arguments) -> i32 {
     let only_verify = arguments.words().any(|word| word == b"--verify");
     let rounds = arguments.number_of("--rounds=").unwrap_or(1);
     let mut test = Test::new(disk, blocks);
+    if let Some(reads) = arguments.number_of("--reads=") {
+        return test.read_only(reads);
+    }
     for round in 0..rounds {
         let seed = seed.wrapping_add(round);
         let done = if only_verify { Ok(()) } else { test.write(seed) };
@@ -84,6 +88,17 @@ impl Test {
             }
         }
         Ok(())
+    }
+
+    fn read_only(&mut self, reads: u64) -> i32 {
+        for block in (0..self.blocks).cycle().zip(0..reads).map(|(block, _)| block) {
+            if let Err(failure) = self.disk.read(self.offset(block), &mut self.read) {
+                println!("disk: block {block}: {failure:?}");
+                return 1;
+            }
+        }
+        println!("disk: {reads} blocks read");
+        0
     }
 
     fn offset(&self, block: u64) -> u64 {
