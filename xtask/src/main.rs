@@ -27,7 +27,7 @@ enum Task {
 enum Bench {
     /// Our tender beside Solo5's own, on the same images
     Tender {
-        /// A directory with solo5-hvt, solo5-spt and Solo5's test images (test_hello.spt, …)
+        /// A directory with solo5-hvt, solo5-spt and Solo5's test images (`test_hello.spt`, …)
         #[arg(long, value_name = "DIR")]
         against: PathBuf,
         /// How often each thing is measured

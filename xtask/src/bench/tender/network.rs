@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
+use super::Sample;
+
 /// The interface that a machine is attached to.
 pub(super) const TAP: &str = "tap100";
 
@@ -24,7 +26,16 @@ trap 'kill $machine 2>/dev/null' EXIT
 for attempt in 1 2 3 4 5 6 7 8 9 10; do
     ping -q -c 1 -W 1 -p deadbeef 10.0.0.2 >/dev/null && break
 done
+spent() {
+    total=0
+    for file in /proc/$machine/task/*/schedstat; do
+        read -r nanoseconds rest <\"$file\"
+        total=$((total + nanoseconds))
+    done
+}
+spent; before=$total
 ping -q -f -c \"$count\" -p deadbeef 10.0.0.2
+spent; echo \"spent $((total - before))\"
 ";
 
 /// Why no such network can be had.
@@ -47,8 +58,9 @@ pub(super) fn obstacle() -> Option<String> {
     Some(format!("{program} cannot be run"))
 }
 
-/// Answers each millisecond of a `machine` that is flooded with `count` requests.
-pub(super) fn flood(machine: &[OsString], count: u32) -> Result<f64> {
+/// Answers each millisecond, and microseconds of processor time for each, of a `machine` that is
+/// flooded with `count` requests.
+pub(super) fn flood(machine: &[OsString], count: u32) -> Result<Sample> {
     let mut command = Command::new("unshare");
     command.args(["--net", "sh", "-c", SCRIPT, "sh", &count.to_string()]).args(machine);
     let output = command.stdin(Stdio::null()).output()?;
@@ -57,7 +69,9 @@ pub(super) fn flood(machine: &[OsString], count: u32) -> Result<f64> {
     ensure!(output.status.success(), "{machine:?}: {said}{errors}");
     let (took, received) = summary(&said).with_context(|| format!("ping says: {said}"))?;
     ensure!(received == count, "{machine:?} answered {received} of {count} requests");
-    Ok(f64::from(count) / took)
+    let spent = said.lines().find_map(|line| line.strip_prefix("spent "));
+    let spent: f64 = spent.context("the script did not come to its end")?.parse()?;
+    Ok(Sample { value: f64::from(count) / took, cpu: Some(spent / 1e3 / f64::from(count)) })
 }
 
 /// Milliseconds, and answers, of `N packets transmitted, N received, 0% packet loss, time Nms`.
