@@ -40,7 +40,11 @@ impl fmt::Debug for Moment {
 pub fn parse(text: &str) -> Result<Moment, String> {
     let seconds = || text.parse::<i64>().ok();
     let timestamp = || text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second);
+    // A time of day without an offset would be passed over.
     let date = || {
+        if text.contains(['T', 't', ' ']) {
+            return None;
+        }
         let date: jiff::civil::Date = text.parse().ok()?;
         Some(date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second())
     };
