@@ -5,6 +5,7 @@
 
 mod calls;
 mod core_file;
+mod exit;
 mod filter;
 mod io;
 mod postmortem;
@@ -69,6 +70,7 @@ pub(crate) fn run(machine: Machine, status: &mut StatusPipe) -> Result<u8, Error
     store_boot_info(&mut memory, &image, &manifest, frequency, &command_line, ring.as_ref())?;
     jail::enter(jail, postmortem.cores().map(AsFd::as_fd))?;
     postmortem.cores().map_or(Ok(()), CoreDirectory::check)?;
+    sys::ignore_file_size_signal().map_err(Error::host("ignore signals"))?;
     sys::exit_on_termination().map_err(Error::host("catch signals"))?;
     let filter = filter::build(vcpu.descriptor(), status.descriptor(), &devices, &postmortem)?;
     seccompiler::apply_filter(&filter)?;

@@ -4,7 +4,10 @@
 use std::mem::MaybeUninit;
 use std::ptr;
 
-use libc::{SIG_DFL, SIG_SETMASK, SIGBUS, SIGINT, SIGPIPE, SIGSEGV, SIGTERM, c_int, sighandler_t};
+use libc::{
+    SIG_DFL, SIG_IGN, SIG_SETMASK, SIGBUS, SIGINT, SIGPIPE, SIGSEGV, SIGTERM, SIGXFSZ, c_int,
+    sighandler_t,
+};
 use rustix::io::Errno;
 
 use crate::program::Program;
@@ -48,6 +51,12 @@ pub(crate) fn restore_signals() -> Result<()> {
     Ok(())
 }
 
+/// Makes writing past the largest size of a file that this process may write an error like others,
+/// instead of its end.
+pub(crate) fn ignore_file_size_signal() -> Result<()> {
+    set_handler(SIGXFSZ, SIG_IGN)
+}
+
 /// Makes SIGINT and SIGTERM end the process with status 1 and a message, which tells whoever
 /// started a machine that it need not be restarted.
 pub(crate) fn exit_on_termination() -> Result<()> {
@@ -63,7 +72,7 @@ fn set_handler(signal: c_int, handler: sighandler_t) -> Result<()> {
         sa_flags: 0,
         sa_restorer: None,
     };
-    // SAFETY: the handler is the default action or `end_on_signal`, which keeps to what is
+    // SAFETY: the handler is the default action, none, or `end_on_signal`, which keeps to what is
     // allowed in a handler.
     check(unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) })?;
     Ok(())

@@ -61,7 +61,7 @@ impl Postmortem {
     /// leaves a core file.
     ///
     /// # Errors
-    /// The CPU's registers cannot be read.
+    /// The frame of the trap is not in memory.
     pub(super) fn of_halt(
         self,
         halt: &Halt,
@@ -81,7 +81,10 @@ impl Postmortem {
             ));
         }
         if halt.status() == Halt::ABORT && self.cores.is_some() {
-            self.dump(&vcpu.registers()?, trap.as_ref(), memory);
+            match vcpu.registers() {
+                Ok(registers) => self.dump(&registers, trap.as_ref(), memory),
+                Err(error) => say(&format!("dumpcore: {error}")),
+            }
         }
         Ok(())
     }

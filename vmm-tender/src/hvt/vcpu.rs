@@ -10,8 +10,8 @@ use vmm_tender_abi::hvt::{
     PML4_ADDRESS, RFLAGS,
 };
 
-use super::Registers;
 use super::slot;
+use super::{Registers, exit};
 use crate::Error;
 use crate::memory::GuestMemory;
 use crate::refusal::Refusal;
@@ -95,7 +95,10 @@ impl Vcpu {
                     return Ok(Event::TranslationFault(self.rip()?));
                 }
                 Ok(VcpuExit::FailEntry(reason, _)) => format!("entry failed ({reason:#x})"),
-                Ok(VcpuExit::InternalError) => "internal error".to_owned(),
+                Ok(VcpuExit::InternalError) => {
+                    let suberror = exit::suberror(self.vcpu.get_kvm_run());
+                    format!("internal error exit: suberror={suberror:#x}")
+                }
                 Ok(_) => {
                     let reason = self.vcpu.get_kvm_run().exit_reason;
                     format!("unhandled exit: exit_reason={reason:#x}")

@@ -140,6 +140,26 @@ fn a_full_disk_is_a_failed_write_for_the_guest_and_no_end_of_the_tender() {
 }
 
 #[test]
+fn a_file_that_may_not_grow_is_a_failed_write_for_an_hvt_guest_and_the_end_of_an_spt_guest() {
+    let files = Files::new();
+    let path = disk(&files, "disk", CAPACITY);
+    for kind in Kind::available() {
+        // 64 blocks of 1024 or of 512 bytes, as the shell counts.
+        let mut command = shell("ulimit -f 64; exec \"$@\"", ["run", "--mem", "8", "--block"]);
+        command.arg(format!("storage={path}")).arg(guest("disk", kind));
+        let end = End::of(&mut command);
+        match kind {
+            Kind::Hvt => {
+                assert_eq!((end.status, &*end.stderr), (1, ""));
+                assert!(end.stdout.contains("CannotWrite(Unspecified)"), "{}", end.stdout);
+            }
+            // Its own system call, and its own signal: SIGXFSZ.
+            Kind::Spt => assert_eq!((end.status, &*end.stderr), (128 + 25, "")),
+        }
+    }
+}
+
+#[test]
 fn files_that_are_no_disk_are_refused() {
     let files = Files::new();
     let block = |path: &str| refused("disk", &["--block", &format!("storage={path}")]);
