@@ -5,6 +5,10 @@
 //! starts it. What is said about a file comes from `vmm-tender-abi`, which checks it; guest
 //! memory is only touched through `memory::GuestMemory`, which checks every address.
 //!
+//! Before a guest's first instruction, the process enters the `jail`, and then installs the filter
+//! of system calls that is its kind's. What is said of an hvt guest that failed, and its core file,
+//! comes from `hvt::postmortem`.
+//!
 //! Called by the name of one of Solo5's own tenders, it has that one's command line ([`solo5`]).
 //!
 //! One process runs one machine in one thread. An spt guest takes the process over, so
