@@ -68,10 +68,13 @@ pub(super) fn flood(machine: &[OsString], count: u32) -> Result<Sample> {
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{machine:?}: {said}{errors}");
     let (took, received) = summary(&said).with_context(|| format!("ping says: {said}"))?;
-    ensure!(received == count, "{machine:?} answered {received} of {count} requests");
+    // On a busy machine, `ping` may not wait for the very last ones.
+    let nearly_all = count - count / 100;
+    ensure!(received >= nearly_all, "{machine:?} answered {received} of {count} requests");
     let spent = said.lines().find_map(|line| line.strip_prefix("spent "));
     let spent: f64 = spent.context("the script did not come to its end")?.parse()?;
-    Ok(Sample { value: f64::from(count) / took, cpu: Some(spent / 1e3 / f64::from(count)) })
+    let received = f64::from(received);
+    Ok(Sample { value: received / took, cpu: Some(spent / 1e3 / received) })
 }
 
 /// Milliseconds, and answers, of `N packets transmitted, N received, 0% packet loss, time Nms`.
