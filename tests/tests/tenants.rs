@@ -10,6 +10,7 @@ use vmm_proto::id::Digest;
 use vmm_proto::message::client::{Described, Error, ErrorCode, MAX_OPEN, Reply, Request, ToServer};
 use vmm_proto::resource::{Arguments, CpuSet, Devices, Image, Machine, Restart};
 use vmm_tests::census::Census;
+use vmm_tests::forge::{Forge, grant};
 use vmm_tests::peer::{Credentials, Peer};
 use vmm_tests::setup::Setup;
 
@@ -114,6 +115,33 @@ fn a_file_that_is_no_unikernel_of_this_host_is_refused_and_nothing_is_kept() {
     }
     drop(peer);
     before.wait_for_again(&setup);
+}
+
+#[test]
+fn a_packed_image_that_is_not_what_its_certificate_says_is_refused_as_the_grant_that_it_is() {
+    let setup = Setup::forged();
+    // A zstd frame of five bytes, "image", uncompressed (RFC 8878).
+    let zstd = b"\x28\xb5\x2f\xfd\x20\x05\x29\x00\x00image";
+    for (label, size, packed, code) in [
+        ("longer", 4, &zstd[..], ErrorCode::Chain),
+        ("shorter", 6, zstd, ErrorCode::Chain),
+        ("garbage", 5, b"no zstd", ErrorCode::Chain),
+        // What it says, but no unikernel.
+        ("image", 5, zstd, ErrorCode::Image),
+    ] {
+        let image = grant::embedded(1, size, packed);
+        let dev = Forge::root("ca root").delegation("dev", |_| {});
+        let leaf = dev.machine(label, |draft| draft.fields().set("image", image)).sign();
+        let credentials = Credentials::forged(&leaf);
+        let mut peer = Peer::connect(setup.house.address, credentials.config()).unwrap();
+        let own = Request::Deploy { described: None, attach: false };
+        peer.send(1, &ToServer::Open(own)).unwrap();
+        let error = refusal(&mut peer, 1);
+        assert_eq!(error.code, code, "{label}: {error}");
+        let named = error.message.contains(&format!("\"dev/{label}\""));
+        assert_eq!(named, code == ErrorCode::Chain, "{error}");
+    }
+    assert_eq!(setup.admin(&["--format", "json", "info"]).json(), serde_json::json!([]));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use ruzstd::decoding::StreamingDecoder;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use sha2::{Digest as _, Sha256};
 use vmm_proto::id::Digest;
@@ -79,6 +80,28 @@ pub fn embedded(path: &Path) -> Result<Image, Error> {
     Ok(Image::Embedded { encoding, size, data })
 }
 
+/// Whether a file is that image.
+///
+/// # Errors
+/// As [`digest`].
+pub fn is(path: &Path, image: &Image) -> Result<bool, Error> {
+    let found = digest(path)?;
+    Ok(match image {
+        Image::Digest { sha256, size } => found == (*sha256, *size),
+        Image::Embedded { encoding, size, data } => {
+            let mut content = Vec::new();
+            let limit = u64::from(*size) + 1;
+            let unpacked = match encoding {
+                Encoding::Identity => data.as_slice().take(limit).read_to_end(&mut content).is_ok(),
+                // What does not unpack is no image, whatever the file is.
+                Encoding::Zstd => StreamingDecoder::new(data.as_slice())
+                    .is_ok_and(|stream| stream.take(limit).read_to_end(&mut content).is_ok()),
+            };
+            unpacked && found == (Digest(Sha256::digest(&content).into()), *size)
+        }
+    })
+}
+
 fn open(path: &Path) -> Result<File, Error> {
     File::open(path).map_err(Error::io("open", path))
 }
@@ -101,8 +124,6 @@ fn sized(path: &Path, size: u64, limit: u32) -> Result<u32, Error> {
 
 #[cfg(test)]
 mod tests {
-    use ruzstd::decoding::StreamingDecoder;
-
     use super::*;
 
     fn file(content: &[u8]) -> tempfile::NamedTempFile {
@@ -136,6 +157,9 @@ mod tests {
         let mut back = Vec::new();
         StreamingDecoder::new(data.as_slice()).unwrap().read_to_end(&mut back).unwrap();
         assert!(back == content);
+        let image = Image::Embedded { encoding: Encoding::Zstd, size, data };
+        assert!(is(file(&content).path(), &image).unwrap());
+        assert!(!is(file(&content[1..]).path(), &image).unwrap());
     }
 
     #[test]

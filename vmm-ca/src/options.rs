@@ -55,7 +55,7 @@ impl MachineOptions {
         Machine {
             image,
             memory_mib,
-            cpus: self.cpus.into_iter().collect(),
+            cpus: CpuSet::distinct(self.cpus)?,
             devices: Devices::new(self.networks, self.volumes)?,
             arguments: Arguments::new(self.arguments)?,
             restart: self.restart,
@@ -92,8 +92,11 @@ pub struct DelegationOptions {
 
 impl DelegationOptions {
     /// The CPUs.
-    pub fn cpus(&self) -> CpuSet {
-        self.cpus.iter().copied().collect()
+    ///
+    /// # Errors
+    /// [`ResourceError::CpuTwice`]
+    pub fn cpus(&self) -> Result<CpuSet, ResourceError> {
+        CpuSet::distinct(self.cpus.clone())
     }
 
     /// The bridges; one that was given once for each family is one.

@@ -70,6 +70,20 @@ impl Failure {
         Self::new(Code::Of(ErrorCode::Usage), message)
     }
 
+    /// A command line that the parser refused: its message alone, without the usage text.
+    pub(crate) fn misunderstood(error: &clap::Error) -> Self {
+        use clap::error::ErrorKind::{DisplayHelpOnMissingArgumentOrSubcommand, MissingSubcommand};
+        if matches!(error.kind(), DisplayHelpOnMissingArgumentOrSubcommand | MissingSubcommand) {
+            return Self::usage("a command is missing: see --help");
+        }
+        let text = error.render().to_string();
+        let text = text.strip_prefix("error: ").unwrap_or(&text);
+        let is_usage = |part: &&str| part.starts_with("Usage:") || part.starts_with("For more");
+        let said: Vec<_> = text.split("\n\n").take_while(|part| !is_usage(part)).collect();
+        let lines: Vec<_> = said.iter().flat_map(|part| part.lines()).map(str::trim).collect();
+        Self::usage(lines.join(" ").trim())
+    }
+
     /// The connection is of no use any more.
     pub(crate) fn lost(message: impl std::fmt::Display) -> Self {
         Self::new(Code::Lost, message)

@@ -120,7 +120,7 @@ fn parse(line: &str, screen: &mut Screen) -> Parsed {
             // When it cannot be printed, the next prompt cannot be either.
             let _ = error.print();
             if !help && screen.is_json() {
-                screen.failure_in_json(&Failure::usage(error.render().to_string().trim_end()));
+                screen.failure_in_json(&Failure::misunderstood(&error));
             }
             Parsed::Nothing
         }

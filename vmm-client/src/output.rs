@@ -12,6 +12,12 @@ use crate::failure::{Code, Failure, Stop};
 use crate::options::Format;
 use escape::printable;
 
+/// A machine's name as a person can type it again, whatever the certificate's own path is. JSON has
+/// it without the slash.
+pub(crate) fn full(name: &str) -> String {
+    format!("/{name}")
+}
+
 /// Both streams, and how answers are shown on them.
 pub(crate) struct Screen {
     answers: Box<dyn Write>,

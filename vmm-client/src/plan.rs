@@ -147,9 +147,17 @@ impl Plan {
 /// The file for a machine's own image, held against what its leaf says.
 fn own_image(machine: &Machine, file: Option<PathBuf>) -> Result<ImageSource, Failure> {
     match (&machine.image, file) {
-        (Image::Embedded { .. }, Some(_)) => Err(Failure::usage(
-            "this machine's image is embedded in its certificate: leave out --image",
-        )),
+        // It is not needed; but whoever names another image means another machine.
+        (embedded @ Image::Embedded { .. }, Some(file)) => {
+            if vmm_ca::image::is(&file, embedded).map_err(Failure::usage)? {
+                return Ok(ImageSource::Nowhere);
+            }
+            Err(Failure::usage(format!(
+                "{} is not the image that is embedded in this machine's certificate: leave out \
+                 --image, or have the other one signed",
+                file.display()
+            )))
+        }
         (Image::Embedded { .. }, None) => Ok(ImageSource::Nowhere),
         (Image::Digest { sha256, size }, None) => Ok(ImageSource::NotGiven(*sha256, *size)),
         (Image::Digest { sha256, size }, Some(file)) => {

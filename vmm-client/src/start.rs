@@ -75,7 +75,7 @@ fn misunderstood(error: &clap::Error, words: &[OsString]) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return ExitCode::SUCCESS;
     }
-    let failure = Failure::usage(error.render().to_string().trim_end());
+    let failure = Failure::misunderstood(error);
     if wants_json(words) {
         Screen::standard(Format::Json, false).failure_in_json(&failure);
     }

@@ -14,10 +14,10 @@ pub struct Options {
     /// What every daemon takes.
     #[command(flatten)]
     pub common: Common,
-    /// The root CA's certificate (PEM)
+    /// The root CA's certificate, alone (PEM)
     #[arg(long, value_name = "FILE")]
     pub ca: PathBuf,
-    /// This server's certificate (PEM)
+    /// This server's certificate, alone or followed by the root's (PEM)
     #[arg(long, value_name = "FILE")]
     pub cert: PathBuf,
     /// This server's private key (PEM, PKCS#8)

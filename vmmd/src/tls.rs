@@ -39,8 +39,9 @@ pub(crate) struct Identity {
 /// When a file cannot be read, or is not what the profile wants in its place.
 pub(crate) fn identity(ca: &Path, cert: &Path, key: &Path) -> anyhow::Result<Identity> {
     let root = read_root(ca)?;
-    let own = first_certificate(cert)?;
-    let parsed = Certificate::parse(&own)
+    let presented = certificates(cert)?;
+    let own = &presented[0];
+    let parsed = Certificate::parse(own)
         .with_context(|| format!("{} is no server certificate", cert.display()))?;
     let Role::Server = parsed.role else {
         bail!(
@@ -49,21 +50,28 @@ pub(crate) fn identity(ca: &Path, cert: &Path, key: &Path) -> anyhow::Result<Ide
             parsed.role.name()
         );
     };
-    chain::verify_server_path(std::slice::from_ref(&own), &root, crate::clock::unix_s())
+    chain::verify_server_path(&presented, &root, crate::clock::unix_s())
         .with_context(|| format!("every client would refuse {}", cert.display()))?;
     let key_pem = read_file(key)?;
     let key_der = PrivateKeyDer::from_pem_slice(&key_pem)
         .with_context(|| format!("{} holds no private key in PEM", key.display()))?;
     let root = Arc::new(root);
-    let config = server_config(&root, own, key_der).with_context(|| {
+    let config = server_config(&root, presented, key_der).with_context(|| {
         format!("{} and {} do not make a TLS server", cert.display(), key.display())
     })?;
     Ok(Identity { root, key: parsed.key, config: Arc::new(config) })
 }
 
 fn read_root(ca: &Path) -> anyhow::Result<Root> {
-    let der = first_certificate(ca)?;
-    let root = Root::from_der(&der).with_context(|| ca.display().to_string())?;
+    let certificates = certificates(ca)?;
+    let [der] = certificates.as_slice() else {
+        bail!(
+            "{} holds {} certificates; give the root's alone (cacert.pem of `vmm-ca init`)",
+            ca.display(),
+            certificates.len()
+        );
+    };
+    let root = Root::from_der(der).with_context(|| ca.display().to_string())?;
     root.check_validity(crate::clock::unix_s()).with_context(|| ca.display().to_string())?;
     Ok(root)
 }
@@ -77,14 +85,20 @@ fn read_file(path: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn first_certificate(path: &Path) -> anyhow::Result<CertificateDer<'static>> {
-    CertificateDer::from_pem_slice(&read_file(path)?)
-        .with_context(|| format!("{} holds no certificate in PEM", path.display()))
+/// All certificates of a file, at least one.
+fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let text = read_file(path)?;
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    let all = all.with_context(|| format!("{} is no PEM", path.display()))?;
+    if all.is_empty() {
+        bail!("{} holds no certificate in PEM", path.display());
+    }
+    Ok(all)
 }
 
 fn server_config(
     root: &Arc<Root>,
-    certificate: CertificateDer<'static>,
+    presented: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 ) -> Result<ServerConfig, Error> {
     let verifier = Arc::new(PathVerifier {
@@ -94,7 +108,7 @@ fn server_config(
     let mut config = ServerConfig::builder_with_provider(Arc::new(tls::provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(vec![certificate], key)?;
+        .with_single_cert(presented, key)?;
     config.alpn_protocols = vec![ALPN.to_vec()];
     // A resumed session would skip the verifier.
     config.session_storage = Arc::new(NoServerSessionStorage {});

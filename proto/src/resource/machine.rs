@@ -242,7 +242,7 @@ impl Machine {
     ///
     /// # Errors
     /// [`ResourceError::NoMemory`], [`ResourceError::NoCpu`], [`ResourceError::Priority`],
-    /// [`ResourceError::ImageSize`]
+    /// [`ResourceError::ImageSize`], [`ResourceError::EmbeddedSize`]
     pub fn checked(self) -> Result<Self, ResourceError> {
         if self.memory_mib == 0 {
             return Err(ResourceError::NoMemory);
@@ -260,6 +260,12 @@ impl Machine {
         let size = self.image.size();
         if !(1..=limit).contains(&size) {
             return Err(ResourceError::ImageSize { size: size.into(), limit: limit.into() });
+        }
+        // One that is packed is unpacked before it is used, and judged then.
+        if let Image::Embedded { encoding: Encoding::Identity, size, data } = &self.image
+            && data.len() as u64 != u64::from(*size)
+        {
+            return Err(ResourceError::EmbeddedSize { said: *size, found: data.len() });
         }
         Ok(self)
     }

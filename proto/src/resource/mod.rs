@@ -34,6 +34,9 @@ pub enum ResourceError {
     /// CPU ids must be strictly ascending and at most 4095
     #[error("CPU ids must be strictly ascending and at most {MAX_CPU}")]
     Cpus,
+    /// CPU {0} is named twice
+    #[error("CPU {0} is named twice")]
+    CpuTwice(u16),
     /// a machine needs at least one CPU
     #[error("a machine needs at least one CPU")]
     NoCpu,
@@ -93,6 +96,14 @@ pub enum ResourceError {
         /// the most that is allowed
         limit: u64,
     },
+    /// an image that is embedded as it is says that it has {said} bytes, and has {found}
+    #[error("an image that is embedded as it is says that it has {said} bytes, and has {found}")]
+    EmbeddedSize {
+        /// what the grant says
+        said: u32,
+        /// how many bytes there are
+        found: usize,
+    },
     /// exit codes of a restart policy must be different from each other
     #[error("exit codes of a restart policy must be different from each other")]
     RestartCodes,
@@ -114,6 +125,18 @@ impl CpuSet {
         let rising = ids.is_sorted_by(|a, b| a < b);
         let known = ids.last().is_none_or(|last| *last <= MAX_CPU);
         if rising && known { Ok(Self(ids)) } else { Err(ResourceError::Cpus) }
+    }
+
+    /// A set of ids in any order, each named once.
+    ///
+    /// # Errors
+    /// [`ResourceError::CpuTwice`], or [`ResourceError::Cpus`] for one above [`MAX_CPU`].
+    pub fn distinct(mut ids: Vec<u16>) -> Result<Self, ResourceError> {
+        ids.sort_unstable();
+        match ids.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(twice) => Err(ResourceError::CpuTwice(twice[0])),
+            None => Self::ascending(ids),
+        }
     }
 
     /// The ids, ascending.

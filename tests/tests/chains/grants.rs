@@ -519,6 +519,11 @@ pub(crate) fn machine_fields() -> Vec<Case> {
             &size,
         ),
         hello(
+            "an embedded image that is longer than it says",
+            |f| f.set("image", grant::embedded(0, 3, b"data")),
+            &breaks!(ResourceError::EmbeddedSize { said: 3, found: 4 }),
+        ),
+        hello(
             "an embedded image in an unknown encoding",
             |f| f.set("image", grant::embedded(2, 4, b"data")),
             &malformed(),

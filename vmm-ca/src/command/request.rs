@@ -121,7 +121,7 @@ impl DelegationRequest {
             generation: 0,
             machines: self.machines,
             memory_mib: self.memory_mib,
-            cpus: self.options.cpus(),
+            cpus: self.options.cpus()?,
             storage_mib: self.options.storage,
             bridges: self.options.bridges()?,
             hosts: if keys.is_empty() { None } else { Some(Hosts::new(keys)?) },

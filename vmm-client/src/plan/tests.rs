@@ -54,6 +54,8 @@ fn a_command_asks_for_the_permission_that_it_needs_and_no_other() {
         (&run, &[Create]),
         (&[&run[..], &["--attach"]].concat(), &[Create, Console]),
         (&[&run[..], &["--replace"]].concat(), &[Create, Replace]),
+        (&[&["why"], &run[..], &["--replace"]].concat(), &[Info, Create, Replace]),
+        (&["why", "start", "x"], &[Info, Power]),
     ] {
         let expected = Permissions::of(needs.iter().copied());
         assert_eq!(plan(words).needs, expected, "{words:?}");
@@ -103,8 +105,19 @@ fn an_image_need_not_be_given_when_the_server_may_have_it() {
         machine(Image::Embedded { encoding: Encoding::Identity, size: 1, data: vec![1] });
     let plan = Plan::of(command(&["deploy"]), &embedded, 0).unwrap();
     assert_eq!(plan.image, ImageSource::Nowhere);
-    let twice = Plan::of(command(&["deploy", "--image", "x"]), &embedded, 0).unwrap_err();
-    assert!(twice.to_string().contains("leave out --image"), "{twice}");
+}
+
+#[test]
+fn an_embedded_image_may_be_given_again_and_no_other_one() {
+    let file = image();
+    let deploy = || command(&["deploy", "--image", file.path().to_str().unwrap()]);
+    let embedded =
+        |data: Vec<u8>| machine(Image::Embedded { encoding: Encoding::Identity, size: 5, data });
+    let plan = Plan::of(deploy(), &embedded(b"image".to_vec()), 0).unwrap();
+    assert_eq!(plan.image, ImageSource::Nowhere);
+    let other = Plan::of(deploy(), &embedded(b"other".to_vec()), 0).unwrap_err();
+    assert!(other.to_string().contains("leave out --image"), "{other}");
+    assert_eq!(other.code.exit(), 2);
 }
 
 #[test]

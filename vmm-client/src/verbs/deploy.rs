@@ -5,9 +5,9 @@ use vmm_proto::message::client::{Machine, Reply};
 use super::Asked;
 use super::console::{Console, heed_interrupts, never_ran};
 use crate::failure::Stop;
-use crate::output::Screen;
 use crate::output::escape::on_one_line;
 use crate::output::json::{self, Event};
+use crate::output::{Screen, full};
 use crate::plan::ImageSource;
 use crate::upload;
 
@@ -33,7 +33,7 @@ pub(super) async fn deploy(
             }
             Reply::Deployed(machine) => {
                 deployed(&machine, attach, screen)?;
-                name = machine.name;
+                name = full(&machine.name);
                 if attach {
                     heed_interrupts(asked, screen)?;
                 }
@@ -58,9 +58,10 @@ fn deployed(machine: &Machine, attach: bool, screen: &mut Screen) -> Result<(), 
         let shown = json::Machine::of(machine);
         return if attach { screen.json(&Event::Deployed(shown)) } else { screen.json(&shown) };
     }
-    let line = on_one_line(&format!("{}: {}, id {}", machine.name, machine.state, machine.id));
+    let name = full(&machine.name);
+    let line = on_one_line(&format!("{name}: {}, id {}", machine.state, machine.id));
     if !machine.jail.is_empty() {
-        let (count, name) = (machine.jail.len(), &machine.name);
+        let count = machine.jail.len();
         screen
             .note(&format!("[{name}: not all of its jail could be built ({count}): info {name}]"));
     }

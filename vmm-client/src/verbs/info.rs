@@ -6,7 +6,7 @@ use super::Asked;
 use super::console::exit_text;
 use crate::failure::Stop;
 use crate::output::table::{Side, Table};
-use crate::output::{Screen, json};
+use crate::output::{Screen, full, json};
 use crate::time::rfc3339;
 
 /// Lists machines; shows all there is about one that was named.
@@ -49,7 +49,7 @@ fn list(machines: &[Machine]) -> Table {
     ]);
     for machine in machines {
         table.row(&[
-            machine.name.clone(),
+            full(&machine.name),
             state(machine),
             machine.kind.clone(),
             machine.memory_mib.to_string(),
@@ -67,7 +67,7 @@ fn details(machine: &Machine) -> Table {
     let mut table = Table::new(&[("", Side::Left), ("", Side::Left)]);
     let image = format!("SHA-256 {}, {} bytes", machine.image_sha256, machine.image_size);
     for (what, value) in [
-        ("name", machine.name.clone()),
+        ("name", full(&machine.name)),
         ("state", state(machine)),
         ("id", machine.id.to_string()),
         ("pid", machine.pid.map(|pid| pid.to_string()).unwrap_or_default()),
@@ -121,9 +121,9 @@ mod tests {
             ..machine()
         };
         let expected = "\
-NAME       STATE                KIND  MIB  CPUS  STARTED                   RESTARTS  EXIT         REASON
-dev/hello  exited (over quota)  spt   512  1,2   2026-01-01T00:00:00.042Z         3  exit code 0  by itself
-dev/x      running              spt   512  1,2   2026-01-01T00:00:00.042Z         3
+NAME        STATE                KIND  MIB  CPUS  STARTED                   RESTARTS  EXIT         REASON
+/dev/hello  exited (over quota)  spt   512  1,2   2026-01-01T00:00:00.042Z         3  exit code 0  by itself
+/dev/x      running              spt   512  1,2   2026-01-01T00:00:00.042Z         3
 ";
         assert_eq!(list(&[machine(), other]).to_string(), expected);
     }

@@ -5,8 +5,8 @@ use vmm_proto::message::client::Reply;
 
 use super::Asked;
 use crate::failure::Stop;
-use crate::output::Screen;
 use crate::output::escape::on_one_line;
+use crate::output::{Screen, full};
 
 /// Shows records as they come: for people a line each; in JSON the server's own documents, in an
 /// array, or one a line when following.
@@ -53,8 +53,8 @@ fn readable(mut record: Map<String, Value>) -> String {
     let path = take("path").filter(|path| !path.is_empty());
     let machine = take("machine").filter(|machine| !machine.is_empty());
     let place = match (machine, path) {
-        (Some(machine), _) => machine,
-        (None, Some(path)) => format!("{path}/"),
+        (Some(machine), _) => full(&machine),
+        (None, Some(path)) => format!("{}/", full(&path)),
         (None, None) => "/".to_owned(),
     };
     let mut line = format!("{time} {kind} {place}");
@@ -99,11 +99,11 @@ mod tests {
             "path":"dev","machine":"dev/hello","code":0,"reason":"by \"itself\"\n","peer":null}"#;
         assert_eq!(
             shown(record),
-            "2026-01-01T00:00:00Z exited dev/hello code=0 reason=\"by \\\"itself\\\"\\n\"\n"
+            "2026-01-01T00:00:00Z exited /dev/hello code=0 reason=\"by \\\"itself\\\"\\n\"\n"
         );
         assert_eq!(
             shown(r#"{"time":"t","kind":"login","path":"dev","machine":null}"#),
-            "t login dev/\n"
+            "t login /dev/\n"
         );
         assert_eq!(
             shown(r#"{"time":"t","kind":"login","path":"","fields":{"a":"b"},"chain":"x"}"#),

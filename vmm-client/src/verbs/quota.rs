@@ -49,7 +49,8 @@ fn table(quotas: &[Quota]) -> Table {
 }
 
 fn used_of(Amount { limit, used }: Amount) -> String {
-    format!("{used} of {limit}")
+    let over = if used > limit { "over: " } else { "" };
+    format!("{over}{used} of {limit}")
 }
 
 #[cfg(test)]
@@ -73,5 +74,7 @@ PATH         MACHINES   MEMORY MIB  STORAGE MIB  CPUS  BRIDGES
 /dev/alice/    1 of 2  512 of 1024       0 of 0  0,1   ext,int
 ";
         assert_eq!(table(&[quota(""), quota("dev/alice")]).to_string(), expected);
+        let over = Quota { memory_mib: amount(400, 512), ..quota("dev") };
+        assert!(table(&[over]).to_string().contains("1 of 2  over: 512 of 400"));
     }
 }

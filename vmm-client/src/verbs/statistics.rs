@@ -6,7 +6,7 @@ use vmm_proto::message::client::{Reply, Usage};
 use super::Asked;
 use crate::failure::Stop;
 use crate::output::table::{Side, Table};
-use crate::output::{Screen, json};
+use crate::output::{Screen, full, json};
 use crate::time::rfc3339;
 
 /// Shows it once, or each second.
@@ -52,7 +52,7 @@ fn table(usages: &[Usage]) -> Table {
         ("MAJOR FAULTS", Side::Right),
     ]);
     for usage in usages {
-        let name = usage.name.clone();
+        let name = full(&usage.name);
         let Some(last) = usage.samples.last() else {
             let mut cells: [String; 8] = std::array::from_fn(|_| "-".to_owned());
             cells[0] = name;
@@ -113,9 +113,9 @@ mod tests {
             |name: &str, samples| Usage { name: name.to_owned(), id: MachineId([0; 16]), samples };
         let usages = [usage("dev/a", vec![sample(1000, 1_234_567)]), usage("dev/b", Vec::new())];
         let expected = "\
-NAME   TIME                      CPU  USER s  SYSTEM s  RESIDENT KIB  MINOR FAULTS  MAJOR FAULTS
-dev/a  1970-01-01T00:00:01.000Z    -   1.234     0.001             2             0             0
-dev/b  -                           -       -         -             -             -             -
+NAME    TIME                      CPU  USER s  SYSTEM s  RESIDENT KIB  MINOR FAULTS  MAJOR FAULTS
+/dev/a  1970-01-01T00:00:01.000Z    -   1.234     0.001             2             0             0
+/dev/b  -                           -       -         -             -             -             -
 ";
         assert_eq!(table(&usages).to_string(), expected);
     }

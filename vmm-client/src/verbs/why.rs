@@ -6,10 +6,10 @@ use vmm_proto::message::why::{Level, Part, Room, User, Walked};
 use super::Asked;
 use super::info::numbers;
 use crate::failure::{Failure, Stop};
-use crate::output::Screen;
 use crate::output::escape::printable;
 use crate::output::json::why::Why;
 use crate::output::table::{Side, Table};
+use crate::output::{Screen, full};
 use crate::time::{rfc3339, rfc3339_seconds};
 
 /// All that was told.
@@ -171,7 +171,7 @@ fn users(users: &[User]) -> Table {
         ("MEMORY MIB", Side::Right),
     ]);
     for User { name, state, memory_mib } in users {
-        table.row(&[format!("/{name}"), state.clone(), memory_mib.to_string()]);
+        table.row(&[full(name), state.clone(), memory_mib.to_string()]);
     }
     table
 }

@@ -13,6 +13,8 @@ async fn what_is_missing_is_a_usage_error_in_words_and_in_json() {
         (&["frobnicate"], "unrecognized subcommand"),
         (&["--socket", "x", "--crl", "y", "info"], "leave out --crl"),
         (&["--socket", "x", "revoke", "none.crl"], "none.crl: No such file"),
+        (&["run", "x"], "were not provided:"),
+        (&["stop", "x", "--timeout", "no"], "invalid value 'no'"),
         (&["--socket", "x"], "needs a terminal"),
     ] {
         let plain = run(with(program(), words)).await;
@@ -23,6 +25,9 @@ async fn what_is_missing_is_a_usage_error_in_words_and_in_json() {
         let last = json.err.lines().last().unwrap();
         let document: serde_json::Value = serde_json::from_str(last).unwrap();
         assert_eq!(document["error"]["code"], "usage", "{words:?}");
+        let message = document["error"]["message"].as_str().unwrap();
+        assert!(!message.contains("Usage:") && !message.contains('\n'), "{message}");
+        assert!(message.contains(expected), "{message}");
         assert_eq!(json.code, Some(2));
     }
 }
@@ -91,4 +96,14 @@ async fn help_names_the_permissions_and_ends_well() {
     assert_eq!(ran.code, Some(0));
     assert!(ran.out.contains("permission: power") && ran.out.contains("Exit codes"), "{}", ran.out);
     assert!(ran.out.contains("permission: revoke"), "{}", ran.out);
+}
+
+#[tokio::test]
+async fn a_command_without_its_own_command_shows_its_help_and_is_a_usage_error() {
+    let ran = run(with(program(), &["--format", "json", "why"])).await;
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.err.contains("run") && ran.out.is_empty(), "{}", ran.err);
+    let document: serde_json::Value =
+        serde_json::from_str(ran.err.lines().last().unwrap()).unwrap();
+    assert_eq!(document["error"]["message"], "a command is missing: see --help");
 }

@@ -120,11 +120,25 @@ pub(super) async fn log(
         Target::Below(_) => None,
     };
     let path = target.path().to_string();
-    let read = ToLog::Read { path, machine, since_ms, follow };
+    let socket = turn.shared.dirs.socket("log");
+    let read = |since_ms| {
+        let (path, machine) = (path.clone(), machine.clone());
+        log::read(&socket, ToLog::Read { path, machine, since_ms, follow })
+    };
     let _place = turn.reader_place()?;
-    let mut reader = log::read(&turn.shared.dirs.socket("log"), read).await?;
+    let mut reader = read(since_ms).await?;
+    let mut any = false;
     while let Some(line) = reader.next().await? {
         turn.say(Reply::LogLine(line)).await?;
+        any = true;
     }
-    Ok(())
+    // Nothing happened to it in that time, or it never was.
+    let known = any
+        || since_ms.is_some() && read(None).await?.next().await?.is_some()
+        || is_listed(turn, target.clone()).await?;
+    if known { Ok(()) } else { Ok(missing(&target)?) }
+}
+
+async fn is_listed(turn: &Turn, target: Target) -> Result<bool, Error> {
+    turn.shared.core.look(move |engine| engine.machines(&target).next().is_some()).await
 }
