@@ -12,6 +12,7 @@ use std::os::unix::process::{ExitStatusExt, parent_id};
 use std::process::{Command, Stdio};
 
 use rustix::io::Errno;
+use rustix::process::geteuid;
 
 const VARIABLE: &str = "VMM_TENDER_ATTEMPT";
 
@@ -91,6 +92,7 @@ fn system_call(what: &str) -> Attempt {
     static NOTHING: [usize; 1] = [0];
     let nothing = NOTHING.as_ptr().addr();
     let parent = parent_id() as usize;
+    let other_user = geteuid().as_raw() as usize + 1;
     let (number, arguments): (_, &[usize]) = match what {
         "nothing" => (libc::SYS_write, &[1, nothing, 0]),
         "open" => (libc::SYS_openat, &[AT_FDCWD, text(c"/etc/passwd"), 0]),
@@ -104,7 +106,7 @@ fn system_call(what: &str) -> Attempt {
         "trace" => (libc::SYS_ptrace, &[PTRACE_SEIZE, parent, 0, 0]),
         "signal" => (libc::SYS_kill, &[parent, 0]),
         "signal-thread" => (libc::SYS_tgkill, &[parent, parent, 0]),
-        "become-another" => (libc::SYS_setuid, &[65_534]),
+        "become-another" => (libc::SYS_setuid, &[other_user]),
         "become-root" => (libc::SYS_setresuid, &[0, 0, 0]),
         "mount" => (libc::SYS_mount, &[text(c"none"), text(c"/mnt"), text(c"tmpfs"), 0, 0]),
         "change-root" => (libc::SYS_chroot, &[text(c"/")]),
