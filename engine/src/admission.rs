@@ -94,13 +94,39 @@ impl Engine {
         if self.images.is_known(fresh) {
             return Err(Refusal::ImageInUse { image: fresh });
         }
-        let (own, size) = (order.links.len(), content.size.into());
-        let obstacle = self.image_unfit(&chain, &content.path, own, size).next();
+        let obstacle = self.image_obstacles(&chain, order, content.size).next();
         if let Some(refusal) = obstacle {
             return Err(refusal);
         }
         self.images.expect(fresh, content);
         Ok(Some(Answer::Upload(fresh)))
+    }
+
+    /// Everything that stands in the way of storing an image that is not there.
+    pub(crate) fn image_obstacles<'a>(
+        &'a self,
+        chain: &'a [Link],
+        order: Order<'a>,
+        size: u32,
+    ) -> impl Iterator<Item = Refusal> + 'a {
+        let memory_mib = order.claim.memory_mib;
+        let too_large = u64::from(size) > u64::from(memory_mib) << 20;
+        let own = too_large.then_some(Refusal::ImageTooLarge { size, memory_mib });
+        let unfit = self.image_unfit(chain, &order.name.path, order.links.len(), size.into());
+        own.into_iter().chain(unfit)
+    }
+
+    pub(crate) fn upload_broke(&mut self, turn: &mut Turn, image: ImageId) {
+        if let Some(token) = self.images.upload_broke(image, turn.now.monotonic_ms) {
+            turn.reply(token, Ok(Answer::Upload(image)));
+        }
+    }
+
+    /// Drops the parts of images that nobody went on with in time.
+    pub(crate) fn images_tick(&mut self, turn: &mut Turn) {
+        while let Some(image) = self.images.expire(turn.now.monotonic_ms) {
+            turn.push(Effect::DropImage { image });
+        }
     }
 
     pub(crate) fn upload_ended(&mut self, turn: &mut Turn, image: ImageId, stored: bool) {

@@ -10,6 +10,12 @@ use crate::ledger::Amount;
 use crate::machine::Machine;
 use crate::refusal::{Context, Quantity, Refusal};
 
+/// How many images may be cached below a delegation of so many machines: one for each machine that
+/// runs and for each that has ended and is listed, and two that are on their way.
+const fn image_limit(machines: u64) -> u64 {
+    machines.saturating_mul(2).saturating_add(2)
+}
+
 /// What a machine asks of everything above it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Claim<'a> {
@@ -173,17 +179,20 @@ impl Engine {
     ) -> impl Iterator<Item = Refusal> + 'a {
         self.bounds_above(chain, path).filter_map(move |bounds| {
             let (limit, used) = self.image_room_at(&bounds);
-            (used.saturating_add(asked) > limit).then(|| {
-                let path = path.ancestor(bounds.labels.len());
+            let here = path.ancestor(bounds.labels.len());
+            if used.saturating_add(asked) > limit {
                 let used = (bounds.labels.len() >= own).then_some(used);
-                Refusal::ImageRoom { path, limit, asked, used }
-            })
+                return Some(Refusal::ImageRoom { path: here, limit, asked, used });
+            }
+            let limit = image_limit(bounds.machines);
+            let full = self.images.room(bounds.labels).images >= limit;
+            full.then_some(Refusal::ImageCount { path: here, limit })
         })
     }
 
     /// Bytes that cached images may have at one path, and bytes that they have.
     pub(crate) fn image_room_at(&self, bounds: &Bounds<'_>) -> (u64, u64) {
-        (bounds.memory_mib.saturating_mul(1 << 20), self.images.room(bounds.labels))
+        (bounds.memory_mib.saturating_mul(1 << 20), self.images.room(bounds.labels).bytes)
     }
 
     /// Whether a machine runs beyond what something above it allows by now.

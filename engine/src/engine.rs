@@ -130,6 +130,7 @@ impl Engine {
                 self.offer_image(turn, token, fresh, content, order, &chain);
             }
             Event::UploadEnded { image, stored } => self.upload_ended(turn, image, stored),
+            Event::UploadBroke { image } => self.upload_broke(turn, image),
             Event::ReleaseImage { image } => {
                 let unneeded = self.images.release(image);
                 turn.effects.extend(unneeded.map(|image| Effect::DropImage { image }));
@@ -155,6 +156,7 @@ impl Engine {
             Event::Tick => {
                 self.tick(turn);
                 self.expiry_tick(turn);
+                self.images_tick(turn);
             }
         }
     }
@@ -162,7 +164,7 @@ impl Engine {
     /// When [`Event::Tick`] is due, in milliseconds of the monotonic clock.
     pub fn next_wake(&self) -> Option<u64> {
         let timer = self.timers.first().map(|(due_ms, _)| *due_ms);
-        timer.into_iter().chain(self.next_expiry_wake()).min()
+        timer.into_iter().chain(self.next_expiry_wake()).chain(self.images.next_due()).min()
     }
 
     /// Judges and remembers a chain, and does what a new bound asks for at once.

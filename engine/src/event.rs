@@ -174,7 +174,9 @@ pub enum Event {
     /// uploaded under the same path, the answer waits for its end.
     ///
     /// Whoever gets an answer holds the image until [`Event::ReleaseImage`], and also owes
-    /// [`Event::UploadEnded`] for an `Upload`: also when its session has gone meanwhile.
+    /// [`Event::UploadEnded`] or [`Event::UploadBroke`] for an `Upload`: also when its session has
+    /// gone meanwhile. An `Upload` with another number than `fresh` goes on with a part that is
+    /// there.
     OfferImage {
         /// the request
         token: Token,
@@ -199,6 +201,13 @@ pub enum Event {
         image: ImageId,
         /// whether the file is complete and its digest right
         stored: bool,
+    },
+    /// An upload broke off: what there is of it is kept for whoever goes on. When nobody does within
+    /// [`crate::PARKED_MS`], it is dropped. Whoever was uploading also owes
+    /// [`Event::ReleaseImage`].
+    UploadBroke {
+        /// the file
+        image: ImageId,
     },
     /// A session no longer needs an image that an offer gave it. What nobody needs is dropped.
     ReleaseImage {

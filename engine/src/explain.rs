@@ -139,7 +139,7 @@ impl Engine {
         let known = self.images.is_known_as(&content);
         let asked = if known { 0 } else { u64::from(*size) };
         let (own, chain) = (links.len(), &weighed.chain);
-        let image = (!known).then(|| self.image_unfit(chain, &name.path, own, asked));
+        let image = (!known).then(|| self.image_obstacles(chain, order, *size));
         for refusal in self.obstacles(now, order, &weighed).chain(image.into_iter().flatten()) {
             push(&mut explanation.obstacles, refusal);
         }

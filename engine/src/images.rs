@@ -2,10 +2,11 @@
 //!
 //! An image belongs to a path and is found by digest and size under that path only, so that a
 //! digest says nothing about what others have. It stays while a listed machine uses it or a
-//! session holds it. Its bytes count once at its path and at every path above, from the moment
-//! its upload is allowed.
+//! session holds it. It counts once at its path and at every path above, with its bytes, from the
+//! moment its upload is allowed. An upload that broke off is parked for a while, so that it can go
+//! on where it was.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use vmm_proto::id::Digest;
 use vmm_proto::name::{Label, Path};
@@ -29,14 +30,35 @@ pub(crate) struct Content {
 #[derive(Debug)]
 struct Image {
     content: Content,
-    /// Whether all of it is there.
-    stored: bool,
+    arrival: Arrival,
     /// Listed machines and machines to be that use it.
     machines: usize,
     /// Sessions that were offered it.
     holds: usize,
     /// Requests that wait for the upload to end, each with the number it proposed.
     waiting: VecDeque<(Token, ImageId)>,
+}
+
+/// How much of an image is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Arrival {
+    /// All of it.
+    Stored,
+    /// Somebody is uploading it.
+    Arriving,
+    /// A part, until this time of the monotonic clock.
+    Parked { until_ms: u64 },
+}
+
+/// How long a part of an image is kept for whoever goes on with it, in milliseconds: time to connect
+/// again, and no more, since it takes room.
+pub const PARKED_MS: u64 = 30_000;
+
+/// What images take at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Taken {
+    pub(crate) images: u64,
+    pub(crate) bytes: u64,
 }
 
 /// What comes of asking for an image.
@@ -64,12 +86,14 @@ pub(crate) struct Outcome {
 pub(crate) struct Images {
     by_id: HashMap<ImageId, Image>,
     by_content: HashMap<Content, ImageId>,
-    room: PerPath<u64>,
+    room: PerPath<Taken>,
+    /// Parts of images, and until when they are kept.
+    parked: BTreeSet<(u64, ImageId)>,
 }
 
 impl Images {
-    /// Bytes taken at and below the path of these labels.
-    pub(crate) fn room(&self, labels: &[Label]) -> u64 {
+    /// What is taken at and below the path of these labels.
+    pub(crate) fn room(&self, labels: &[Label]) -> Taken {
         self.room.get(labels).copied().unwrap_or_default()
     }
 
@@ -80,7 +104,9 @@ impl Images {
 
     /// Whether a machine may use this file as this image.
     pub(crate) fn is_stored_as(&self, id: ImageId, content: &Content) -> bool {
-        self.by_id.get(&id).is_some_and(|image| image.stored && image.content == *content)
+        self.by_id
+            .get(&id)
+            .is_some_and(|image| image.arrival == Arrival::Stored && image.content == *content)
     }
 
     /// Whether there is such an image, or it is being uploaded.
@@ -94,40 +120,81 @@ impl Images {
         let Some((id, image)) = known.and_then(|id| Some((id, self.by_id.get_mut(&id)?))) else {
             return Offer::Unknown;
         };
-        if image.stored {
-            image.holds += 1;
-            Offer::Answer(Answer::Have(id))
-        } else {
-            image.waiting.push_back((token, fresh));
-            Offer::Waits
+        match image.arrival {
+            Arrival::Stored => {
+                image.holds += 1;
+                Offer::Answer(Answer::Have(id))
+            }
+            Arrival::Arriving => {
+                image.waiting.push_back((token, fresh));
+                Offer::Waits
+            }
+            Arrival::Parked { until_ms } => {
+                self.parked.remove(&(until_ms, id));
+                image.arrival = Arrival::Arriving;
+                image.holds += 1;
+                Offer::Answer(Answer::Upload(id))
+            }
         }
     }
 
     /// Takes the room for an image that is about to be uploaded into the file `id`.
     pub(crate) fn expect(&mut self, id: ImageId, content: Content) {
         let size = u64::from(content.size);
-        self.room.change_lineage(&content.path, |room| *room = room.saturating_add(size));
+        self.room.change_lineage(&content.path, |room| {
+            room.images = room.images.saturating_add(1);
+            room.bytes = room.bytes.saturating_add(size);
+        });
         self.insert(id, content, VecDeque::new());
     }
 
     /// An upload is over.
     pub(crate) fn upload_ended(&mut self, id: ImageId, stored: bool) -> Outcome {
         match self.by_id.get_mut(&id) {
-            Some(image) if !image.stored && stored => {
-                image.stored = true;
+            Some(image) if image.arrival == Arrival::Arriving && stored => {
+                image.arrival = Arrival::Stored;
                 let waiting = std::mem::take(&mut image.waiting);
                 image.holds += waiting.len();
                 let have = |(token, _)| (token, Ok(Answer::Have(id)));
                 let answers = waiting.into_iter().map(have).collect();
                 Outcome { answers, drop: self.collect(id) }
             }
-            Some(image) if !image.stored => {
+            Some(image) if image.arrival == Arrival::Arriving => {
                 let waiting = std::mem::take(&mut image.waiting);
                 self.hand_on(id, waiting)
             }
             // Of an upload that is over already, or was never allowed.
             Some(_) | None => Outcome::default(),
         }
+    }
+
+    /// An upload broke off, and what there is of it can be gone on with: by the next who waits for
+    /// it, or by whoever asks until a while from `now_ms`.
+    pub(crate) fn upload_broke(&mut self, id: ImageId, now_ms: u64) -> Option<Token> {
+        let image = self.by_id.get_mut(&id).filter(|it| it.arrival == Arrival::Arriving)?;
+        if let Some((token, _)) = image.waiting.pop_front() {
+            image.holds += 1;
+            return Some(token);
+        }
+        let until_ms = now_ms.saturating_add(PARKED_MS);
+        image.arrival = Arrival::Parked { until_ms };
+        self.parked.insert((until_ms, id));
+        None
+    }
+
+    /// When the next part of an image is kept no longer.
+    pub(crate) fn next_due(&self) -> Option<u64> {
+        self.parked.first().map(|(until_ms, _)| *until_ms)
+    }
+
+    /// Forgets a part of an image that nobody went on with in time.
+    pub(crate) fn expire(&mut self, now_ms: u64) -> Option<ImageId> {
+        let (until_ms, id) = *self.parked.first().filter(|(until_ms, _)| *until_ms <= now_ms)?;
+        self.parked.remove(&(until_ms, id));
+        let image = self.by_id.remove(&id)?;
+        self.by_content.remove(&image.content);
+        self.give_back(&image.content);
+        Some(id)
     }
 
     /// A session needs it no longer. Returns it when nobody else does either.
@@ -153,7 +220,10 @@ impl Images {
 
     fn insert(&mut self, id: ImageId, content: Content, waiting: VecDeque<(Token, ImageId)>) {
         self.by_content.insert(content.clone(), id);
-        self.by_id.insert(id, Image { content, stored: false, machines: 0, holds: 1, waiting });
+        self.by_id.insert(
+            id,
+            Image { content, arrival: Arrival::Arriving, machines: 0, holds: 1, waiting },
+        );
     }
 
     /// After a failed upload, the next one who waits may try, in the room that is there.
@@ -180,7 +250,7 @@ impl Images {
     /// interest in it, decides about one that is not complete.
     fn collect(&mut self, id: ImageId) -> Option<ImageId> {
         let image = self.by_id.get(&id)?;
-        if !image.stored || image.machines > 0 || image.holds > 0 {
+        if image.arrival != Arrival::Stored || image.machines > 0 || image.holds > 0 {
             return None;
         }
         let image = self.by_id.remove(&id)?;
@@ -191,6 +261,9 @@ impl Images {
 
     fn give_back(&mut self, content: &Content) {
         let size = u64::from(content.size);
-        self.room.change_lineage(&content.path, |room| *room = room.saturating_sub(size));
+        self.room.change_lineage(&content.path, |room| {
+            room.images = room.images.saturating_sub(1);
+            room.bytes = room.bytes.saturating_sub(size);
+        });
     }
 }

@@ -55,6 +55,7 @@ pub use engine::Engine;
 pub use event::{Chain, Event, Exit, HostLimits, ImageId, Kind, Need, Now, Spec, Token};
 pub use expiry::{ANNOUNCED_S, OnExpiry};
 pub use explain::{Explanation, Level, Question, Room, Told, Walked};
+pub use images::PARKED_MS;
 pub use keep::{Keep, Slot};
 pub use ledger::Amount;
 pub use lifecycle::KILL_AGAIN_MS;

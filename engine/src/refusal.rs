@@ -154,6 +154,29 @@ pub enum Refusal {
         /// bytes in use; only told of the requester's own path and what is below it
         used: Option<u64>,
     },
+    /// There are too many cached images already (rule 10).
+    #[error(
+        "{} has {limit} cached images, as many as it may have; destroy machines that are not \
+         needed any more, also ended ones",
+        place(path)
+    )]
+    ImageCount {
+        /// whose limit; the empty path is the host
+        path: Path,
+        /// how many may be
+        limit: u64,
+    },
+    /// An image cannot be larger than its machine (rule 10).
+    #[error(
+        "the image has {size} bytes, more than the {memory_mib} MiB of memory of its machine; give \
+         the machine more, or strip the image of its symbols"
+    )]
+    ImageTooLarge {
+        /// bytes of the image
+        size: u32,
+        /// MiB of the machine
+        memory_mib: u32,
+    },
     /// The image of a deploy is not there, or not that machine's (rule 10).
     #[error("the image of \"{name}\" is not stored under its path; offer it again")]
     NoImage {
@@ -257,7 +280,10 @@ impl Refusal {
             Self::Quota { .. } => "quota",
             Self::Cpu { .. } => "cpu",
             Self::Bridge { .. } => "bridge",
-            Self::ImageRoom { .. } | Self::NoImage { .. } => "image",
+            Self::ImageRoom { .. }
+            | Self::ImageCount { .. }
+            | Self::ImageTooLarge { .. }
+            | Self::NoImage { .. } => "image",
             Self::NameInUse { .. } => "name",
             Self::NotFound { .. } => "not-found",
             Self::StartFailed { .. } => "start-failed",

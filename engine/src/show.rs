@@ -73,7 +73,7 @@ impl Engine {
 
     /// Bytes of cached images at and below `path`, uploads under way included.
     pub fn image_room(&self, path: &Path) -> u64 {
-        self.images.room(path.labels())
+        self.images.room(path.labels()).bytes
     }
 
     fn rows_below(&self, own: Option<&Link>, path: &Path, rows: &mut Vec<QuotaRow>) {

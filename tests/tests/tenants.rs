@@ -145,7 +145,40 @@ fn a_packed_image_that_is_not_what_its_certificate_says_is_refused_as_the_grant_
 }
 
 #[test]
-fn an_upload_that_breaks_off_leaves_nothing() {
+fn an_upload_that_breaks_off_can_be_gone_on_with() {
+    let setup = Setup::new();
+    let image = std::fs::read(setup.file("hello.spt")).unwrap();
+    let request =
+        deploy("resumed", Sha256::digest(&image).into(), u32::try_from(image.len()).unwrap());
+    let mut peer = connect(&setup);
+    peer.send(1, &request).unwrap();
+    wait_for_need(&mut peer, 1);
+    for piece in image[..8000].chunks(1000) {
+        peer.send(1, &ToServer::Data(piece.to_vec())).unwrap();
+    }
+    // The answer to a later request shows that nearly all of them were taken.
+    peer.send(2, &ToServer::Open(Request::Quota)).unwrap();
+    while !matches!(peer.receive().unwrap(), Some((2, Reply::Done))) {}
+    drop(peer);
+    let mut peer = connect(&setup);
+    peer.send(1, &request).unwrap();
+    // The server may not have noticed yet that the first connection is gone: then it waits for that.
+    let Some((1, Reply::NeedImage { offset })) = peer.receive().unwrap() else { panic!() };
+    let offset = usize::try_from(offset).unwrap();
+    assert!((5000..=8000).contains(&offset), "{offset}");
+    // Nobody else's part: another path asks for all of it.
+    setup.subdelegate("dev", "alice", &["1", "64", "--cpu", "0"]);
+    setup.leaf("alice", "a-admin", &["--permission", "all"]);
+    let credentials = Credentials::read(&setup.file("a-admin.bundle"), &setup.file("a-admin.key"));
+    let mut other = Peer::connect(setup.house.address, credentials.config()).unwrap();
+    other.send(1, &request).unwrap();
+    wait_for_need(&mut other, 1);
+    peer.send(1, &ToServer::Data(image[offset..].to_vec())).unwrap();
+    assert!(matches!(peer.receive().unwrap(), Some((1, Reply::Deployed(_)))));
+}
+
+#[test]
+fn an_upload_that_breaks_off_and_is_not_gone_on_with_leaves_nothing() {
     let setup = Setup::new();
     let before = Census::of(&setup);
     let mut peer = connect(&setup);

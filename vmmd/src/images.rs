@@ -54,6 +54,8 @@ pub(crate) enum ImageError {
 pub(crate) struct Images {
     dir: Arc<PathBuf>,
     kinds: Arc<Mutex<HashMap<ImageId, Kind>>>,
+    /// Parts whose upload broke off. Until when they are kept is the engine's business.
+    parked: Arc<Mutex<HashMap<ImageId, Upload>>>,
 }
 
 impl Images {
@@ -66,7 +68,7 @@ impl Images {
             std::fs::remove_file(&path)
                 .with_context(|| format!("cannot remove {}", path.display()))?;
         }
-        Ok(Self { dir: Arc::new(dir), kinds: Arc::default() })
+        Ok(Self { dir: Arc::new(dir), kinds: Arc::default(), parked: Arc::default() })
     }
 
     fn path(&self, image: ImageId) -> PathBuf {
@@ -78,8 +80,12 @@ impl Images {
         File::open(self.path(image))
     }
 
-    /// Begins to store an image. What is not [`Upload::finish`]ed is removed.
+    /// Begins to store an image, or goes on where an upload of it broke off. What is neither
+    /// [`Upload::finish`]ed nor parked is removed.
     pub(crate) fn begin(&self, image: ImageId, sha256: Digest, size: u32) -> io::Result<Upload> {
+        if let Some(part) = self.take_parked(image) {
+            return Ok(part);
+        }
         let path = self.path(image);
         let file = File::options().write(true).create_new(true).open(&path)?;
         Ok(Upload {
@@ -92,6 +98,20 @@ impl Images {
         })
     }
 
+    /// Keeps a part for whoever goes on with it.
+    pub(crate) fn park(&self, image: ImageId, part: Upload) {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner).insert(image, part);
+    }
+
+    /// Whether there is a part of an image to go on with.
+    pub(crate) fn is_parked(&self, image: ImageId) -> bool {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&image)
+    }
+
+    fn take_parked(&self, image: ImageId) -> Option<Upload> {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner).remove(&image)
+    }
+
     /// Notes what a stored image is built for.
     pub(crate) fn set_kind(&self, image: ImageId, kind: Kind) {
         self.kinds.lock().unwrap_or_else(PoisonError::into_inner).insert(image, kind);
@@ -102,8 +122,11 @@ impl Images {
         self.kinds.lock().unwrap_or_else(PoisonError::into_inner).get(&image).copied()
     }
 
-    /// Removes a stored image.
+    /// Removes a stored image, or a part of one.
     pub(crate) fn remove(&self, image: ImageId) {
+        if let Some(part) = self.take_parked(image) {
+            return drop(part);
+        }
         self.kinds.lock().unwrap_or_else(PoisonError::into_inner).remove(&image);
         let path = self.path(image);
         match std::fs::remove_file(&path) {
@@ -285,6 +308,24 @@ mod tests {
 
         images.remove(ImageId(1));
         assert_eq!(files(dir.path()), 0);
+    }
+
+    #[test]
+    fn a_parked_part_is_gone_on_with_or_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let images = Images::open(dir.path()).unwrap();
+        let begin = |id| images.begin(ImageId(id), digest(b"image"), 5).unwrap();
+        for id in [1, 2] {
+            let mut part = begin(id);
+            part.write(b"im").unwrap();
+            images.park(ImageId(id), part);
+        }
+        let mut again = begin(1);
+        assert_eq!((again.written(), images.is_parked(ImageId(1))), (2, false));
+        again.write(b"age").unwrap();
+        again.finish().unwrap().keep();
+        images.remove(ImageId(2));
+        assert_eq!(files(dir.path()), 1);
     }
 
     #[test]

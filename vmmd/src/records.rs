@@ -47,7 +47,9 @@ const fn code(refusal: &Refusal) -> ErrorCode {
         Refusal::Quota { .. }
         | Refusal::Cpu { .. }
         | Refusal::Bridge { .. }
-        | Refusal::ImageRoom { .. } => ErrorCode::Quota,
+        | Refusal::ImageRoom { .. }
+        | Refusal::ImageCount { .. }
+        | Refusal::ImageTooLarge { .. } => ErrorCode::Quota,
         Refusal::NoImage { .. } => ErrorCode::Image,
         Refusal::NameInUse { .. } | Refusal::AlreadyRunning { .. } => ErrorCode::Name,
         Refusal::NotFound { .. } => ErrorCode::NotFound,

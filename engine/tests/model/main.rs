@@ -173,6 +173,7 @@ fn invariant_no_image_is_lost_or_dropped_while_used(world: &World) {
         assert!(world.files.get(image).is_some_and(|file| file.stored), "{image:?} is lost");
     }
     for (image, file) in &world.files {
+        assert!(!file.parked || !file.stored && file.holds == 0, "{image:?}: {file:?}");
         let needed = !file.stored || file.holds > 0 || used.contains(image);
         assert!(needed, "{image:?} was not dropped");
     }

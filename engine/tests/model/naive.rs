@@ -178,6 +178,10 @@ pub(crate) fn image_bytes(world: &World, node: &'static str) -> u64 {
 pub(crate) fn image_fits(world: &World, node: &str, size: u32) -> bool {
     above(&path(node)).into_iter().all(|node| {
         let bytes = image_bytes(world, node) + u64::from(size);
-        bounds(world, node).is_some_and(|(_, memory_mib)| bytes <= memory_mib << 20)
+        let count = world.files.values().filter(|file| path(file.node).is_within(&path(node)));
+        let count = u32::try_from(count.count()).unwrap();
+        bounds(world, node).is_some_and(|(machines, memory_mib)| {
+            bytes <= memory_mib << 20 && count < 2 * machines + 2
+        })
     })
 }

@@ -12,6 +12,7 @@ pub(crate) enum Op {
     Present { node: usize, old: bool },
     Offer { what: What, sha: u8, size_mib: u8 },
     UploadEnds { which: usize, stored: bool },
+    UploadBreaks { which: usize },
     Release { which: usize },
     Deploy { what: What, file: usize, restart: u8 },
     ProcessStarts { which: usize },
@@ -65,6 +66,7 @@ pub(crate) fn ops() -> impl Strategy<Value = Vec<Op>> {
         8 => (what.clone(), 0..3_u8, 1..4_u8)
             .prop_map(|(what, sha, size_mib)| Op::Offer { what, sha, size_mib }),
         8 => (any::<usize>(), 0..6).prop_map(|(which, n)| Op::UploadEnds { which, stored: n > 0 }),
+        1 => any::<usize>().prop_map(|which| Op::UploadBreaks { which }),
         3 => any::<usize>().prop_map(|which| Op::Release { which }),
         16 => (what, any::<usize>(), 0..4_u8)
             .prop_map(|(what, file, restart)| Op::Deploy { what, file, restart }),
@@ -84,6 +86,7 @@ pub(crate) fn ops() -> impl Strategy<Value = Vec<Op>> {
         ),
         1 => (0..3).prop_map(|n| if n == 0 { Op::Crash } else { Op::SpawnLost }),
         6 => (0..12_000_u16).prop_map(|ms| Op::Pass { ms }),
+        1 => Just(Op::Pass { ms: u16::MAX }),
         2 => (any::<u8>(), 0..6_u8).prop_map(|(id, kind)| Op::Nonsense { id, kind }),
     ];
     vec(op, 1..160)

@@ -46,6 +46,8 @@ pub(crate) struct File {
     sha: u8,
     pub(crate) size: u32,
     pub(crate) stored: bool,
+    /// A part of it, that somebody may go on with.
+    pub(crate) parked: bool,
     pub(crate) holds: usize,
 }
 
@@ -118,9 +120,13 @@ impl World {
             }
             Op::Offer { what, sha, size_mib } => self.offer(&what, sha, u32::from(size_mib) << 20),
             Op::UploadEnds { which, stored } => {
-                let uploads = self.files.iter().filter(|(_, file)| !file.stored);
-                if let Some(image) = choose(uploads.map(|(image, _)| *image), which) {
+                if let Some(image) = choose(self.uploads(), which) {
                     self.upload_ends(image, stored);
+                }
+            }
+            Op::UploadBreaks { which } => {
+                if let Some(image) = choose(self.uploads(), which) {
+                    self.upload_breaks(image);
                 }
             }
             Op::Release { which } => {
@@ -174,8 +180,7 @@ impl World {
             while self.processes.values().any(|process| process.told_to_stop) {
                 self.process_exits(0, 0);
             }
-            let uploads = self.files.iter().filter(|(_, file)| !file.stored);
-            if let Some(image) = choose(uploads.map(|(image, _)| *image), 0) {
+            if let Some(image) = choose(self.uploads(), 0) {
                 self.upload_ends(image, true);
             }
         }
@@ -201,9 +206,11 @@ impl World {
             .files
             .values()
             .find(|file| file.node == node && file.sha == sha && file.size == size);
-        let (waits, room) = match known {
-            Some(file) => (!file.stored, true),
-            None => (false, naive::image_fits(self, node, size)),
+        let (waits, room) = if let Some(file) = known {
+            (!file.stored && !file.parked, true)
+        } else {
+            let small = size <= what.memory << 20;
+            (false, small && naive::image_fits(self, node, size))
         };
         let token = self.token();
         self.offers.insert(token, (node, sha, size));
@@ -235,8 +242,7 @@ impl World {
         self.present(links.clone());
         if file % 8 < 5 && !self.files.values().any(|file| file.node == NODES[what.node]) {
             self.offer(what, 0, 1 << 20);
-            let uploads = self.files.iter().filter(|(_, file)| !file.stored);
-            if let Some(image) = choose(uploads.map(|(image, _)| *image), file) {
+            if let Some(image) = choose(self.uploads(), file) {
                 self.upload_ends(image, true);
             }
         }
@@ -276,7 +282,14 @@ impl World {
         let question = Question { name: name.clone(), need, sha256, size, replace };
         let mut foreseen = self.explained(&links, &question);
         // That there is room for the image was judged when it was offered.
-        foreseen.retain(|refusal| !matches!(refusal, Refusal::ImageRoom { .. }));
+        foreseen.retain(|refusal| {
+            !matches!(
+                refusal,
+                Refusal::ImageRoom { .. }
+                    | Refusal::ImageCount { .. }
+                    | Refusal::ImageTooLarge { .. }
+            )
+        });
         let chain = Chain { links, ..Chain::default() };
         let effects = self.happen(Event::Deploy { token, id, name, spec, chain, replace });
         assert_eq!(self.answers[&token] == 0, admitted, "{effects:?}");
@@ -414,6 +427,20 @@ impl World {
         self.happen(Event::UploadEnded { image, stored });
     }
 
+    /// The images that somebody is uploading.
+    fn uploads(&self) -> impl Iterator<Item = ImageId> {
+        let arriving = self.files.iter().filter(|(_, file)| !file.stored && !file.parked);
+        arriving.map(|(image, _)| *image)
+    }
+
+    /// A connection breaks in the middle of an upload.
+    fn upload_breaks(&mut self, image: ImageId) {
+        let file = self.files.get_mut(&image).unwrap();
+        (file.parked, file.holds) = (true, file.holds - 1);
+        self.happen(Event::UploadBroke { image });
+        self.happen(Event::ReleaseImage { image });
+    }
+
     fn pass(&mut self, ms: u64) {
         self.now.unix_ms += ms;
         self.now.monotonic_ms += ms;
@@ -475,7 +502,7 @@ impl World {
             }
             Effect::DropImage { image } => {
                 let file = self.files.remove(image).expect("a file is dropped once");
-                assert!(file.stored && file.holds == 0, "dropped while needed");
+                assert!((file.stored || file.parked) && file.holds == 0, "dropped while needed");
             }
             Effect::Reply { token, answer } => {
                 *self.answers.get_mut(token).expect("an answer to a request") += 1;
@@ -483,8 +510,11 @@ impl World {
                     Ok(Answer::Have(image)) => self.files.get_mut(image).unwrap().holds += 1,
                     Ok(Answer::Upload(image)) => {
                         let (node, sha, size) = self.offers[token];
-                        let file = File { node, sha, size, stored: false, holds: 1 };
-                        assert!(self.files.insert(*image, file).is_none());
+                        let file = File { node, sha, size, stored: false, parked: false, holds: 1 };
+                        if let Some(part) = self.files.insert(*image, file) {
+                            let same = (part.node, part.sha, part.size) == (node, sha, size);
+                            assert!(part.parked && same, "two uploads into {image:?}");
+                        }
                     }
                     Ok(Answer::Running { id, pid }) => {
                         assert_eq!(self.processes[id].pid, Some(*pid));

@@ -34,9 +34,9 @@ fn all_obstacles_are_listed_and_the_first_is_the_refusal() {
     let wanted = Spec { memory_mib: 25, ..wanted };
     let told = stage.explain("dev/alice/one", &wanted, &alice(), false);
     // Of alice, of dev, and of the host. The number of machines is no obstacle: the name's own
-    // place would be taken over.
+    // place would be taken over. The image fits neither in its machine nor at alice nor at dev.
     let (of_each, of_host) = (["cpu", "bridge", "quota"], ["cpu"]);
-    let expected = [&["name"][..], &of_each, &of_each, &of_host, &["image", "image"]].concat();
+    let expected = [&["name"][..], &of_each, &of_each, &of_host, &["image"; 3]].concat();
     assert_eq!(codes(&told.obstacles), expected, "{:#?}", told.obstacles);
     let refusal = stage.deploy("dev/alice/one", wanted, &alice()).refusal();
     assert_eq!(told.obstacles[0], refusal);
@@ -70,10 +70,11 @@ fn what_is_used_is_told_from_the_own_path_down_only() {
 #[test]
 fn an_image_that_is_there_asks_for_no_room() {
     let mut stage = Stage::new();
-    let large = Spec { image_size: 20 << 20, ..spec() };
+    let large = Spec { image_size: 20 << 20, memory_mib: 20, ..spec() };
     let before = stage.explain("dev/alice/one", &large, &alice(), false);
     assert_eq!(before.levels[2].image_bytes.asked, 20 << 20);
-    stage.run("dev/alice/one", large.clone(), &alice());
+    let id = stage.run("dev/alice/one", large.clone(), &alice());
+    stage.exited(id, vmm_engine::Exit::Code(0));
     let after = stage.explain("dev/alice/two", &large, &alice(), false);
     assert!(after.is_accepted(), "{:?}", after.obstacles);
     assert_eq!(after.levels[2].image_bytes.asked, 0);

@@ -1,7 +1,7 @@
 //! Rule 10: who may use which image, and how much room they take.
 
-use vmm_engine::{Answer, Event, Exit, ImageId, Spec};
-use vmm_proto::id::MachineId;
+use vmm_engine::{Answer, Effect, Event, Exit, ImageId, Need, PARKED_MS, Refusal, Spec};
+use vmm_proto::id::{Digest, MachineId};
 
 use crate::stage::*;
 
@@ -155,4 +155,72 @@ fn numbers_that_are_taken_are_refused() {
         replace: false,
     });
     assert_eq!(asked.refusal().code(), "internal");
+}
+
+/// An upload of image 5 (3 MiB) for `dev/one` into file `fresh`; the file that is to be written.
+fn upload(stage: &mut Stage, fresh: u64) -> Option<Result<Answer, Refusal>> {
+    stage.offer("dev/one", (fresh, 5, 3 << 20), &dev()).answer()
+}
+
+fn breaks(stage: &mut Stage, image: u64) -> Vec<Effect> {
+    let image = ImageId(image);
+    let mut effects = stage.happen(Event::UploadBroke { image });
+    effects.extend(stage.happen(Event::ReleaseImage { image }));
+    effects
+}
+
+#[test]
+fn an_upload_that_broke_off_goes_on_in_the_same_file_and_keeps_its_room() {
+    let mut stage = Stage::new();
+    assert_eq!(upload(&mut stage, 1), Some(Ok(Answer::Upload(ImageId(1)))));
+    assert_eq!(breaks(&mut stage, 1), []);
+    assert_eq!(stage.engine.image_room(&path("dev")), 3 << 20);
+    assert_eq!(upload(&mut stage, 2), Some(Ok(Answer::Upload(ImageId(1)))));
+    stage.happen(Event::UploadEnded { image: ImageId(1), stored: true });
+    assert_eq!(upload(&mut stage, 3), Some(Ok(Answer::Have(ImageId(1)))));
+}
+
+#[test]
+fn who_waits_for_an_upload_that_breaks_off_goes_on_with_it() {
+    let mut stage = Stage::new();
+    upload(&mut stage, 1);
+    let waits = stage.offer("dev/one", (2, 5, 3 << 20), &dev());
+    assert_eq!(waits.answer(), None);
+    let effects = breaks(&mut stage, 1);
+    assert_eq!(answer(&effects, waits.token), Some(Ok(Answer::Upload(ImageId(1)))));
+}
+
+#[test]
+fn a_part_that_nobody_goes_on_with_is_dropped_after_a_while() {
+    let mut stage = Stage::new();
+    upload(&mut stage, 1);
+    breaks(&mut stage, 1);
+    assert_eq!(stage.engine.next_wake(), Some(PARKED_MS));
+    assert_eq!(drops(&stage.pass(PARKED_MS - 1)), []);
+    assert_eq!(drops(&stage.pass(1)), [ImageId(1)]);
+    assert_eq!(stage.engine.image_room(&path("dev")), 0);
+    assert_eq!(upload(&mut stage, 2), Some(Ok(Answer::Upload(ImageId(2)))));
+}
+
+#[test]
+fn an_image_larger_than_its_machine_or_one_too_many_is_not_even_begun() {
+    let mut stage = Stage::new();
+    let Spec { memory_mib, cpus, devices, .. } = spec();
+    let large = stage.ask(|token| Event::OfferImage {
+        token,
+        fresh: ImageId(1),
+        sha256: Digest([5; 32]),
+        size: (memory_mib << 20) + 1,
+        name: name("dev/one"),
+        need: Need { memory_mib, cpus, devices },
+        chain: chain(&dev()),
+        replace: false,
+    });
+    assert!(large.refusal().to_string().contains("more than the 10 MiB"));
+    for number in 1..=6 {
+        let asked = stage.offer("dev/one", (u64::from(number), number, 1), &dev());
+        assert!(asked.answer().unwrap().is_ok(), "2 machines, 2 that have ended, 2 on their way");
+    }
+    let asked = stage.offer("dev/one", (7, 7, 1), &dev());
+    assert_eq!(asked.refusal(), Refusal::ImageCount { path: path("dev"), limit: 6 });
 }

@@ -181,6 +181,8 @@ impl Stage {
         links: &[Link],
     ) -> Asked {
         let Spec { memory_mib, cpus, devices, .. } = spec();
+        // An image fits in its machine.
+        let memory_mib = memory_mib.max(size.div_ceil(1 << 20));
         self.ask(|token| Event::OfferImage {
             token,
             fresh: ImageId(fresh),

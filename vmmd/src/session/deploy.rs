@@ -1,5 +1,6 @@
 //! Deploying a machine: what is to run, its image, and the engine's word.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -15,7 +16,7 @@ use super::order::{Order, internal, permit};
 use super::{PIECE_TIME, Turn, console};
 use crate::core::Core;
 use crate::failure::Failure;
-use crate::images::{self, Complete, ImageError, Upload};
+use crate::images::{self, Complete, ImageError, Images, Upload};
 use crate::inspect::{self, InspectError};
 use crate::records;
 
@@ -91,17 +92,23 @@ impl Drop for Release {
     }
 }
 
-/// A place for an image that is not there yet. Given up, everything about it is undone.
+/// A place for an image that is not there yet. Given up, everything about it is undone, unless a
+/// part of it was parked.
 struct Place {
     core: Core,
+    images: Images,
     image: ImageId,
     stored: bool,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let Self { image, stored, .. } = *self;
-        self.core.notice(Event::UploadEnded { image, stored });
+        let (image, stored) = (self.image, self.stored);
+        self.core.notice(if self.images.is_parked(image) {
+            Event::UploadBroke { image }
+        } else {
+            Event::UploadEnded { image, stored }
+        });
         if !stored {
             self.core.notice(Event::ReleaseImage { image });
         }
@@ -124,7 +131,12 @@ async fn obtain(turn: &mut Turn, order: &Order) -> Result<Hold, Failure> {
             release
         }
         Answer::Upload(image) => {
-            let mut place = Place { core: core.clone(), image, stored: false };
+            let mut place = Place {
+                core: core.clone(),
+                images: turn.shared.images.clone(),
+                image,
+                stored: false,
+            };
             built(order)?;
             let kind = store(turn, order, image, sha256, size).await?;
             turn.shared.images.set_kind(image, kind);
@@ -163,7 +175,7 @@ async fn store(
     let images = turn.shared.images.clone();
     let upload = images.begin(image, sha256, size).map_err(|error| image_error(&error.into()))?;
     let complete = match &order.machine.image {
-        Image::Digest { .. } => receive(turn, upload).await?,
+        Image::Digest { .. } => receive(turn, Arriving::new(images, image, upload)).await?,
         Image::Embedded { .. } => unpack(turn, Arc::clone(&order.machine), upload).await?,
     };
     let kind = look_at(turn, image).await?;
@@ -185,8 +197,54 @@ async fn look_at(turn: &Turn, image: ImageId) -> Result<Kind, Error> {
     })
 }
 
+/// An upload on its way. When it breaks off, by the end of the connection or of the client's
+/// patience or ours, what there is of it is parked.
+struct Arriving {
+    images: Images,
+    image: ImageId,
+    upload: Option<Upload>,
+}
+
+impl Arriving {
+    fn new(images: Images, image: ImageId, upload: Upload) -> Self {
+        Self { images, image, upload: Some(upload) }
+    }
+
+    fn written(&self) -> u64 {
+        self.upload.as_ref().map_or(0, Upload::written)
+    }
+
+    fn is_complete(&self) -> bool {
+        self.upload.as_ref().is_none_or(Upload::is_complete)
+    }
+
+    /// Adds bytes. If they are wrong, nothing of it is kept.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), ImageError> {
+        let mut upload = self.take()?;
+        upload.write(bytes)?;
+        self.upload = Some(upload);
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Complete, ImageError> {
+        self.take()?.finish()
+    }
+
+    fn take(&mut self) -> Result<Upload, ImageError> {
+        self.upload.take().ok_or_else(|| io::Error::other("the upload is over").into())
+    }
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        if let Some(part) = self.upload.take().filter(|part| part.written() > 0) {
+            self.images.park(self.image, part);
+        }
+    }
+}
+
 /// Asks the client for the bytes and stores them as they come.
-async fn receive(turn: &mut Turn, mut upload: Upload) -> Result<Complete, Error> {
+async fn receive(turn: &mut Turn, mut upload: Arriving) -> Result<Complete, Error> {
     turn.wanting.store(true, Ordering::Relaxed);
     turn.say(Reply::NeedImage { offset: upload.written() }).await?;
     while !upload.is_complete() {
