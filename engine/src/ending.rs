@@ -183,12 +183,7 @@ impl Engine {
         self.unwatch_expiry(id);
         let Some(machine) = self.machines.remove(&id) else { return };
         self.ledger.exchange(&machine.name.path, machine.held, Amount::default());
-        if let Some(below) = self.names.get_mut(&machine.name.path) {
-            below.remove(&machine.name.label);
-            if below.is_empty() {
-                self.names.remove(&machine.name.path);
-            }
-        }
+        self.names.remove(&machine.name);
         turn.record(&machine, cause, what);
         match machine.phase {
             Phase::Ended { place, .. } => self.ended.remove(&machine.name.path, place),

@@ -4,11 +4,11 @@
 //! that exist, [`crate::lifecycle`] and [`crate::ending`] what becomes of their processes, and
 //! [`crate::show`] looks at it all.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use vmm_proto::authority::Link;
 use vmm_proto::id::{Digest, MachineId};
-use vmm_proto::name::{Label, MachineName, Path};
+use vmm_proto::name::MachineName;
 use vmm_proto::revocation::Revocations;
 
 use crate::admission::{Newcomer, Order};
@@ -21,6 +21,7 @@ use crate::expiry::OnExpiry;
 use crate::images::{Content, Images};
 use crate::ledger::Ledger;
 use crate::machine::Machine;
+use crate::names::Names;
 use crate::record::{Record, What};
 use crate::refusal::Refusal;
 
@@ -33,8 +34,8 @@ pub struct Engine {
     pub(crate) ledger: Ledger,
     pub(crate) images: Images,
     pub(crate) machines: HashMap<MachineId, Machine>,
-    /// The listed machines, in the order of their names.
-    pub(crate) names: BTreeMap<Path, BTreeMap<Label, MachineId>>,
+    /// The names of listed machines.
+    pub(crate) names: Names,
     /// Machines that wait to take the place of listed ones.
     pub(crate) successors: HashSet<MachineId>,
     pub(crate) ended: Ended,
@@ -95,7 +96,7 @@ impl Engine {
             ledger: Ledger::default(),
             images: Images::default(),
             machines: HashMap::new(),
-            names: BTreeMap::new(),
+            names: Names::default(),
             successors: HashSet::new(),
             ended: Ended::default(),
             timers: BTreeSet::new(),
@@ -188,14 +189,12 @@ impl Engine {
 
     /// The listed machine of that name.
     pub(crate) fn listed(&self, name: &MachineName) -> Option<&Machine> {
-        let id = self.names.get(&name.path)?.get(&name.label)?;
-        self.machines.get(id)
+        self.machines.get(&self.names.get(name)?)
     }
 
     /// Lists a machine under its name.
     pub(crate) fn enlist(&mut self, machine: Machine) {
-        let MachineName { path, label } = machine.name.clone();
-        self.names.entry(path).or_default().insert(label, machine.id);
+        self.names.insert(machine.name.clone(), machine.id);
         self.machines.insert(machine.id, machine);
     }
 

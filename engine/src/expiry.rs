@@ -74,9 +74,7 @@ impl Engine {
     /// After a delegation got another certificate: the authority of what is below it may end at
     /// another time.
     pub(crate) fn watch_expiry_below(&mut self, now_s: i64, path: &Path) {
-        let below = |(here, _): &(&Path, _)| here.is_within(path);
-        let machines = self.names.range(path.clone()..).take_while(below);
-        let ids: Vec<MachineId> = machines.flat_map(|(_, all)| all.values().copied()).collect();
+        let ids = self.names.below(path);
         for id in ids {
             self.watch_expiry(now_s, id);
         }

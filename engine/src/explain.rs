@@ -204,7 +204,7 @@ impl Engine {
 
     /// The live machines at and below a path, the largest first.
     pub(crate) fn users(&self, below: &Path) -> Vec<User> {
-        let live = self.below(below.clone()).filter(|machine| machine.state().is_live());
+        let live = self.below(below).filter(|machine| machine.state().is_live());
         let mut users: Vec<_> = live
             .map(|machine| User {
                 name: machine.name.clone(),

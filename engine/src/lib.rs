@@ -39,6 +39,7 @@ mod keep;
 mod ledger;
 mod lifecycle;
 mod machine;
+mod names;
 mod per_path;
 mod power;
 mod record;

@@ -2,6 +2,7 @@
 //! brought to an end is in [`crate::ending`].
 
 use vmm_proto::id::MachineId;
+use vmm_proto::name::Path;
 
 use crate::effect::{Answer, Effect};
 use crate::engine::{Engine, Turn};
@@ -196,8 +197,8 @@ impl Engine {
     pub(crate) fn spawn_lost(&mut self, turn: &mut Turn, jitter: u32) {
         let starting: Vec<MachineId> = self
             .names
-            .values()
-            .flat_map(|below| below.values().copied())
+            .below(&Path::host())
+            .into_iter()
             .filter(|id| {
                 let phase = self.machines.get(id).map(|machine| &machine.phase);
                 matches!(phase, Some(Phase::Starting { .. }))

@@ -30,17 +30,13 @@ impl Engine {
             Target::Machine(name) => (self.machine(name), None),
             Target::Below(path) => (None, Some(path.clone())),
         };
-        let all_below = below.into_iter().flat_map(|below| self.below(below));
+        let all_below = below.into_iter().flat_map(|below| self.below(&below));
         exactly.into_iter().chain(all_below.map(|machine| self.view(machine)))
     }
 
     /// The listed machines at and below a path, in the order of their names.
-    pub(crate) fn below(&self, path: Path) -> impl Iterator<Item = &Machine> {
-        self.names
-            .range(path.clone()..)
-            .take_while(move |(at, _)| at.is_within(&path))
-            .flat_map(|(_, machines)| machines.values())
-            .filter_map(|id| self.machines.get(id))
+    pub(crate) fn below<'a>(&'a self, path: &Path) -> impl Iterator<Item = &'a Machine> + use<'a> {
+        self.names.below(path).into_iter().filter_map(|id| self.machines.get(&id))
     }
 
     /// The limits at `path` and at every delegation below it that is remembered, and valid or in

@@ -42,7 +42,7 @@ fn a_machine_runs_only_an_image_that_is_stored_under_its_path() {
         Spec { image, ..spec() },
         Spec { image: ImageId(99), ..spec() },
         // its upload has not ended
-        Spec { image: ImageId(8), image_sha256: vmm_proto::id::Digest([8; 32]), ..spec() },
+        Spec { image: ImageId(8), image_sha256: Digest([8; 32]), ..spec() },
     ] {
         let asked = stage.ask(|token| Event::Deploy {
             token,
