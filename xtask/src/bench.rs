@@ -25,6 +25,9 @@ const LARGE: usize = 8 << 20;
 /// Machines that run at once when their memory is measured.
 const MACHINES: usize = 10;
 
+/// Machines that lose their authority at once.
+const REVOKED: usize = 200;
+
 /// MiB of each of them.
 const MACHINE_MIB: u64 = 64;
 
@@ -59,6 +62,7 @@ pub fn bench(root: &Path) -> Result<ExitCode> {
     }];
     figures.extend(times(&house)?);
     figures.extend(memory(&house)?);
+    figures.push(revocation(&house)?);
     house.stop()?;
     let mut right = true;
     println!("{:<58} {:>9}      {:>7}", "", "median", "limit");
@@ -114,6 +118,43 @@ fn median(mut run: impl FnMut(usize) -> Result<Duration>) -> Result<f64> {
     let mut times = (0..RUNS).map(&mut run).collect::<Result<Vec<_>>>()?;
     times.sort();
     Ok(times[times.len() / 2].as_secs_f64() * 1000.0)
+}
+
+/// From handing in a list to the last of many machines gone: the answer comes when they are.
+fn revocation(house: &House) -> Result<Figure> {
+    let memory = (2 * REVOKED).to_string();
+    let share = ["crowd", &REVOKED.to_string(), &memory, "--cpu", "0"];
+    ca(house, &[&["request", "delegation"][..], &share].concat())?;
+    ca(house, &["sign", "ca.db", "cacert.pem", "ca.key", "crowd.req"])?;
+    for number in 0..REVOKED {
+        let name = format!("m{number}");
+        time(&mut client(
+            house,
+            "crowd",
+            &["run", &name, "ticker.spt", "--memory", "2", "--cpu", "0"],
+        ))?;
+    }
+    ca(house, &["revoke", "ca.db", "cacert.pem", "ca.key", "crowd"])?;
+    let info = |format| {
+        house.run(
+            "vmm-client",
+            &["--socket", "run/vmmd.sock", "--format", format, "info", "/crowd/"],
+        )
+    };
+    let states = |state: &str| -> Result<usize> {
+        let said = info("json")?;
+        Ok(String::from_utf8_lossy(&said.stdout).matches(&format!("\"state\":\"{state}\"")).count())
+    };
+    ensure!(states("running")? == REVOKED, "not all machines run");
+    let took =
+        time(&mut house.command("vmm-client", &["--socket", "run/vmmd.sock", "revoke", "ca.crl"]))?;
+    ensure!(states("revoked")? == REVOKED, "not all machines are gone");
+    Ok(Figure {
+        what: "vmm-client revoke, until the last of 200 machines is gone",
+        value: took.as_secs_f64() * 1000.0,
+        unit: "ms",
+        limit: Some(1000.0),
+    })
 }
 
 fn times(house: &House) -> Result<Vec<Figure>> {
