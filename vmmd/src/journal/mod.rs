@@ -1,5 +1,5 @@
 //! What outlives the supervisor: an embedded transactional store, `journal.redb` in its state
-//! directory (`docs/adr/0007-the-journal.md`).
+//! directory (`docs/adr/0010-the-journal.md`).
 //!
 //! The engine says what is to be kept ([`Keep`]); the changes of one batch of events become durable
 //! together, before anything that depends on them is done or answered. What is stored is DER
