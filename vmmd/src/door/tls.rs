@@ -1,7 +1,7 @@
 //! The TLS door: budgets before the peer is known, the chain judged right after the handshake.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
@@ -90,7 +90,7 @@ pub(crate) async fn serve(entrance: Arc<Entrance>, door: TcpListener) -> anyhow:
             Err(error) => return Err(error).context("the TLS door failed"),
         };
         // A peer over its budget is closed at once: anything said to it would cost more.
-        let source = peer.ip().to_canonical();
+        let source = source_of(peer.ip());
         let keys = [(None, HANDSHAKES), (Some(source), HANDSHAKES_PER_SOURCE)];
         match entrance.handshakes.take(keys) {
             Ok(place) => {
@@ -101,6 +101,18 @@ pub(crate) async fn serve(entrance: Arc<Entrance>, door: TcpListener) -> anyhow:
                 refused(&entrance.shared, peer, "busy", &message);
             }
         }
+    }
+}
+
+/// Where a connection counts as coming from: an IPv4 address, or the IPv6 network of 64 bits that
+/// whoever has one address of it usually has all of.
+fn source_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = address.to_bits() & !u128::from(u64::MAX);
+            Ipv6Addr::from_bits(network).into()
+        }
+        address @ IpAddr::V4(_) => address,
     }
 }
 
@@ -246,5 +258,19 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
         context: &mut TaskContext<'_>,
     ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_an_ipv4_address_or_an_ipv6_network() {
+        let source = |text: &str| source_of(text.parse().unwrap()).to_string();
+        assert_eq!(source("10.0.0.7"), "10.0.0.7");
+        assert_eq!(source("::ffff:10.0.0.7"), "10.0.0.7");
+        assert_eq!(source("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(source("2001:db8:1:2::1"), source("2001:db8:1:2:ffff::9"));
     }
 }

@@ -30,8 +30,8 @@ use crate::places::Place;
 use crate::{Shared, clock};
 
 /// Replies that wait to be written. Requests wait when it is full: their own connection's reader
-/// is slow, and nobody else's.
-const REPLIES: usize = 64;
+/// is slow, and nobody else's. Each may have a frame's size.
+const REPLIES: usize = 16;
 
 /// Readers of consoles and of the log at once, of all and below one delegation: fewer than the
 /// connections that `vmm-console` and `vmm-log` take, so that there is always one for `vmmd` itself.
