@@ -30,7 +30,7 @@ enum Bench {
         /// A directory with solo5-hvt, solo5-spt and Solo5's test images (`test_hello.spt`, …)
         #[arg(long, value_name = "DIR")]
         against: PathBuf,
-        /// How often each thing is measured
+        /// How often each thing is measured; what is short, ten times that
         #[arg(long, default_value_t = 21)]
         rounds: usize,
     },
