@@ -5,5 +5,6 @@
 
 pub mod census;
 pub mod forge;
+pub mod links;
 pub mod peer;
 pub mod setup;

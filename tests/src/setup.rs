@@ -7,9 +7,10 @@ use std::sync::OnceLock;
 use serde_json::Value;
 use tempfile::TempDir;
 use xtask::guests::build_guests;
-use xtask::house::{House, Programs};
+use xtask::house::{House, Programs, wait_until};
 
 use crate::forge::Forge;
+use crate::links;
 
 /// The directory of the workspace.
 fn root() -> &'static Path {
@@ -147,6 +148,8 @@ impl Setup {
             let more = if name == "vmmd" { vmmd } else { &[] };
             self.house.start_with(name, more).expect(name);
         }
+        let linked = wait_until("all daemons know each other", || links::are_made(&self.house));
+        linked.expect("all daemons know each other");
         self
     }
 
@@ -243,7 +246,7 @@ impl Setup {
     #[track_caller]
     pub fn wait_for(&self, name: &str, state: &str) {
         let there = || self.state(name).as_deref() == Some(state);
-        if let Err(error) = xtask::house::wait_until(&format!("{name} {state}"), there) {
+        if let Err(error) = wait_until(&format!("{name} {state}"), there) {
             panic!("{error}; it is {:?}", self.admin(&["--format", "json", "info", name]));
         }
     }
