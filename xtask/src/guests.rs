@@ -1,5 +1,6 @@
 //! `cargo xtask guests`: builds the sample unikernels for both targets and puts them at
-//! `target/guests/NAME.spt` and `target/guests/NAME.hvt`.
+//! `target/guests/NAME.spt` and `target/guests/NAME.hvt`, and some of them, built with SSE as on
+//! ordinary hosts they may be, at `target/guests/NAME-sse.hvt`.
 //!
 //! Cargo decides what is to be rebuilt; a result that is the same as before is left alone, so
 //! that a second run costs little and changes nothing.
@@ -14,6 +15,12 @@ use anyhow::{Context, Result, ensure};
 
 /// The sample unikernels, by the names of their binaries.
 const SAMPLES: [&str; 7] = ["abi", "chatter", "crasher", "disk", "echo", "hello", "ticker"];
+
+/// Those that need floating-point numbers.
+const WITH_SSE: &str = "fpu";
+
+/// Those that are built with SSE for hvt too.
+const SSE_SAMPLES: [&str; 3] = ["disk", WITH_SSE, "hello"];
 
 /// The target that every Rust installation on a Linux PC has.
 const HOST_TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -32,17 +39,38 @@ const FOREIGN_VARIABLES: [&str; 6] = [
     "CARGO_BUILD_TARGET_DIR",
 ];
 
+/// What guests are built for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Abi {
-    Hvt,
+enum Build {
     Spt,
+    Hvt,
+    HvtWithSse,
 }
 
-impl Abi {
+impl Build {
+    /// How the directory of what is built is called, and the file with the compiler's flags.
     fn name(self) -> &'static str {
         match self {
-            Self::Hvt => "hvt",
             Self::Spt => "spt",
+            Self::Hvt => "hvt",
+            Self::HvtWithSse => "hvt-sse",
+        }
+    }
+
+    /// How the names of the results end.
+    fn ending(self) -> &'static str {
+        match self {
+            Self::Spt => ".spt",
+            Self::Hvt => ".hvt",
+            Self::HvtWithSse => "-sse.hvt",
+        }
+    }
+
+    fn samples(self) -> Vec<&'static str> {
+        match self {
+            Self::Spt => SAMPLES.into_iter().chain([WITH_SSE]).collect(),
+            Self::Hvt => SAMPLES.into(),
+            Self::HvtWithSse => SSE_SAMPLES.into(),
         }
     }
 }
@@ -56,28 +84,35 @@ impl Abi {
 pub fn build_guests(root: &Path) -> Result<()> {
     let results = root.join("target/guests");
     fs::create_dir_all(&results).with_context(|| format!("cannot create {}", results.display()))?;
-    for abi in [Abi::Spt, Abi::Hvt] {
-        let built = build(root, abi)?;
-        for sample in SAMPLES {
-            let result = results.join(format!("{sample}.{}", abi.name()));
-            deliver(&built.join(sample), &result, abi)?;
+    for what in [Build::Spt, Build::Hvt, Build::HvtWithSse] {
+        let built = build(root, what)?;
+        for sample in what.samples() {
+            let result = results.join(format!("{sample}{}", what.ending()));
+            deliver(&built.join(sample), &result, what)?;
         }
     }
     Ok(())
 }
 
-/// Builds for one ABI and tells where the binaries are.
-fn build(root: &Path, abi: Abi) -> Result<PathBuf> {
+/// Builds the samples and tells where the binaries are.
+fn build(root: &Path, what: Build) -> Result<PathBuf> {
     let guests = root.join("guests");
-    let target = if abi == Abi::Hvt && has_target(BARE_TARGET) { BARE_TARGET } else { HOST_TARGET };
-    let config = if target == BARE_TARGET { "hvt-bare" } else { abi.name() };
-    let target_dir = guests.join("target").join(abi.name());
+    let bare = what == Build::Hvt && has_target(BARE_TARGET);
+    let (target, config) =
+        if bare { (BARE_TARGET, "hvt-bare") } else { (HOST_TARGET, what.name()) };
+    let target_dir = guests.join("target").join(what.name());
     let mut command = Command::new(program("CARGO", "cargo"));
     command
         .current_dir(&guests)
         .args(["build", "--quiet", "--release", "--locked", "--package", "samples"])
         .arg(format!("--config=.cargo/{config}.toml"))
         .arg(format!("--target-dir={}", target_dir.display()));
+    if what != Build::Hvt {
+        command.arg("--features=sse");
+    }
+    for sample in what.samples() {
+        command.args(["--bin", sample]);
+    }
     for variable in FOREIGN_VARIABLES {
         command.env_remove(variable);
     }
@@ -87,7 +122,7 @@ fn build(root: &Path, abi: Abi) -> Result<PathBuf> {
     ensure!(
         output.status.success(),
         "building the {} guests failed:\n{}",
-        abi.name(),
+        what.name(),
         String::from_utf8_lossy(&output.stderr)
     );
     Ok(target_dir.join(target).join("release"))
@@ -111,15 +146,15 @@ fn program(variable: &str, default: &str) -> std::ffi::OsString {
 
 /// Puts `built` at `result`, if it is another file than what is there, in one step: whoever runs
 /// the old one at this moment is not disturbed.
-fn deliver(built: &Path, result: &Path, abi: Abi) -> Result<()> {
+fn deliver(built: &Path, result: &Path, what: Build) -> Result<()> {
     let bytes = fs::read(built).with_context(|| format!("cannot read {}", built.display()))?;
     if fs::read(result).is_ok_and(|present| present == bytes) {
         return Ok(());
     }
-    if abi == Abi::Hvt {
+    if what == Build::Hvt {
         instructions::check(built)?;
     }
-    let partial = result.with_extension(format!("{}.{}", abi.name(), std::process::id()));
+    let partial = result.with_extension(format!("{}.{}", what.name(), std::process::id()));
     fs::write(&partial, &bytes).with_context(|| format!("cannot write {}", partial.display()))?;
     fs::rename(&partial, result).with_context(|| format!("cannot replace {}", result.display()))
 }
