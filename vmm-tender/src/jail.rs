@@ -48,7 +48,7 @@ pub(crate) fn enter(jail: Jail, new_files: Option<BorrowedFd<'_>>) -> Result<(),
             .map_err(Error::host("forbid to be traced"))?;
     }
     set_no_new_privs(true).map_err(Error::host("renounce new privileges"))?;
-    match (restrict(new_files)?, jail.whole) {
+    match (restrict(new_files, jail.dumpable)?, jail.whole) {
         (RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced, _) => {}
         (RulesetStatus::NotEnforced, true) => return Err(Error::NoLandlock),
         (RulesetStatus::NotEnforced, false) => warn()?,
@@ -57,14 +57,22 @@ pub(crate) fn enter(jail: Jail, new_files: Option<BorrowedFd<'_>>) -> Result<(),
 }
 
 /// Leaves no file, no port and no process outside in reach.
-fn restrict(new_files: Option<BorrowedFd<'_>>) -> Result<RulesetStatus, RulesetError> {
+fn restrict(
+    new_files: Option<BorrowedFd<'_>>,
+    by_kernel: bool,
+) -> Result<RulesetStatus, RulesetError> {
     let mut rules = Ruleset::default()
         .handle_access(AccessFs::from_all(LANDLOCK))?
         .handle_access(AccessNet::from_all(LANDLOCK))?
         .scope(Scope::from_all(LANDLOCK))?
         .create()?;
     if let Some(directory) = new_files {
-        let access = AccessFs::MakeReg | AccessFs::WriteFile | AccessFs::Truncate;
+        let mut access = AccessFs::MakeReg | AccessFs::WriteFile | AccessFs::Truncate;
+        if by_kernel {
+            // Some kernels, 6.1 among them, open the core file that they leave for reading too, and
+            // leave an empty one where that is forbidden.
+            access |= AccessFs::ReadFile;
+        }
         rules = rules.add_rule(PathBeneath::new(directory, access))?;
     }
     Ok(rules.restrict_self()?.ruleset)

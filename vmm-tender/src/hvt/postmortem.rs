@@ -25,12 +25,21 @@ pub(super) struct Postmortem {
     cores: Option<CoreDirectory>,
 }
 
+/// Where the CPU begins after a reset, which no guest can use: nothing is mapped there.
+const RESET_VECTOR: u64 = 0xFFF0;
+
 /// Where a guest was and where it probably came from, line by line, each after a line feed.
 #[derive(Debug)]
-pub struct Trace(Vec<Place>);
+pub enum Trace {
+    /// Places in its memory, the first of them where it was.
+    Known(Vec<Place>),
+    /// On AMD processors, KVM resets a CPU that shuts down: what it held is lost.
+    Reset,
+}
 
+/// A place in a guest's memory.
 #[derive(Debug)]
-struct Place {
+pub struct Place {
     address: u64,
     symbol: Option<Symbol>,
 }
@@ -93,7 +102,10 @@ impl Postmortem {
     pub(super) fn of_error(self, cause: Error, vcpu: &Vcpu, memory: &GuestMemory) -> Error {
         // What ended the guest matters more than that there is no more to be said about it.
         let Ok(registers) = vcpu.registers() else { return cause };
-        let trace = self.trace(registers.general.rip, registers.general.rsp, memory);
+        let trace = match registers.general.rip {
+            RESET_VECTOR => Trace::Reset,
+            rip => self.trace(rip, registers.general.rsp, memory),
+        };
         self.dump(&registers, None, memory);
         Error::Guest { cause: Box::new(cause), registers: Box::new(registers), trace }
     }
@@ -115,7 +127,7 @@ impl Postmortem {
             }
             Place { address, symbol }
         });
-        Trace(places.collect())
+        Trace::Known(places.collect())
     }
 
     fn dump(self, registers: &Registers, trap: Option<&TrapFrame>, memory: &GuestMemory) {
@@ -138,7 +150,10 @@ impl Postmortem {
 
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, Place { address, symbol }) in self.0.iter().enumerate() {
+        let Self::Known(places) = self else {
+            return f.write_str("\n  KVM has reset the processor: what it held is lost");
+        };
+        for (index, Place { address, symbol }) in places.iter().enumerate() {
             let how = if index == 0 { "at" } else { "from" };
             write!(f, "\n  {how:<4} {address:#x}")?;
             if let Some(symbol) = symbol {

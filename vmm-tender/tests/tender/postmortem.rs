@@ -13,6 +13,13 @@ pub(crate) const FAILURES: [(&str, &str); 6] = [
     ("struct-in-text", "Invalid guest access: gpa=0x10"),
 ];
 
+/// Whether a guest ended in a way that on this host's processor leaves no register as it was: on
+/// those of AMD, KVM resets the CPU.
+pub(crate) fn was_reset(how: &str, end: &End) -> bool {
+    let said = "\n  KVM has reset the processor: what it held is lost\n";
+    how == "triple" && end.stderr.contains(", rip=0xfff0\n") && end.stderr.ends_with(said)
+}
+
 /// A line of a trace: its first word and address, and the rest of it.
 fn place(line: &str) -> (&str, u64, &str) {
     let (how, rest) = line.trim_start().split_once(' ').unwrap();
@@ -31,6 +38,9 @@ fn an_hvt_guest_that_is_ended_comes_with_its_registers_and_with_names_of_functio
         let lines: Vec<_> = end.stderr.lines().collect();
         assert!(lines[0].starts_with(&format!("vmm-tender: {expected}")), "{how}: {lines:?}");
         assert!(lines[1].starts_with("  rax=") && lines[2].starts_with("  rsi="), "{lines:?}");
+        if was_reset(how, &end) {
+            continue;
+        }
         let (first, rip, name) = place(lines[6]);
         assert!(lines[5].starts_with(&format!("  rip={rip:016x}  rflags=")), "{how}: {lines:?}");
         assert_eq!(first, "at", "{how}");
@@ -67,8 +77,8 @@ fn without_symbols_addresses_are_left() {
     // Where the section headers are.
     image[40..48].fill(0);
     let path = files.with(&image);
-    let end = End::of(tender(["run", "--mem=8"]).arg(path).args(["--", "triple"]));
+    let end = End::of(tender(["run", "--mem=8"]).arg(path).args(["--", "hlt"]));
     let lines: Vec<_> = end.stderr.lines().collect();
-    assert!(lines[0].contains("exit_reason=0x8"), "{lines:?}");
+    assert!(lines[0].contains("exit_reason=0x5"), "{lines:?}");
     assert!(lines.len() > 7 && lines[6..].iter().all(|line| place(line).2.is_empty()), "{lines:?}");
 }
