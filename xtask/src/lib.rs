@@ -2,5 +2,6 @@
 
 pub mod bench;
 pub mod demo;
+pub mod fuzz;
 pub mod guests;
 pub mod house;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -21,6 +22,14 @@ enum Task {
     },
     /// Build the sample unikernels into target/guests
     Guests,
+    /// Run every fuzz target for a while
+    Fuzz {
+        /// Seconds for each
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+    },
+    /// Download the kernel for tests in an emulated PC (Debian; installs nothing)
+    Kernel,
 }
 
 #[derive(clap::Subcommand)]
@@ -46,5 +55,10 @@ fn main() -> Result<ExitCode> {
             xtask::bench::tender::bench(root, &against, rounds)
         }
         Task::Guests => xtask::guests::build_guests(root).map(|()| ExitCode::SUCCESS),
+        Task::Fuzz { seconds } => xtask::fuzz::fuzz(root, Duration::from_secs(seconds)),
+        Task::Kernel => {
+            println!("{}", vmm_emulated::fetch_kernel(root)?.release());
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }

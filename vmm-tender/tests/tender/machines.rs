@@ -21,6 +21,17 @@ fn hello_prints_its_name_and_its_arguments_and_exits_as_told() {
 }
 
 #[test]
+fn machines_of_any_size_start() {
+    for kind in Kind::available() {
+        let image = crate::support::guest("hello", kind);
+        for mib in ["2", "3", "4", "64", "512", "1023", "1024"] {
+            let end = End::of(tender(["run", "--mem", mib]).arg(&image));
+            assert_eq!((end.status, &*end.stdout), (0, "Hello from hello\n"), "{kind:?} {mib}");
+        }
+    }
+}
+
+#[test]
 fn an_exit_status_is_cut_to_8_bits() {
     for kind in Kind::available() {
         for (returned, status) in [("255", 255), ("256", 0), ("263", 7)] {

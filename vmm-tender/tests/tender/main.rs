@@ -4,6 +4,7 @@
 mod cores;
 mod crashes;
 mod devices;
+mod fpu;
 mod hardened;
 mod images;
 mod jail;
@@ -14,4 +15,5 @@ mod postmortem;
 mod protocol;
 mod rings;
 mod solo5;
+mod stock_kvm;
 mod support;

@@ -13,6 +13,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use crate::stock_kvm::STOCK_KVM;
+
 /// The two ways to run a machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
@@ -41,10 +43,19 @@ pub(crate) fn kvm() -> bool {
 /// The sample `name` for `kind`, built if it is not up to date.
 pub(crate) fn guest(name: &str, kind: Kind) -> PathBuf {
     static BUILT: OnceLock<()> = OnceLock::new();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    BUILT.get_or_init(|| xtask::guests::build_guests(root).unwrap());
+    BUILT.get_or_init(|| {
+        // In an emulated machine they are there, and no compiler is.
+        if std::env::var_os(STOCK_KVM).is_none() {
+            xtask::guests::build_guests(root()).unwrap();
+        }
+    });
     let extension = if kind == Kind::Spt { "spt" } else { "hvt" };
-    root.join("target/guests").join(format!("{name}.{extension}"))
+    root().join("target/guests").join(format!("{name}.{extension}"))
+}
+
+/// The directory of the workspace.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
 /// A tender with `arguments`, to be started.

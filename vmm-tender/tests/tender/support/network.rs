@@ -3,8 +3,10 @@
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// Does `work` in a thread of its own in a fresh network namespace, after `script` (for `sh`, with
@@ -60,7 +62,9 @@ pub(crate) fn tap(name: &str, address: &str) -> String {
     )
 }
 
-/// A descriptor that is attached to the TAP interface `name` of this thread's network.
+/// A descriptor that is attached to the TAP interface `name` of this thread's network. Whoever had
+/// it before may still hold it for a moment: a process that another thread starts has all
+/// descriptors until it becomes another program.
 #[allow(unsafe_code, reason = "attaching has no safe interface")]
 pub(crate) fn open_tap(name: &str, flags: u16) -> OwnedFd {
     use rustix::ioctl::{Updater, ioctl, opcode};
@@ -68,12 +72,22 @@ pub(crate) fn open_tap(name: &str, flags: u16) -> OwnedFd {
     const TUNSETIFF: u32 = opcode::write::<i32>(b'T', 202);
 
     let tun = open("/dev/net/tun", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).unwrap();
-    let mut request = [0u8; 40];
-    request[..name.len()].copy_from_slice(name.as_bytes());
-    request[16..18].copy_from_slice(&flags.to_ne_bytes());
-    // SAFETY: the operation reads and writes a `struct ifreq`, which has 40 bytes.
-    let set = unsafe { Updater::<TUNSETIFF, [u8; 40]>::new(&mut request) };
-    // SAFETY: as above.
-    unsafe { ioctl(&tun, set) }.unwrap();
-    tun
+    let deadline = Instant::now() + Duration::from_mins(1);
+    loop {
+        let mut request = [0u8; 40];
+        request[..name.len()].copy_from_slice(name.as_bytes());
+        request[16..18].copy_from_slice(&flags.to_ne_bytes());
+        // SAFETY: the operation reads and writes a `struct ifreq`, which has 40 bytes.
+        let set = unsafe { Updater::<TUNSETIFF, [u8; 40]>::new(&mut request) };
+        // SAFETY: as above.
+        match unsafe { ioctl(&tun, set) } {
+            Err(Errno::BUSY) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            result => {
+                result.unwrap();
+                return tun;
+            }
+        }
+    }
 }
