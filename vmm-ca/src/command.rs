@@ -1,5 +1,6 @@
 //! The command line.
 
+mod batch;
 mod init;
 mod inspect;
 mod issuer;
@@ -7,6 +8,7 @@ mod keys;
 mod list;
 mod list_file;
 mod preview;
+mod renew_server;
 mod request;
 mod revoke;
 mod sign;
@@ -104,6 +106,22 @@ enum Command {
     /// Shows what is asked for, what the issuer has and what it gave to others; signs what fits, and
     /// writes LABEL.pem (the certificate) and LABEL.bundle (it and the chain above it).
     Sign(sign::Sign),
+    /// Sign many delegations, all of them or none
+    ///
+    /// The first line of the CSV file names its columns, in any order:
+    ///
+    /// label: the delegation's label. request: the file of its request, which says the rest; without
+    /// one, a key is made (LABEL.key) and these say what is delegated: machines, memory (MiB), cpus
+    /// (ids, by spaces), storage (MiB, default 0), bridges (NAME[/FIRST/LAST/GATEWAY/PREFIX], by
+    /// spaces). days: how long it is valid (default 365).
+    ///
+    /// Every row is checked before the first one is signed; each error names its row.
+    SignBatch(batch::SignBatch),
+    /// Give a server a new certificate, for the same names and the same key
+    ///
+    /// Replaces the file. The server's private key is not needed, so this works on the machine of the
+    /// authority.
+    RenewServer(renew_server::RenewServer),
     /// Take certificates back: every one of a label that has not expired, and what is below it
     ///
     /// Writes the issuer's revocation list into the current directory, named like the database:
@@ -195,6 +213,8 @@ fn execute(command: Command, world: &mut World<'_>) -> Result<Exit, Error> {
         Command::Init(command) => command.run(world).map(|()| Exit::Done),
         Command::Request(command) => command.run(world).map(|()| Exit::Done),
         Command::Sign(command) => command.run(world).map(|()| Exit::Done),
+        Command::SignBatch(command) => command.run(world).map(|()| Exit::Done),
+        Command::RenewServer(command) => command.run(world).map(|()| Exit::Done),
         Command::Revoke(command) => command.run(world).map(|()| Exit::Done),
         Command::Crl(command) => command.run(world).map(|()| Exit::Done),
         Command::Inspect(command) => command.run(world),

@@ -73,12 +73,14 @@ pub fn image(image: &Image) -> String {
 }
 
 fn bridge(bridge: &Bridge) -> String {
+    format!("{}: {}", bridge.name(), addresses(bridge))
+}
+
+/// The addresses of a bridge.
+pub fn addresses(bridge: &Bridge) -> String {
     let ranges: Vec<String> =
         [bridge.range(), bridge.range6()].into_iter().flatten().map(range).collect();
-    if ranges.is_empty() {
-        return format!("{}: addresses are not managed", bridge.name());
-    }
-    format!("{}: {}", bridge.name(), ranges.join("; "))
+    if ranges.is_empty() { "addresses are not managed".to_owned() } else { ranges.join("; ") }
 }
 
 fn range(range: &AddressRange) -> String {

@@ -193,6 +193,12 @@ pub enum Refusal {
         /// its last moment
         until: Moment,
     },
+    /// rows of a batch that cannot be signed, each of them said before
+    #[error("{0} of the rows cannot be signed: nothing was signed")]
+    Batch(usize),
+    /// a delegation that would sign a server
+    #[error("\"{0}\" is a delegation, and only the root vouches for a server")]
+    NotTheRoot(String),
     /// a chain that a server would refuse
     #[error("it is refused: {0}")]
     Verdict(String),

@@ -159,6 +159,14 @@ impl<'d> Given<'d> {
         self.holders.iter().map(|((kind, label), what)| (*kind, *label, Sum::of(what)))
     }
 
+    /// Who holds a share, and which one.
+    pub fn shares(&self) -> impl Iterator<Item = (&'d str, &'d Delegation)> {
+        self.holders.iter().filter_map(|((_, label), kind)| match kind {
+            Kind::Delegation(share) => Some((*label, &**share)),
+            _ => None,
+        })
+    }
+
     /// What would be promised twice if `grant` were given as well. `bounds`: what the issuer has;
     /// `None` for a root, which has no bounds, but only one owner for each address all the same.
     pub fn overcommitted(&self, grant: &Grant, bounds: Option<&Delegation>) -> Vec<Overcommitment> {

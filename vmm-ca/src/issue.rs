@@ -208,7 +208,7 @@ impl Issuer {
     pub(crate) fn certify_server(
         &self,
         names: &[profile::ServerName],
-        key: &Key,
+        key: &impl PublicKeyData,
         validity: Validity,
     ) -> Result<CertificateDer<'static>, Error> {
         let params = profile::server(names, validity)?;

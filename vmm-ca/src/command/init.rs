@@ -140,7 +140,7 @@ fn token_uri(key: &Path) -> Result<TokenUri, Error> {
 }
 
 /// Reads the server's certificate with the eyes of a client.
-fn self_test(
+pub(super) fn self_test(
     server: &rustls_pki_types::CertificateDer<'static>,
     root: &rustls_pki_types::CertificateDer<'_>,
     names: &[ServerName],

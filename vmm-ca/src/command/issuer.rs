@@ -48,8 +48,13 @@ impl IssuerFiles {
         })?;
         if database.was_torn() {
             world.warn(format_args!(
-                "{name} ended in the middle of a line, as a crash leaves it; that certificate was \
-                 never handed out, and the line is dropped"
+                "{name} ended in the middle of a line, as a crash leaves it; what that line is about \
+                 was never handed out, and it is dropped{}",
+                if database.issued().is_empty() {
+                    ". No other line is left: if it held certificates before, restore it from a copy"
+                } else {
+                    ""
+                }
             ))?;
         }
         Ok(database)

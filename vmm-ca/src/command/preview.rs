@@ -1,8 +1,10 @@
 //! What a person sees before a request is signed.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use vmm_proto::grant::Grant;
+use vmm_proto::resource::{Bridge, Delegation};
 
 use crate::database::{Database, Issued};
 use crate::describe;
@@ -58,18 +60,23 @@ fn issuer_line(issuer: &Issuer) -> String {
 fn push_table(text: &mut String, grant: &Grant, issuer: &Issuer, given: &Given<'_>) {
     let asked = Sum::of_grant(grant);
     let others = given.sum();
-    let has = issuer.bounds().map(Sum::of_share);
-    row(text, ["", "machines", "memory MiB", "storage MiB"].map(str::to_owned));
-    row(text, cells("asked", asked));
-    match has {
-        Some(has) => row(text, cells("issuer has", has)),
-        None => row(text, ["issuer has", "-", "-", "-"].map(str::to_owned)),
+    let bounds = issuer.bounds();
+    let cpus_of: BTreeMap<&str, String> =
+        given.shares().map(|(label, share)| (label, share.cpus.to_string())).collect();
+    row(text, ["", "machines", "memory MiB", "storage MiB", "CPUs"].map(str::to_owned));
+    row(text, cells("asked", asked, &cpus(grant)));
+    match bounds {
+        Some(bounds) => {
+            row(text, cells("issuer has", Sum::of_share(bounds), &bounds.cpus.to_string()));
+        }
+        None => row(text, ["issuer has", "-", "-", "-", "-"].map(str::to_owned)),
     }
-    row(text, cells("given to others", others));
+    row(text, cells("given to others", others, ""));
     for (kind, label, sum) in given.holders() {
-        row(text, cells(&format!("  {label} ({kind})"), sum));
+        let cpus = cpus_of.get(label).filter(|_| kind == "delegation");
+        row(text, cells(&format!("  {label} ({kind})"), sum, cpus.map_or("", String::as_str)));
     }
-    if let Some(has) = has {
+    if let Some(has) = bounds.map(Sum::of_share) {
         let left = |has: u64, others: u64, asked: u64| {
             (i128::from(has) - i128::from(others) - i128::from(asked)).to_string()
         };
@@ -80,18 +87,54 @@ fn push_table(text: &mut String, grant: &Grant, issuer: &Issuer, given: &Given<'
                 left(has.machines, others.machines, asked.machines),
                 left(has.memory_mib, others.memory_mib, asked.memory_mib),
                 left(has.storage_mib, others.storage_mib, asked.storage_mib),
+                String::new(),
             ],
         );
     }
+    if let Grant::Delegation(share) = grant {
+        share.bridges.iter().for_each(|bridge| push_bridge(text, bridge, bounds, given));
+    }
 }
 
-fn cells(name: &str, sum: Sum) -> [String; 4] {
-    let Sum { machines, memory_mib, storage_mib } = sum;
-    [name.to_owned(), machines.to_string(), memory_mib.to_string(), storage_mib.to_string()]
+/// Who has which addresses of a bridge that is asked for.
+fn push_bridge(text: &mut String, asked: &Bridge, bounds: Option<&Delegation>, given: &Given<'_>) {
+    let mut line = |who: &str, bridge: &Bridge| {
+        push(text, &format!("    {who:<26} {}", describe::addresses(bridge)));
+    };
+    let name = asked.name();
+    line(&format!("{name}: asked"), asked);
+    if let Some(bridge) = bounds.and_then(|bounds| bounds.bridges.get(name)) {
+        line(&format!("{name}: issuer has"), bridge);
+    }
+    for (label, share) in given.shares() {
+        if let Some(bridge) = share.bridges.get(name) {
+            line(&format!("{name}: {label}"), bridge);
+        }
+    }
 }
 
-fn row(text: &mut String, [name, machines, memory, storage]: [String; 4]) {
-    push(text, &format!("  {name:<28} {machines:>10} {memory:>12} {storage:>12}"));
+fn cpus(grant: &Grant) -> String {
+    match grant {
+        Grant::Delegation(share) => share.cpus.to_string(),
+        Grant::Machine(machine) => machine.cpus.to_string(),
+        Grant::Permissions(_) => String::new(),
+    }
+}
+
+fn cells(name: &str, sum: Sum, cpus: &str) -> [String; 5] {
+    let Sum { machines, memory_mib: memory, storage_mib: storage } = sum;
+    [
+        name.to_owned(),
+        machines.to_string(),
+        memory.to_string(),
+        storage.to_string(),
+        cpus.to_owned(),
+    ]
+}
+
+fn row(text: &mut String, [name, machines, memory, storage, cpus]: [String; 5]) {
+    let row = format!("  {name:<28} {machines:>10} {memory:>12} {storage:>12}  {cpus}");
+    push(text, row.trim_end());
 }
 
 /// A label is an identity, so it is said when it is given out again.

@@ -21,7 +21,7 @@ use crate::time::{DAY, Moment, within};
 use crate::{Error, Refusal, pem};
 
 /// Days that a delegation is valid when nothing is said.
-const DELEGATION_DAYS: u32 = 365;
+pub(super) const DELEGATION_DAYS: u32 = 365;
 
 /// Days that a leaf is valid when nothing is said.
 const LEAF_DAYS: u32 = 30;
@@ -51,7 +51,7 @@ pub(super) struct Sign {
 impl Sign {
     pub(super) fn run(self, world: &mut World<'_>) -> Result<(), Error> {
         let issuer = self.by.load(world)?;
-        let request = self.load_request(world)?;
+        let request = load_request(&world.path(&self.request))?;
         let output = Output::of(&request, &issuer, world)?;
         let outputs = [output.certificate.as_path(), output.bundle.as_path()];
         self.by.spare(&outputs, world)?;
@@ -71,7 +71,7 @@ impl Sign {
             world.warn(note)?;
         }
         issuer.admits(&request)?;
-        let old = self.judge_renewal(&request, &database, world.now)?;
+        let old = renewed(&request, &database, world.now, self.renew)?;
         self.judge_overcommitment(&preview, world)?;
         if !self.yes {
             world.confirm("Sign?")?;
@@ -88,13 +88,6 @@ impl Sign {
             Some(old) => world.say(consequences(&old, &request)),
             None => Ok(()),
         }
-    }
-
-    fn load_request(&self, world: &World<'_>) -> Result<Request, Error> {
-        let path = world.path(&self.request);
-        pem::request(&file::read(&path, pem::MAX_FILE)?)
-            .and_then(|der| Request::parse(&der))
-            .map_err(|error| error.in_file(&path))
     }
 
     fn days(&self, request: &Request) -> u32 {
@@ -118,25 +111,6 @@ impl Sign {
         }
     }
 
-    /// The certificate that this one takes the place of, if there is one and that is meant.
-    fn judge_renewal(
-        &self,
-        request: &Request,
-        database: &Database,
-        now: i64,
-    ) -> Result<Option<Issued>, Refusal> {
-        let old = database.live(now).filter(|issued| is_of(request, issued)).last();
-        match old {
-            Some(old) if !self.renew => Err(Refusal::StillValid {
-                kind: old.kind.name(),
-                label: old.name.clone(),
-                serial: old.serial.to_string(),
-                until: Moment(old.validity.not_after),
-            }),
-            old => Ok(old.cloned()),
-        }
-    }
-
     fn judge_overcommitment(&self, preview: &Preview, world: &mut World<'_>) -> Result<(), Error> {
         for overcommitment in &preview.overcommitted {
             if self.no_overcommit {
@@ -145,6 +119,30 @@ impl Sign {
             world.warn(overcommitment)?;
         }
         Ok(())
+    }
+}
+
+pub(super) fn load_request(path: &Path) -> Result<Request, Error> {
+    pem::request(&file::read(path, pem::MAX_FILE)?)
+        .and_then(|der| Request::parse(&der))
+        .map_err(|error| error.in_file(path))
+}
+
+/// The certificate that a new one takes the place of, if there is one and that is meant.
+pub(super) fn renewed(
+    request: &Request,
+    database: &Database,
+    now: i64,
+    meant: bool,
+) -> Result<Option<Issued>, Refusal> {
+    match database.live(now).filter(|issued| is_of(request, issued)).last() {
+        Some(old) if !meant => Err(Refusal::StillValid {
+            kind: old.kind.name(),
+            label: old.name.clone(),
+            serial: old.serial.to_string(),
+            until: Moment(old.validity.not_after),
+        }),
+        old => Ok(old.cloned()),
     }
 }
 
@@ -167,7 +165,11 @@ fn consequences(old: &Issued, request: &Request) -> String {
 
 /// The grant to sign: a delegation's generation is the signer's (profile, rule 9), the larger of
 /// now and one more than the last one given to that label.
-fn with_generation(request: &Request, issued: &[Issued], now: i64) -> Result<Grant, Error> {
+pub(super) fn with_generation(
+    request: &Request,
+    issued: &[Issued],
+    now: i64,
+) -> Result<Grant, Error> {
     let Grant::Delegation(mut share) = request.grant.clone() else {
         return Ok(request.grant.clone());
     };
@@ -188,15 +190,15 @@ fn with_generation(request: &Request, issued: &[Issued], now: i64) -> Result<Gra
 }
 
 /// Where the certificate goes.
-struct Output {
-    certificate: PathBuf,
-    bundle: PathBuf,
+pub(super) struct Output {
+    pub(super) certificate: PathBuf,
+    pub(super) bundle: PathBuf,
 }
 
 impl Output {
     /// An older certificate of the same issuer, kind and label is replaced; anything else that goes
     /// by the name is not.
-    fn of(request: &Request, issuer: &Issuer, world: &World<'_>) -> Result<Self, Error> {
+    pub(super) fn of(request: &Request, issuer: &Issuer, world: &World<'_>) -> Result<Self, Error> {
         let label = &request.label;
         let output = Self {
             certificate: world.path(format!("{label}.pem")),
@@ -217,7 +219,11 @@ impl Output {
         Ok(output)
     }
 
-    fn write(&self, certificate: &CertificateDer<'static>, issuer: &Issuer) -> Result<(), Error> {
+    pub(super) fn write(
+        &self,
+        certificate: &CertificateDer<'static>,
+        issuer: &Issuer,
+    ) -> Result<(), Error> {
         file::replace(&self.certificate, &pem::encode_certificates([certificate]))?;
         let chain = std::iter::once(certificate).chain(issuer.chain_above());
         file::replace(&self.bundle, &pem::encode_certificates(chain))

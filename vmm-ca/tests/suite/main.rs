@@ -4,6 +4,7 @@
 
 mod desk;
 mod interop;
+mod many;
 mod minting;
 mod others;
 mod refusals;
