@@ -9,7 +9,7 @@
 //! that delegation that was ever shown here has expired. Nothing is forgotten before, since a
 //! certificate outlives its issuer's memory of it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use vmm_proto::authority::Link;
 use vmm_proto::id::Digest;
@@ -77,7 +77,7 @@ pub(crate) type Known = (Digest, Label);
 #[derive(Debug)]
 pub(crate) struct Delegations {
     root: Digest,
-    by_issuer: HashMap<Digest, BTreeMap<Label, Remembered>>,
+    by_issuer: HashMap<Digest, HashMap<Label, Remembered>>,
     tops: HashMap<Label, Top>,
     /// With so many top-level delegations it is time to look for expired ones.
     sweep_root_at: usize,
@@ -185,17 +185,23 @@ impl Delegations {
         Ok(chain)
     }
 
-    /// The remembered delegations right below `path`, whose own delegation is the last of `chain`.
+    /// The remembered delegations right below `path`, whose own delegation is the last of `chain`, in
+    /// the order of their labels.
     pub(crate) fn children<'a>(
         &'a self,
         chain: Option<&Link>,
-        path: &'a Path,
-    ) -> impl Iterator<Item = (Path, &'a Link)> + 'a {
+        path: &Path,
+    ) -> impl Iterator<Item = (Path, &'a Link)> + use<'a> {
         let issuer = chain.map_or(self.root, |link| link.key);
-        self.by_issuer.get(&issuer).into_iter().flatten().filter_map(|(label, known)| {
-            let here = path.child(label.clone()).ok()?;
-            known.paths.contains(&here).then_some((here, &known.link))
-        })
+        let siblings = self.by_issuer.get(&issuer).into_iter().flatten();
+        let mut children: Vec<_> = siblings
+            .filter_map(|(label, known)| {
+                let here = path.child(label.clone()).ok()?;
+                known.paths.contains(&here).then_some((here, &known.link))
+            })
+            .collect();
+        children.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        children.into_iter()
     }
 
     /// The path of a chain whose links follow from each other, beginning at the root.
@@ -290,11 +296,11 @@ impl Delegations {
     }
 
     fn make_room(&mut self, now: Now, link: &Link, path: &Path) -> Result<(), Refusal> {
-        let count = self.by_issuer.get(&link.issuer).map_or(0, BTreeMap::len);
+        let count = self.by_issuer.get(&link.issuer).map_or(0, HashMap::len);
         let Some(label) = path.labels().first().filter(|_| path.depth() > 1) else {
             if count >= self.sweep_root_at {
                 self.forget_expired(now, link.issuer, None);
-                let left = self.by_issuer.get(&link.issuer).map_or(0, BTreeMap::len);
+                let left = self.by_issuer.get(&link.issuer).map_or(0, HashMap::len);
                 self.sweep_root_at = MAX_CHILDREN.max(2 * left);
             }
             return Ok(());
@@ -306,7 +312,7 @@ impl Delegations {
         };
         if count >= MAX_CHILDREN {
             self.forget_expired(now, link.issuer, None);
-            if self.by_issuer.get(&link.issuer).map_or(0, BTreeMap::len) >= MAX_CHILDREN {
+            if self.by_issuer.get(&link.issuer).map_or(0, HashMap::len) >= MAX_CHILDREN {
                 return Err(full(path.depth() - 1, MAX_CHILDREN));
             }
         }

@@ -33,7 +33,8 @@ pub struct Engine {
     pub(crate) revocations: Revocations,
     pub(crate) ledger: Ledger,
     pub(crate) images: Images,
-    pub(crate) machines: HashMap<MachineId, Machine>,
+    /// Boxed: a table of large values is slow to find one in, once there are many.
+    pub(crate) machines: HashMap<MachineId, Box<Machine>>,
     /// The names of listed machines.
     pub(crate) names: Names,
     /// Machines that wait to take the place of listed ones.
@@ -189,13 +190,13 @@ impl Engine {
 
     /// The listed machine of that name.
     pub(crate) fn listed(&self, name: &MachineName) -> Option<&Machine> {
-        self.machines.get(&self.names.get(name)?)
+        self.machines.get(&self.names.get(name)?).map(AsRef::as_ref)
     }
 
     /// Lists a machine under its name.
     pub(crate) fn enlist(&mut self, machine: Machine) {
         self.names.insert(machine.name.clone(), machine.id);
-        self.machines.insert(machine.id, machine);
+        self.machines.insert(machine.id, Box::new(machine));
     }
 
     /// Sets or clears the one timer of a machine.

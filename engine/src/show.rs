@@ -36,7 +36,8 @@ impl Engine {
 
     /// The listed machines at and below a path, in the order of their names.
     pub(crate) fn below<'a>(&'a self, path: &Path) -> impl Iterator<Item = &'a Machine> + use<'a> {
-        self.names.below(path).into_iter().filter_map(|id| self.machines.get(&id))
+        let machine = |id| self.machines.get(&id).map(AsRef::as_ref);
+        self.names.below(path).into_iter().filter_map(machine)
     }
 
     /// The limits at `path` and at every delegation below it that is remembered, and valid or in
