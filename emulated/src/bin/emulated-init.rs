@@ -62,6 +62,12 @@ fn failed(error: &anyhow::Error) {
 
 fn prepare() -> Result<()> {
     for (kind, place) in MOUNTS {
+        // What the machine was given there, as by a checkout below /tmp, is not to be hidden. All
+        // of it is in memory anyway.
+        let is_empty = || fs::read_dir(place).map(|mut entries| entries.next().is_none());
+        if kind == "tmpfs" && !is_empty().with_context(|| format!("cannot read {place}"))? {
+            continue;
+        }
         mount(kind, place, kind, MountFlags::empty(), None)
             .with_context(|| format!("cannot mount {place}"))?;
     }
