@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -83,6 +84,8 @@ pub(crate) struct Recorder(Arc<Inner>);
 struct Inner {
     queue: Mutex<Queue>,
     more: Notify,
+    /// Word that some are on disk.
+    fewer: Notify,
 }
 
 #[derive(Debug)]
@@ -149,7 +152,11 @@ impl Recorder {
         let refusals = Refusals { since: Instant::now(), recorded: 0, summed: 0 };
         let source = uuid::Uuid::new_v4().into_bytes();
         let queue = Queue { events: VecDeque::new(), bytes: 0, source, sequence: 0, refusals };
-        Self(Arc::new(Inner { queue: Mutex::new(queue), more: Notify::new() }))
+        Self(Arc::new(Inner {
+            queue: Mutex::new(queue),
+            more: Notify::new(),
+            fewer: Notify::new(),
+        }))
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -219,12 +226,21 @@ impl Recorder {
                 queue.bytes -= size(&event);
             }
         }
+        drop(queue);
+        self.0.fewer.notify_waiters();
     }
 
     /// Waits until everything recorded so far is on disk.
     pub(crate) async fn flushed(&self) {
-        while !self.queue().events.is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+        let Some(last) = self.queue().events.back().map(|event| event.sequence) else { return };
+        loop {
+            let mut fewer = pin!(self.0.fewer.notified());
+            // From here on no word is missed.
+            fewer.as_mut().enable();
+            if self.queue().events.front().is_none_or(|event| event.sequence > last) {
+                return;
+            }
+            fewer.await;
         }
     }
 }

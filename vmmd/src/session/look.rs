@@ -21,6 +21,9 @@ const ROWS: usize = 8;
 /// Samples of a machine in an answer that does not follow: half a minute.
 const HISTORY: u16 = 30;
 
+/// How long the log may take to get to disk what has happened so far, before it is read.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// How often statistics that follow are sent.
 const PERIOD: Duration = Duration::from_secs(1);
 
@@ -126,6 +129,8 @@ pub(super) async fn log(
         log::read(&socket, ToLog::Read { path, machine, since_ms, follow })
     };
     let _place = turn.reader_place()?;
+    // Whoever has done something sees it in the log, unless that hangs: then it is read as it is.
+    let _as_it_is = tokio::time::timeout(FRESH, turn.shared.recorder.flushed()).await;
     let mut reader = read(since_ms).await?;
     let mut any = false;
     while let Some(line) = reader.next().await? {
