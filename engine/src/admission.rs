@@ -237,7 +237,7 @@ impl Engine {
     ) -> impl Iterator<Item = Refusal> + 'a {
         chain.iter().enumerate().filter_map(move |(index, link)| {
             let newest = self.delegations.newest(link);
-            let revoked = self.not_revoked(std::slice::from_ref(newest), None);
+            let revoked = self.not_revoked([newest], None);
             revoked.and_then(|()| valid(now, newest, &path.ancestor(index + 1))).err()
         })
     }
@@ -302,7 +302,7 @@ impl Engine {
         };
         let has_ended = matches!(machine.phase, Phase::Ended { .. });
         let room = has_ended.then(|| {
-            let revoked = self.not_revoked(&[], machine.leaf.as_ref()).err();
+            let revoked = self.not_revoked([], machine.leaf.as_ref()).err();
             let invalid = self.invalid(now, &machine.chain, &name.path);
             revoked.into_iter().chain(invalid).chain(self.unfit(machine.wish(own)))
         });

@@ -17,20 +17,16 @@ use crate::refusal::Refusal;
 
 impl Engine {
     /// Refuses a chain that holds a certificate which was taken back.
-    pub(crate) fn not_revoked(
+    pub(crate) fn not_revoked<'l>(
         &self,
-        links: &[Link],
+        links: impl IntoIterator<Item = &'l Link>,
         leaf: Option<&LeafIdentity>,
     ) -> Result<(), Refusal> {
-        if let Some(revoked) = self.revocations.among(links) {
-            return Err(Refusal::Revoked {
-                label: revoked.label.clone(),
-                serial: revoked.serial.clone(),
-            });
-        }
-        match leaf.filter(|leaf| self.revocations.holds(&leaf.issuer, &leaf.serial)) {
-            Some(leaf) => {
-                Err(Refusal::Revoked { label: leaf.label.clone(), serial: leaf.serial.clone() })
+        let links = links.into_iter().map(|link| (&link.label, &link.issuer, &link.serial));
+        let leaf = leaf.map(|leaf| (&leaf.label, &leaf.issuer, &leaf.serial));
+        match links.chain(leaf).find(|(_, issuer, serial)| self.revocations.holds(issuer, serial)) {
+            Some((label, _, serial)) => {
+                Err(Refusal::Revoked { label: label.clone(), serial: serial.clone() })
             }
             None => Ok(()),
         }
@@ -75,9 +71,8 @@ impl Engine {
     }
 
     fn chain_revoked(&self, machine: &Machine) -> Option<Refusal> {
-        let newest = machine.chain.iter().map(|link| self.delegations.newest(link).clone());
-        let chain: Vec<Link> = newest.collect();
-        self.not_revoked(&chain, machine.leaf.as_ref()).err()
+        let newest = machine.chain.iter().map(|link| self.delegations.newest(link));
+        self.not_revoked(newest, machine.leaf.as_ref()).err()
     }
 
     fn revoke_machine(&mut self, turn: &mut Turn, id: MachineId, why: &Refusal, token: Token) {
