@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use vmm_proto::name::Path;
+
 /// Counts who has how many places.
 #[derive(Debug)]
 pub(crate) struct Places<K: Eq + Hash + Clone>(Arc<Mutex<HashMap<K, usize>>>);
@@ -42,6 +44,37 @@ impl<K: Eq + Hash + Clone> Places<K> {
             *taken.entry(key.clone()).or_default() += 1;
         }
         Ok(Place { of: Arc::clone(&self.0), keys })
+    }
+}
+
+/// Whose places are all taken.
+#[derive(Debug)]
+pub(crate) struct Full {
+    /// `this host`, or a delegation.
+    pub(crate) of: String,
+    /// How many there are.
+    pub(crate) limit: usize,
+}
+
+impl Places<Path> {
+    /// One place at `path`, at every delegation above it, and of the host.
+    ///
+    /// # Errors
+    /// Which of them has no place left.
+    pub(crate) fn take_at(
+        &self,
+        path: &Path,
+        of_host: usize,
+        of_delegation: usize,
+    ) -> Result<Place<Path>, Full> {
+        let limits = path.lineage().map(|path| {
+            let limit = if path.is_host() { of_host } else { of_delegation };
+            (path, limit)
+        });
+        self.take(limits).map_err(|(path, limit)| {
+            let of = if path.is_host() { "this host".to_owned() } else { format!("\"{path}/\"") };
+            Full { of, limit }
+        })
     }
 }
 

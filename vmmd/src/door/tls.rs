@@ -21,7 +21,7 @@ use vmm_service::connection::{Reader, Writer};
 use vmm_service::socket::is_passing;
 
 use crate::links::log::Entry;
-use crate::places::{Place, Places};
+use crate::places::{Full, Place, Places};
 use crate::{Shared, clock, session};
 
 /// Bytes that a peer may send before it is known (rule 1).
@@ -187,12 +187,8 @@ async fn admit(entrance: &Entrance, stream: &Tls) -> Result<(Authorization, Plac
         .map_err(|error| chain_error(&error))?;
     shared.recorder.check_room()?;
     session::present(shared, &authorization).await?;
-    let limits = authorization.path().lineage().map(|path| {
-        let limit = if path.is_host() { SESSIONS } else { SESSIONS_PER_DELEGATION };
-        (path, limit)
-    });
-    let place = entrance.sessions.take(limits).map_err(|(path, limit)| {
-        let of = if path.is_host() { "this host".to_owned() } else { format!("\"{path}/\"") };
+    let place = entrance.sessions.take_at(authorization.path(), SESSIONS, SESSIONS_PER_DELEGATION);
+    let place = place.map_err(|Full { of, limit }| {
         Error::new(ErrorCode::Busy, format!("{of} has {limit} sessions already; close one first"))
     })?;
     Ok((authorization, place))

@@ -13,7 +13,7 @@ use vmm_proto::resource::{Image, Machine};
 use vmm_proto::verb::Verb;
 
 use super::order::{Order, internal, permit};
-use super::{PIECE_TIME, Turn, console};
+use super::{Turn, console};
 use crate::core::Core;
 use crate::failure::Failure;
 use crate::images::{self, Complete, ImageError, Images, Upload};
@@ -248,13 +248,7 @@ async fn receive(turn: &mut Turn, mut upload: Arriving) -> Result<Complete, Erro
     turn.wanting.store(true, Ordering::Relaxed);
     turn.say(Reply::NeedImage { offset: upload.written() }).await?;
     while !upload.is_complete() {
-        let piece = tokio::time::timeout(PIECE_TIME, turn.pieces.recv()).await;
-        let stalled = |_| {
-            let seconds = PIECE_TIME.as_secs();
-            let message = format!("no piece of the image came within {seconds} seconds");
-            Error::new(ErrorCode::Busy, message)
-        };
-        let piece = piece.map_err(stalled)?.ok_or_else(|| internal("the connection is over"))?;
+        let piece = turn.piece("image").await?;
         if piece.is_empty() || piece.len() > MAX_DATA {
             let message = format!("a piece of an image has 1 to {MAX_DATA} bytes");
             return Err(Error::new(ErrorCode::Usage, message));

@@ -26,7 +26,7 @@ use vmm_service::connection::{ConnectionError, Reader, Writer};
 use crate::core::Requester;
 use crate::failure::Failure;
 use crate::links::log::Entry;
-use crate::places::Place;
+use crate::places::{Full, Place};
 use crate::{Shared, clock};
 
 /// Replies that wait to be written. Requests wait when it is full: their own connection's reader
@@ -296,15 +296,27 @@ impl Turn {
         }
     }
 
+    /// The next piece of what the client was asked for, which `what` names.
+    ///
+    /// # Errors
+    /// When it does not come in time, or the connection is over.
+    async fn piece(&mut self, what: &str) -> Result<Vec<u8>, Error> {
+        let piece = tokio::time::timeout(PIECE_TIME, self.pieces.recv()).await;
+        let stalled = |_| {
+            let seconds = PIECE_TIME.as_secs();
+            let message = format!("no piece of the {what} came within {seconds} seconds");
+            Error::new(ErrorCode::Busy, message)
+        };
+        let gone = || Error::new(ErrorCode::Internal, "the connection is over");
+        piece.map_err(stalled)?.ok_or_else(gone)
+    }
+
     /// A place among those who read a console or the log: each takes a connection of a daemon that
     /// others need too.
     fn reader_place(&self) -> Result<Place<Path>, Error> {
-        let limits = self.authorization.path().lineage().map(|path| {
-            let limit = if path.is_host() { READERS } else { READERS_PER_DELEGATION };
-            (path, limit)
-        });
-        self.shared.readers.take(limits).map_err(|(path, limit)| {
-            let of = if path.is_host() { "this host".to_owned() } else { format!("\"{path}/\"") };
+        let path = self.authorization.path();
+        let place = self.shared.readers.take_at(path, READERS, READERS_PER_DELEGATION);
+        place.map_err(|Full { of, limit }| {
             let message = format!("{of} has {limit} readers of consoles and the log already");
             Error::new(ErrorCode::Busy, message)
         })

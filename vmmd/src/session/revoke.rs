@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use vmm_proto::message::client::{Error, ErrorCode, Reply, Revoked};
-use vmm_proto::name::Path;
 use vmm_proto::revocation::{MAX_BYTES, MAX_CHAIN_BYTES};
 
-use super::{PIECE_TIME, Turn};
+use super::Turn;
 use crate::failure::Failure;
+use crate::places::Full;
 use crate::revocation::Spool;
 
 /// Lists on their way at once, of all and below one delegation. Each takes up to 64 MiB of disk.
@@ -29,12 +29,9 @@ pub(super) async fn revoke(turn: &mut Turn, size: u32, chain: Vec<Vec<u8>>) -> R
         let message = format!("the chain of a list has at most {MAX_CHAIN_BYTES} bytes");
         return Err(usage(message).into());
     }
-    let limits = turn.authorization.path().lineage().map(|path| {
-        let limit = if path.is_host() { LISTS } else { LISTS_PER_DELEGATION };
-        (path, limit)
-    });
-    let _place = turn.shared.lists.take(limits).map_err(|(path, limit): (Path, usize)| {
-        let of = if path.is_host() { "this host".to_owned() } else { format!("\"{path}/\"") };
+    let path = turn.authorization.path();
+    let place = turn.shared.lists.take_at(path, LISTS, LISTS_PER_DELEGATION);
+    let _place = place.map_err(|Full { of, limit }| {
         Error::new(ErrorCode::Busy, format!("{of} hands in {limit} lists already; try again"))
     })?;
     let spool = receive(turn, size).await?;
@@ -80,16 +77,7 @@ async fn receive(turn: &mut Turn, size: usize) -> Result<Spool, Error> {
     turn.wanting.store(true, Ordering::Relaxed);
     turn.say(Reply::NeedList).await?;
     while spool.left() > 0 {
-        let piece = tokio::time::timeout(PIECE_TIME, turn.pieces.recv()).await;
-        let stalled = |_| {
-            let seconds = PIECE_TIME.as_secs();
-            Error::new(
-                ErrorCode::Busy,
-                format!("no piece of the list came within {seconds} seconds"),
-            )
-        };
-        let gone = || Error::new(ErrorCode::Internal, "the connection is over");
-        let piece = piece.map_err(stalled)?.ok_or_else(gone)?;
+        let piece = turn.piece("list").await?;
         if piece.is_empty() {
             return Err(Error::new(ErrorCode::Usage, "an empty piece of a list"));
         }
