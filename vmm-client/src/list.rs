@@ -1,6 +1,5 @@
 //! Revocation lists in files: one to hand in, or the root's own, by which a server is refused.
 
-use std::io::Read;
 use std::path::Path;
 
 use vmm_proto::chain::Root;
@@ -13,13 +12,9 @@ use crate::time;
 
 /// Reads a list and its issuer's chain. Nothing is judged but that the file is one.
 pub(crate) fn read(file: &Path) -> Result<CrlFile, Failure> {
-    let problem =
-        |error: &dyn std::fmt::Display| Failure::usage(format!("{}: {error}", file.display()));
-    let mut text = Vec::new();
-    std::fs::File::open(file)
-        .and_then(|file| file.take(MAX_FILE as u64 + 1).read_to_end(&mut text))
-        .map_err(|error| problem(&error))?;
-    CrlFile::parse(&text).map_err(|error| problem(&error))
+    let text = vmm_ca::file::read(file, MAX_FILE as u64).map_err(Failure::usage)?;
+    let wrong = |error| Failure::usage(format!("{}: {error}", file.display()));
+    CrlFile::parse(&text).map_err(wrong)
 }
 
 /// The serial numbers that the root takes back in this file: those of servers are among them.
