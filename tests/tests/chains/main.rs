@@ -7,6 +7,22 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::too_many_lines, reason = "a table is as long as it has rows")]
 
+/// Every table of refusals, each a test by itself.
+macro_rules! tables {
+    ($($name:ident: $($table:path),+;)+) => {
+        $(
+            #[test]
+            fn $name() {
+                $(all_are_refused(&$table());)+
+            }
+        )+
+
+        fn all() -> Vec<Case> {
+            [$($($table(),)+)+].into_iter().flatten().collect()
+        }
+    };
+}
+
 mod accepted;
 mod bounds;
 mod fields;
@@ -32,22 +48,6 @@ fn named_apart<'n>(names: impl Iterator<Item = &'n str>, at_least: usize) {
     }
     println!("{} cases", seen.len());
     assert!(seen.len() >= at_least, "{} cases", seen.len());
-}
-
-/// Every table of refusals, each a test by itself.
-macro_rules! tables {
-    ($($name:ident: $($table:path),+;)+) => {
-        $(
-            #[test]
-            fn $name() {
-                $(all_are_refused(&$table());)+
-            }
-        )+
-
-        fn all() -> Vec<Case> {
-            [$($($table(),)+)+].into_iter().flatten().collect()
-        }
-    };
 }
 
 tables! {

@@ -10,21 +10,6 @@ mod scene;
 
 use scene::{Case, all_are_refused};
 
-macro_rules! tables {
-    ($($name:ident: $($table:path),+;)+) => {
-        $(
-            #[test]
-            fn $name() {
-                $(all_are_refused(&$table());)+
-            }
-        )+
-
-        fn all() -> Vec<Case> {
-            [$($($table(),)+)+].into_iter().flatten().collect()
-        }
-    };
-}
-
 tables! {
     a_list_whose_issuers_chain_is_wrong_is_refused: issuers::chains, issuers::certificates;
     a_list_by_somebody_else_is_refused: issuers::others;
