@@ -1,4 +1,8 @@
 //! The event log: what happened is kept here until `vmm-log` has it on disk.
+//!
+//! [`reading`]: what is on disk, for those who ask.
+
+pub(crate) mod reading;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -6,11 +10,11 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::Notify;
 use vmm_proto::message::client::{Error, ErrorCode};
 use vmm_proto::message::log::{Event, FromLog, ToLog};
-use vmm_service::connection::{ConnectionError, Reader, Writer};
+use vmm_service::connection::{ConnectionError, Reader};
 use vmm_service::socket::Backoff;
 
 use crate::clock;
@@ -298,41 +302,4 @@ async fn durable(
             None => return Err(ConnectionError::Cut),
         }
     }
-}
-
-/// A reader of the log. The writing half is kept: closing it would end the reading.
-pub(crate) struct LogReader {
-    reader: Reader<OwnedReadHalf, FromLog>,
-    _writer: Writer<OwnedWriteHalf, ToLog>,
-}
-
-impl LogReader {
-    /// The next line; `None` at the end.
-    ///
-    /// # Errors
-    /// When `vmm-log` has gone or cannot read.
-    pub(crate) async fn next(&mut self) -> Result<Option<String>, Error> {
-        match self.reader.next().await {
-            Ok(Some((_, FromLog::Line(line)))) => Ok(Some(line)),
-            Ok(Some((_, FromLog::Failed(why)))) => Err(super::unavailable("vmm-log", &why)),
-            Ok(Some((_, FromLog::End))) => Ok(None),
-            Ok(Some((_, FromLog::Durable { .. }))) => {
-                Err(super::unavailable("vmm-log", &"it answered something else"))
-            }
-            Ok(None) => Err(super::unavailable("vmm-log", &"it closed the connection")),
-            Err(error) => Err(super::unavailable("vmm-log", &error)),
-        }
-    }
-}
-
-/// Begins to read the log.
-///
-/// # Errors
-/// When `vmm-log` cannot be reached.
-pub(crate) async fn read(socket: &Path, read: ToLog) -> Result<LogReader, Error> {
-    let unavailable = |error: &dyn std::fmt::Display| super::unavailable("vmm-log", error);
-    let (reader, mut writer) =
-        super::connect::<FromLog, ToLog>(socket).await.map_err(|error| unavailable(&error))?;
-    writer.send(0, &read).await.map_err(|error| unavailable(&error))?;
-    Ok(LogReader { reader, _writer: writer })
 }

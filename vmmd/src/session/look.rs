@@ -11,7 +11,8 @@ use vmm_proto::verb::Verb;
 
 use super::Turn;
 use crate::failure::Failure;
-use crate::links::{log, stats};
+use crate::links::log::reading;
+use crate::links::stats;
 use crate::records;
 
 /// Machines, rows or histories in one reply, so that it fits a frame: the CPUs of one may take
@@ -126,7 +127,7 @@ pub(super) async fn log(
     let socket = turn.shared.dirs.socket("log");
     let read = |since_ms| {
         let (path, machine) = (path.clone(), machine.clone());
-        log::read(&socket, ToLog::Read { path, machine, since_ms, follow })
+        reading::read(&socket, ToLog::Read { path, machine, since_ms, follow })
     };
     let _place = turn.reader_place()?;
     // Whoever has done something sees it in the log, unless that hangs: then it is read as it is.
