@@ -77,7 +77,7 @@ impl Host {
         for number in 0..machines {
             let (tenant, label) = (number % host.tenants.len(), format!("m{number}"));
             let (id, _) = host.deploy(tenant, &label);
-            host.handle(Event::Started { id, pid: 1 });
+            host.handle(Event::Started { id, run: 1, pid: 1 });
         }
         host
     }
@@ -144,10 +144,11 @@ impl Host {
     fn destroy(&mut self, id: MachineId) {
         let name = self.engine.by_id(id).unwrap().name.clone();
         let token = self.token();
-        self.handle(Event::Started { id, pid: 1 });
+        self.handle(Event::Started { id, run: 1, pid: 1 });
         self.handle(Event::Destroy { token, name });
         let effects = self.handle(Event::Exited {
             id,
+            run: 1,
             exit: vmm_engine::Exit::Code(0),
             output_end: 0,
             jitter: 0,

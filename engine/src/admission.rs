@@ -257,10 +257,10 @@ impl Engine {
         let amount = machine.amount();
         self.ledger.exchange(&machine.name.path, held, amount);
         machine.held = amount;
-        let (id, name, spec) = (machine.id, machine.name.clone(), machine.spec.clone());
+        let (id, start) = (machine.id, machine.start());
         self.enlist(machine);
         self.watch_expiry(turn.now.unix_s(), id);
-        turn.push(Effect::StartMachine { id, name, spec });
+        turn.push(start);
     }
 
     /// Puts a machine into the place of another, for both of which `reserve` is held: at once if

@@ -20,6 +20,8 @@ pub enum Effect {
     StartMachine {
         /// which: the same id over all restarts
         id: MachineId,
+        /// which start of it: 1 or more, and more than every one before
+        run: u64,
         /// its name
         name: MachineName,
         /// what it is
@@ -30,6 +32,8 @@ pub enum Effect {
     StopMachine {
         /// which
         id: MachineId,
+        /// which start of it
+        run: u64,
         /// SIGKILL instead of SIGTERM. Repeated until the exit is reported.
         force: bool,
     },

@@ -60,7 +60,7 @@ impl Engine {
         let timeout_ms = stop.timeout_ms;
         machine.phase = Phase::Stopping(stop);
         turn.record(machine, cause, What::Stopping { timeout_ms });
-        turn.push(Effect::StopMachine { id, force: false });
+        turn.push(Effect::StopMachine { id, run: machine.run, force: false });
         self.set_timer(id, Some(turn.now.monotonic_ms.saturating_add(timeout_ms)));
         if timeout_ms == 0 {
             self.tick(turn);

@@ -140,12 +140,12 @@ impl Engine {
             Event::Deploy { token, id, name, spec, chain, replace } => {
                 self.deploy(turn, token, Newcomer { id, name, spec }, &chain, replace);
             }
-            Event::Started { id, pid } => self.started(turn, id, pid),
-            Event::StartFailed { id, reason, jitter } => {
-                self.start_failed(turn, id, reason, jitter);
+            Event::Started { id, run, pid } => self.started(turn, id, run, pid),
+            Event::StartFailed { id, run, reason, jitter } => {
+                self.start_failed(turn, id, run, reason, jitter);
             }
-            Event::Exited { id, exit, output_end, jitter } => {
-                self.exited(turn, id, exit, output_end, jitter);
+            Event::Exited { id, run, exit, output_end, jitter } => {
+                self.exited(turn, id, run, (exit, output_end), jitter);
             }
             Event::Stop { token, name, timeout_ms } => self.stop(turn, token, name, timeout_ms),
             Event::Start { token, name, own } => self.start(turn, token, name, &own),

@@ -233,6 +233,8 @@ pub enum Event {
     Started {
         /// which
         id: MachineId,
+        /// which start of it
+        run: u64,
         /// its process
         pid: u32,
     },
@@ -240,6 +242,8 @@ pub enum Event {
     StartFailed {
         /// which
         id: MachineId,
+        /// which start of it
+        run: u64,
         /// why, for people
         reason: String,
         /// see [`Event`]
@@ -249,6 +253,8 @@ pub enum Event {
     Exited {
         /// which
         id: MachineId,
+        /// which start of it
+        run: u64,
         /// how
         exit: Exit,
         /// bytes of console output it has produced in its life, over all its runs

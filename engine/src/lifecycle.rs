@@ -39,21 +39,21 @@ impl Engine {
                 machine.restarts = machine.restarts.saturating_add(1);
             }
         }
-        let (name, spec) = (machine.name.clone(), machine.spec.clone());
+        let start = machine.start();
         self.watch_expiry(turn.now.unix_s(), id);
-        turn.push(Effect::StartMachine { id, name, spec });
+        turn.push(start);
     }
 
-    pub(crate) fn started(&mut self, turn: &mut Turn, id: MachineId, pid: u32) {
-        let Some(machine) = self.machines.get_mut(&id) else {
+    pub(crate) fn started(&mut self, turn: &mut Turn, id: MachineId, run: u64, pid: u32) {
+        let Some(machine) = self.machines.get_mut(&id).filter(|machine| machine.run == run) else {
             // Nobody may run that is not accounted for.
-            return turn.push(Effect::StopMachine { id, force: true });
+            return turn.push(Effect::StopMachine { id, run, force: true });
         };
         let (why, stop) = match &mut machine.phase {
             Phase::Starting { why, stop } => (*why, stop.take()),
             Phase::Running { .. } | Phase::Stopping(_) => return,
             Phase::Waiting | Phase::Ended { .. } => {
-                return turn.push(Effect::StopMachine { id, force: true });
+                return turn.push(Effect::StopMachine { id, run, force: true });
             }
         };
         machine.phase = Phase::Running { since_ms: turn.now.monotonic_ms };
@@ -76,10 +76,13 @@ impl Engine {
         &mut self,
         turn: &mut Turn,
         id: MachineId,
+        run: u64,
         reason: String,
         jitter: u32,
     ) {
-        let Some(machine) = self.machines.get_mut(&id) else { return };
+        let Some(machine) = self.machines.get_mut(&id).filter(|machine| machine.run == run) else {
+            return;
+        };
         let Phase::Starting { why, stop } = &mut machine.phase else { return };
         let (why, stop) = (*why, stop.take());
         machine.reason = Some(reason.clone());
@@ -106,21 +109,24 @@ impl Engine {
         &mut self,
         turn: &mut Turn,
         id: MachineId,
-        exit: Exit,
-        output_end: u64,
+        run: u64,
+        (exit, output_end): (Exit, u64),
         jitter: u32,
     ) {
         let Some(machine) = self.machines.get_mut(&id) else {
             // Of a machine that was forgotten, or never known: there is nothing to keep of it.
             return turn.push(Effect::ForgetMachine { id });
         };
+        if machine.run != run {
+            return;
+        }
         match &machine.phase {
             Phase::Waiting | Phase::Ended { .. } => return,
             Phase::Starting { .. } => {
                 machine.output_end = machine.output_end.max(output_end);
                 machine.exit = Some(exit);
                 let reason = format!("it ended while it was being started: {exit}");
-                return self.start_failed(turn, id, reason, jitter);
+                return self.start_failed(turn, id, run, reason, jitter);
             }
             Phase::Running { .. } | Phase::Stopping(_) => {}
         }
@@ -187,7 +193,7 @@ impl Engine {
                 if first {
                     turn.record(machine, None, What::Killed);
                 }
-                turn.push(Effect::StopMachine { id, force: true });
+                turn.push(Effect::StopMachine { id, run: machine.run, force: true });
                 self.set_timer(id, Some(turn.now.monotonic_ms.saturating_add(KILL_AGAIN_MS)));
             }
             Phase::Starting { .. } | Phase::Running { .. } | Phase::Ended { .. } => {}
@@ -195,19 +201,18 @@ impl Engine {
     }
 
     pub(crate) fn spawn_lost(&mut self, turn: &mut Turn, jitter: u32) {
-        let starting: Vec<MachineId> = self
+        let starting: Vec<(MachineId, u64)> = self
             .names
             .below(&Path::host())
             .into_iter()
-            .filter(|id| {
-                let phase = self.machines.get(id).map(|machine| &machine.phase);
-                matches!(phase, Some(Phase::Starting { .. }))
-            })
+            .filter_map(|id| self.machines.get(&id))
+            .filter(|machine| matches!(machine.phase, Phase::Starting { .. }))
+            .map(|machine| (machine.id, machine.run))
             .collect();
         let mut jitter = jitter;
-        for id in starting {
+        for (id, run) in starting {
             let reason = "vmm-spawn, which starts machines, is gone".to_owned();
-            self.start_failed(turn, id, reason, jitter);
+            self.start_failed(turn, id, run, reason, jitter);
             // One number for all of them would bring them back all at once.
             jitter = jitter.wrapping_mul(0x9E37_79B1).wrapping_add(0x7F4A_7C15);
         }

@@ -18,6 +18,7 @@ use vmm_proto::authority::{LeafIdentity, Link};
 use vmm_proto::id::MachineId;
 use vmm_proto::name::MachineName;
 
+use crate::effect::Effect;
 use crate::ended::Place;
 use crate::event::{Exit, Spec, Token};
 use crate::ledger::Amount;
@@ -34,6 +35,8 @@ pub(crate) struct Machine {
     /// The leaf of its last deploy, if that was its own: one that is exactly this machine.
     pub(crate) leaf: Option<LeafIdentity>,
     pub(crate) phase: Phase,
+    /// The number of its last start: 0 before the first.
+    pub(crate) run: u64,
     /// What the ledger holds in its name: nothing once it has ended, and while it is being
     /// replaced the larger of it and its successor.
     pub(crate) held: Amount,
@@ -131,6 +134,7 @@ impl Machine {
             chain,
             leaf,
             phase: Phase::Starting { why: Why::Asked(token), stop: None },
+            run: 0,
             held: Amount::default(),
             due_ms: None,
             expiry_s: None,
@@ -142,6 +146,13 @@ impl Machine {
             restarts: 0,
             output_end: 0,
         }
+    }
+
+    /// Its next start: from now on reports of earlier ones count no more.
+    pub(crate) fn start(&mut self) -> Effect {
+        self.run += 1;
+        let (id, run, name) = (self.id, self.run, self.name.clone());
+        Effect::StartMachine { id, run, name, spec: Arc::clone(&self.spec) }
     }
 
     /// What it takes when it is live.

@@ -102,6 +102,7 @@ impl Engine {
         View {
             name: &machine.name,
             id: machine.id,
+            run: machine.run,
             state: machine.state(),
             spec: &machine.spec,
             pid: machine.pid,

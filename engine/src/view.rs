@@ -69,6 +69,8 @@ pub struct View<'a> {
     pub name: &'a MachineName,
     /// Its id.
     pub id: MachineId,
+    /// The number of its last start: 1 or more.
+    pub run: u64,
     /// What it does.
     pub state: State,
     /// What it is.

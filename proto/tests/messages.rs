@@ -177,20 +177,21 @@ fn spawn(lines: &mut Lines) {
         lines.add(&format!("spawn-hello-{name}"), &ToSpawn::Hello { version: 1, role });
     }
     let arguments = vec![text("--name=x")];
-    let start = Start { id: ID, memory_mib: 64, cpus: vec![0], arguments };
+    let start = Start { id: ID, run: 3, memory_mib: 64, cpus: vec![0], arguments };
     lines.add("spawn-start", &ToSpawn::Start(start));
-    lines.add("spawn-stop", &ToSpawn::Stop { id: ID, force: true });
-    lines.add("spawn-exit-seen", &ToSpawn::ExitSeen { id: ID });
+    lines.add("spawn-stop", &ToSpawn::Stop { id: ID, run: 3, force: true });
+    lines.add("spawn-end-seen", &ToSpawn::EndSeen { id: ID, run: 3 });
     lines.add("spawn-forget", &ToSpawn::Forget { id: ID });
     let jail = vec![text("no cgroup")];
     lines.add("spawn-welcome", &FromSpawn::Welcome { version: 1, jail, known: 2 });
-    lines.add("spawn-known", &FromSpawn::Known { id: ID, pid: None });
-    lines.add("spawn-started", &FromSpawn::Started { id: ID, pid: 99 });
+    lines.add("spawn-known", &FromSpawn::Known { id: ID, run: 3, pid: None, ready: false });
+    lines.add("spawn-started", &FromSpawn::Started { id: ID, run: 3, pid: 99 });
     let reason = text("no");
-    lines.add("spawn-start-failed", &FromSpawn::StartFailed { id: ID, reason });
+    lines.add("spawn-start-failed", &FromSpawn::StartFailed { id: ID, run: 3, reason });
     for (name, exit) in [("oom", Exit::OutOfMemory), ("unknown", Exit::Unknown)] {
         let exited = FromSpawn::Exited {
             id: ID,
+            run: 3,
             exit,
             output_end: 1,
             user_us: 2,

@@ -161,8 +161,8 @@ impl Daemon {
             Request::Order(Order::Start(start, image)) => {
                 self.machines.start(now, &start, image, &mut self.peers);
             }
-            Request::Order(Order::Stop(id, force)) => self.machines.stop(id, force),
-            Request::Order(Order::ExitSeen(id)) => self.machines.exit_seen(id),
+            Request::Order(Order::Stop(id, run, force)) => self.machines.stop(id, run, force),
+            Request::Order(Order::EndSeen(id, run)) => self.machines.end_seen(id, run),
             Request::Order(Order::Forget(id)) => self.machines.forget(id, &mut self.peers),
         }
     }

@@ -34,6 +34,8 @@ pub struct Machine {
     pub ring: Ring,
     /// Its exits that the supervisor has not acknowledged, the oldest first.
     pub reports: VecDeque<Report>,
+    /// The number of its last start.
+    pub last_run: u64,
     /// Its process, while it has one.
     pub run: Option<Run>,
     /// Whether it is dropped as soon as it has no process.
@@ -47,7 +49,7 @@ impl Machine {
     /// There is no memory for its ring, or no descriptors.
     pub fn new(id: MachineId) -> Result<Self, Errno> {
         let (ring, reports) = (Ring::new()?, VecDeque::new());
-        Ok(Self { id, ring, reports, run: None, forgotten: false })
+        Ok(Self { id, ring, reports, last_run: 0, run: None, forgotten: false })
     }
 
     /// Its ring, as it is sent to the console.
@@ -57,13 +59,17 @@ impl Machine {
 
     /// Its state, as it is sent to a supervisor that has just joined.
     pub fn known_message(&self) -> FromSpawn {
-        FromSpawn::Known { id: self.id, pid: self.run.as_ref().map(Run::pid) }
+        let ready = self.run.as_ref().is_some_and(|run| matches!(run.phase, Phase::Running));
+        let pid = self.run.as_ref().map(Run::pid);
+        FromSpawn::Known { id: self.id, run: self.last_run, pid, ready }
     }
 }
 
 /// An exit, as it is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Report {
+    /// Which start it is about.
+    pub run: u64,
     /// How it ended and what it used.
     pub ended: Ended,
     /// How many bytes it had written in all.
@@ -73,9 +79,9 @@ pub struct Report {
 impl Report {
     /// As it is said to the supervisor.
     pub fn message(self, id: MachineId) -> FromSpawn {
-        let Self { ended, output_end } = self;
+        let Self { run, ended, output_end } = self;
         let Ended { exit, user_us, system_us, max_resident_kib } = ended;
-        FromSpawn::Exited { id, exit, output_end, user_us, system_us, max_resident_kib }
+        FromSpawn::Exited { id, run, exit, output_end, user_us, system_us, max_resident_kib }
     }
 }
 

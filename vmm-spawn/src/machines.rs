@@ -32,6 +32,14 @@ pub enum StartError {
     /// it runs already
     #[error("it runs already, as process {0}")]
     Runs(u32),
+    /// this start was given before
+    #[error("start {run} of it was given before: the last one was {last}")]
+    Again {
+        /// Which start.
+        run: u64,
+        /// The last one.
+        last: u64,
+    },
     /// its earlier exits were not acknowledged
     #[error("{REPORTS_MAX} of its exits were not acknowledged")]
     Unacknowledged,
@@ -108,8 +116,8 @@ impl Machines {
         let id = start.id;
         if let Err(error) = self.try_start(now, start, image, peers) {
             warn!(%id, "not started: {error}");
-            let reason = error.to_string();
-            peers.tell(Role::Supervisor, FromSpawn::StartFailed { id, reason });
+            let (run, reason) = (start.run, error.to_string());
+            peers.tell(Role::Supervisor, FromSpawn::StartFailed { id, run, reason });
         }
     }
 
@@ -127,6 +135,10 @@ impl Machines {
         let known = self.all.get(&start.id);
         if let Some(run) = known.and_then(|machine| machine.run.as_ref()) {
             return Err(StartError::Runs(run.pid()));
+        }
+        if let Some(last) = known.map(|machine| machine.last_run).filter(|last| *last >= start.run)
+        {
+            return Err(StartError::Again { run: start.run, last });
         }
         if known.is_some_and(|machine| machine.reports.len() >= REPORTS_MAX) {
             return Err(StartError::Unacknowledged);
@@ -147,6 +159,7 @@ impl Machines {
             None => self.all.get_mut(&start.id).ok_or(StartError::Ending)?,
         };
         self.runs.insert(run.number, start.id);
+        machine.last_run = start.run;
         machine.run = Some(run);
         Ok(())
     }
@@ -167,24 +180,27 @@ impl Machines {
         Ok(Run::new(number, new, first, now))
     }
 
-    /// Ends a machine: at once, or by asking. Its exit tells that it has ended.
-    pub fn stop(&mut self, id: MachineId, force: bool) {
-        match self.all.get_mut(&id).map(|machine| machine.run.as_mut()) {
+    /// Ends a run of a machine: at once, or by asking. Its exit tells that it has ended.
+    pub fn stop(&mut self, id: MachineId, run: u64, force: bool) {
+        let this = self.all.get_mut(&id).filter(|machine| machine.last_run == run);
+        match this.map(|machine| machine.run.as_mut()) {
             Some(Some(run)) => {
-                info!(%id, force, "stopping");
+                info!(%id, run = run.number, force, "stopping");
                 run.end(id, force, "it was stopped before its guest ran");
             }
             // It has ended by itself in the meantime.
             Some(None) => debug!(%id, "to be stopped, but does not run"),
-            None => warn!(%id, "to be stopped, but not known"),
+            None => warn!(%id, run, "to be stopped, but not known"),
         }
     }
 
-    /// The oldest exit that was reported need not be kept any longer.
-    pub fn exit_seen(&mut self, id: MachineId) {
-        let report = self.all.get_mut(&id).and_then(|machine| machine.reports.pop_front());
-        if report.is_none() {
-            debug!(%id, "an exit is acknowledged that is not kept");
+    /// The end of a run need not be kept any longer.
+    pub fn end_seen(&mut self, id: MachineId, run: u64) {
+        let Some(machine) = self.all.get_mut(&id) else { return };
+        let kept = machine.reports.len();
+        machine.reports.retain(|report| report.run != run);
+        if machine.reports.len() == kept {
+            debug!(%id, run, "an exit is acknowledged that is not kept");
         }
     }
 

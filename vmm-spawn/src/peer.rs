@@ -30,10 +30,10 @@ pub enum Request {
 pub enum Order {
     /// Start a machine with the image that should be the one descriptor here.
     Start(Start, Descriptors),
-    /// End a machine: at once, or by asking.
-    Stop(MachineId, bool),
-    /// An exit need not be kept.
-    ExitSeen(MachineId),
+    /// End a run of a machine: at once, or by asking.
+    Stop(MachineId, u64, bool),
+    /// The end of a run need not be kept.
+    EndSeen(MachineId, u64),
     /// Drop a machine.
     Forget(MachineId),
 }
@@ -152,8 +152,8 @@ fn order(message: ToSpawn, descriptors: Descriptors) -> Result<Request, Violatio
     let order = match message {
         ToSpawn::Hello { .. } => return Err(Violation::HelloAgain),
         ToSpawn::Start(start) => Order::Start(start, descriptors),
-        ToSpawn::Stop { id, force } => Order::Stop(id, force),
-        ToSpawn::ExitSeen { id } => Order::ExitSeen(id),
+        ToSpawn::Stop { id, run, force } => Order::Stop(id, run, force),
+        ToSpawn::EndSeen { id, run } => Order::EndSeen(id, run),
         ToSpawn::Forget { id } => Order::Forget(id),
     };
     Ok(Request::Order(order))

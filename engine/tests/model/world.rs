@@ -32,6 +32,7 @@ pub(crate) fn host_cpus() -> CpuSet {
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) name: MachineName,
+    run: u64,
     pub(crate) memory_mib: u32,
     /// Nothing before it has started.
     pub(crate) pid: Option<u32>,
@@ -66,6 +67,8 @@ pub(crate) struct World {
     /// Every machine that was ever admitted.
     pub(crate) deployed: BTreeMap<MachineId, Spec>,
     pub(crate) processes: BTreeMap<MachineId, Process>,
+    /// The last start of each machine.
+    last_runs: BTreeMap<MachineId, u64>,
     pub(crate) files: BTreeMap<ImageId, File>,
     pub(crate) answers: BTreeMap<Token, u32>,
     /// What was offered by requests that are not answered yet, or were answered with an upload.
@@ -87,6 +90,7 @@ impl World {
             known: BTreeMap::new(),
             deployed: BTreeMap::new(),
             processes: BTreeMap::new(),
+            last_runs: BTreeMap::new(),
             files: BTreeMap::new(),
             answers: BTreeMap::new(),
             offers: BTreeMap::new(),
@@ -387,16 +391,19 @@ impl World {
         let starting = self.processes.iter().filter(|(_, process)| process.pid.is_none());
         if let Some(id) = choose(starting.map(|(id, _)| *id), which) {
             let pid = u32::try_from(self.count()).unwrap();
-            self.processes.get_mut(&id).unwrap().pid = Some(pid);
-            self.happen(Event::Started { id, pid });
+            let process = self.processes.get_mut(&id).unwrap();
+            process.pid = Some(pid);
+            let run = process.run;
+            self.happen(Event::Started { id, run, pid });
         }
     }
 
     fn process_fails(&mut self, which: usize) {
         let starting = self.processes.iter().filter(|(_, process)| process.pid.is_none());
         if let Some(id) = choose(starting.map(|(id, _)| *id), which) {
-            self.processes.remove(&id);
-            self.happen(Event::StartFailed { id, reason: "no luck".to_owned(), jitter: 5 });
+            let run = self.processes.remove(&id).unwrap().run;
+            let reason = "no luck".to_owned();
+            self.happen(Event::StartFailed { id, run, reason, jitter: 5 });
         }
     }
 
@@ -413,9 +420,9 @@ impl World {
             180..220 => Exit::OutOfMemory,
             220.. => Exit::Unknown,
         };
-        self.processes.remove(&id);
+        let run = self.processes.remove(&id).unwrap().run;
         let output_end = self.count();
-        self.happen(Event::Exited { id, exit, output_end, jitter: 3 });
+        self.happen(Event::Exited { id, run, exit, output_end, jitter: 3 });
     }
 
     fn upload_ends(&mut self, image: ImageId, stored: bool) {
@@ -459,9 +466,9 @@ impl World {
         let idle = self.list().iter().find(|view| !view.state.is_live()).map(|view| view.id);
         let id = if kind.is_multiple_of(2) { nobody } else { idle.unwrap_or(nobody) };
         let event = match kind {
-            0 | 1 => Event::Started { id, pid: 1 },
-            2 => Event::StartFailed { id, reason: String::new(), jitter: 0 },
-            3 | 4 => Event::Exited { id, exit: Exit::Unknown, output_end: 0, jitter: 0 },
+            0 | 1 => Event::Started { id, run: 1, pid: 1 },
+            2 => Event::StartFailed { id, run: 1, reason: String::new(), jitter: 0 },
+            3 | 4 => Event::Exited { id, run: 1, exit: Exit::Unknown, output_end: 0, jitter: 0 },
             _ => Event::UploadEnded { image: ImageId(u64::MAX - 1), stored: true },
         };
         self.happen(event);
@@ -486,11 +493,12 @@ impl World {
             Effect::Record(Record::Revoked { .. }) => {
                 self.seen.insert("list");
             }
-            Effect::StartMachine { id, name, spec } => {
-                self.invariant_no_machine_is_started_twice(*id, name, spec.memory_mib);
+            Effect::StartMachine { id, run, name, spec } => {
+                self.invariant_no_machine_is_started_twice((*id, *run), name, spec.memory_mib);
             }
-            Effect::StopMachine { id, force } => {
+            Effect::StopMachine { id, run, force } => {
                 if let Some(process) = self.processes.get_mut(id) {
+                    assert_eq!(process.run, *run);
                     assert!(process.pid.is_some(), "there is nothing to stop yet");
                     assert!(!*force || process.told_to_stop, "killed without having been asked");
                     process.told_to_stop = true;
@@ -550,10 +558,12 @@ impl World {
 
     fn invariant_no_machine_is_started_twice(
         &mut self,
-        id: MachineId,
+        (id, run): (MachineId, u64),
         name: &MachineName,
         memory_mib: u32,
     ) {
+        let last = self.last_runs.insert(id, run);
+        assert!(last.is_none_or(|last| last < run), "start {run} of {id} comes after {last:?}");
         assert!(self.deployed.contains_key(&id), "started without having been admitted");
         assert!(
             self.processes.values().all(|process| process.name != *name),
@@ -561,6 +571,7 @@ impl World {
         );
         let process = Process {
             name: name.clone(),
+            run,
             memory_mib,
             pid: None,
             told_to_stop: false,

@@ -266,16 +266,24 @@ impl Stage {
         asked.id
     }
 
+    /// The last start of a machine; of one that is not there, the first.
+    fn run_of(&self, id: MachineId) -> u64 {
+        self.engine.by_id(id).map_or(1, |view| view.run)
+    }
+
     pub(crate) fn started(&mut self, id: MachineId) -> Vec<Effect> {
-        self.happen(Event::Started { id, pid: 7 })
+        let run = self.run_of(id);
+        self.happen(Event::Started { id, run, pid: 7 })
     }
 
     pub(crate) fn start_failed(&mut self, id: MachineId) -> Vec<Effect> {
-        self.happen(Event::StartFailed { id, reason: "no luck".to_owned(), jitter: 0 })
+        let (run, reason) = (self.run_of(id), "no luck".to_owned());
+        self.happen(Event::StartFailed { id, run, reason, jitter: 0 })
     }
 
     pub(crate) fn exited(&mut self, id: MachineId, exit: Exit) -> Vec<Effect> {
-        self.happen(Event::Exited { id, exit, output_end: 42, jitter: 0 })
+        let run = self.run_of(id);
+        self.happen(Event::Exited { id, run, exit, output_end: 42, jitter: 0 })
     }
 
     pub(crate) fn stop(&mut self, machine: &str, timeout_ms: u64) -> Asked {
@@ -331,7 +339,7 @@ pub(crate) fn starts(effects: &[Effect]) -> Vec<MachineId> {
 /// Which machines are to be stopped, and whether by force.
 pub(crate) fn stops(effects: &[Effect]) -> Vec<(MachineId, bool)> {
     let stop = |effect: &Effect| match effect {
-        Effect::StopMachine { id, force } => Some((*id, *force)),
+        Effect::StopMachine { id, force, .. } => Some((*id, *force)),
         _ => None,
     };
     effects.iter().filter_map(stop).collect()

@@ -37,14 +37,17 @@ pub enum ToSpawn {
     Stop {
         /// Which one.
         id: MachineId,
+        /// Which start of it; another one is left alone.
+        run: u64,
         /// At once (SIGKILL), or asked to (SIGTERM).
         force: bool,
     },
-    /// An exit of this machine was seen and need not be kept: the oldest one reported and not yet
-    /// acknowledged.
-    ExitSeen {
+    /// The end of this run ([`FromSpawn::Exited`]) was seen and need not be kept.
+    EndSeen {
         /// Which one.
         id: MachineId,
+        /// Which start of it.
+        run: u64,
     },
     /// Drop everything about a machine, its console ring too. One that runs is killed first.
     Forget {
@@ -58,6 +61,9 @@ pub enum ToSpawn {
 pub struct Start {
     /// Which one; started before, it writes to the same ring.
     pub id: MachineId,
+    /// Which start of it this is: 1 or more, and more than every one before. A start that was
+    /// given before is refused.
+    pub run: u64,
     /// MiB of guest memory.
     pub memory_mib: u32,
     /// CPUs that it may run on, ascending, at least one.
@@ -83,13 +89,19 @@ pub enum FromSpawn {
     Known {
         /// Which one.
         id: MachineId,
-        /// Its process, while it runs.
+        /// Its last start.
+        run: u64,
+        /// Its process, while it has one.
         pid: Option<u32>,
+        /// Whether its guest runs.
+        ready: bool,
     },
     /// The machine's guest runs.
     Started {
         /// Which one.
         id: MachineId,
+        /// Which start of it.
+        run: u64,
         /// Its process.
         pid: u32,
     },
@@ -97,6 +109,8 @@ pub enum FromSpawn {
     StartFailed {
         /// Which one.
         id: MachineId,
+        /// Which start of it.
+        run: u64,
         /// Why.
         reason: String,
     },
@@ -104,6 +118,8 @@ pub enum FromSpawn {
     Exited {
         /// Which one.
         id: MachineId,
+        /// Which start of it.
+        run: u64,
         /// How.
         exit: Exit,
         /// How many bytes it has written to its console in all.

@@ -37,8 +37,8 @@ impl Machines {
         let Some(machine) = self.runs.get(&number).and_then(|id| self.all.get_mut(id)) else {
             return;
         };
-        if let Machine { id, run: Some(run), .. } = machine {
-            hear_status(*id, run, peers);
+        if let Machine { id, last_run, run: Some(run), .. } = machine {
+            hear_status((*id, *last_run), run, peers);
         }
     }
 
@@ -51,7 +51,7 @@ impl Machines {
         let Some(run) = &mut machine.run else { return };
         let Some(ended) = run.reap(id) else { return };
         // It may have said something and ended since anyone looked.
-        hear_status(id, run, peers);
+        hear_status((id, machine.last_run), run, peers);
         let Some(run) = machine.run.take() else { return };
         self.runs.remove(&number);
         if let Some(console) = run.console {
@@ -64,7 +64,7 @@ impl Machines {
             }
             Phase::Starting(starting) => {
                 let drop = starting.first || machine.forgotten;
-                has_not_started(id, starting, ended, peers);
+                has_not_started((id, machine.last_run), starting, ended, peers);
                 drop
             }
         };
@@ -107,7 +107,7 @@ fn start_deadline(run: &Run) -> Option<Instant> {
     }
 }
 
-fn hear_status(id: MachineId, run: &mut Run, peers: &mut Peers) {
+fn hear_status((id, number): (MachineId, u64), run: &mut Run, peers: &mut Peers) {
     let Phase::Starting(starting) = &mut run.phase else { return };
     let Some(status) = &mut starting.status else { return };
     let progress = status.read().unwrap_or_else(|error| {
@@ -124,21 +124,26 @@ fn hear_status(id: MachineId, run: &mut Run, peers: &mut Peers) {
             run.phase = Phase::Running;
             let pid = run.pid();
             info!(%id, pid, "runs");
-            peers.tell(Role::Supervisor, FromSpawn::Started { id, pid });
+            peers.tell(Role::Supervisor, FromSpawn::Started { id, run: number, pid });
         }
     }
 }
 
 fn has_ended(machine: &mut Machine, ended: Ended, peers: &mut Peers) {
     let id = machine.id;
-    let report = Report { ended, output_end: machine.ring.written() };
+    let report = Report { run: machine.last_run, ended, output_end: machine.ring.written() };
     info!(%id, exit = ?ended.exit, output_end = report.output_end, "has ended");
     machine.reports.push_back(report);
     peers.tell(Role::Supervisor, report.message(id));
 }
 
-fn has_not_started(id: MachineId, starting: Starting, ended: Ended, peers: &mut Peers) {
+fn has_not_started(
+    (id, run): (MachineId, u64),
+    starting: Starting,
+    ended: Ended,
+    peers: &mut Peers,
+) {
     let reason = starting.failure(ended);
     warn!(%id, "not started: {reason}");
-    peers.tell(Role::Supervisor, FromSpawn::StartFailed { id, reason });
+    peers.tell(Role::Supervisor, FromSpawn::StartFailed { id, run, reason });
 }

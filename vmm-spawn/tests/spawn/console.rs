@@ -6,7 +6,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use vmm_proto::message::Exit;
 use vmm_proto::ring::CAPACITY;
 
-use crate::harness::{Daemon, Ring, eventually, id};
+use crate::harness::{Daemon, Ring, eventually, id, run_of};
 
 /// Writes `count` numbered lines of 16 bytes.
 const LINES: &str = "say ready; n=0
@@ -90,7 +90,8 @@ fn a_machine_that_never_stops_writing_is_slowed_down_and_others_are_not() {
     while begin.elapsed() < Duration::from_secs(1) {
         supervisor.run(id(2), &quick, &[]);
         assert_eq!(supervisor.exit(id(2)).0, Exit::Code(0));
-        supervisor.send(&vmm_proto::message::spawn::ToSpawn::ExitSeen { id: id(2) });
+        supervisor
+            .send(&vmm_proto::message::spawn::ToSpawn::EndSeen { id: id(2), run: run_of(id(2)) });
         others += 1;
     }
     let bytes = u128::from(ring.written() - before);

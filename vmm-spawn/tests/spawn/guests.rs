@@ -7,7 +7,7 @@ use rustix::process::{Pid, getsid};
 use vmm_proto::message::Exit;
 use vmm_proto::message::spawn::ToSpawn;
 
-use crate::harness::{Daemon, eventually, id, skipped};
+use crate::harness::{Daemon, eventually, id, run_of, skipped};
 
 /// A daemon with the real tender, and a guest's image.
 fn with_guest(name: &str) -> Option<(Daemon, File)> {
@@ -46,7 +46,7 @@ fn ticker_ticks_until_it_is_stopped_in_a_session_of_its_own() {
     eventually("tick 5", || ring.text().contains("tick 5\n").then_some(()));
     let pid = Pid::from_raw(pid.try_into().unwrap());
     assert_eq!(Some(getsid(pid).unwrap()), pid);
-    supervisor.send(&ToSpawn::Stop { id: id(1), force: false });
+    supervisor.send(&ToSpawn::Stop { id: id(1), run: run_of(id(1)), force: false });
     assert_eq!(supervisor.exit(id(1)).0, Exit::Signal(15));
 }
 

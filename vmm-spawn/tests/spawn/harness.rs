@@ -1,5 +1,7 @@
 //! A daemon in a directory of its own, clients, and readers of rings.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -283,7 +285,9 @@ impl Client {
     pub(crate) fn run(&mut self, id: MachineId, image: impl AsFd, arguments: &[&str]) -> u32 {
         self.start(id, image, arguments);
         match self.next() {
-            FromSpawn::Started { id: started, pid } if started == id => pid,
+            FromSpawn::Started { id: started, run, pid } if (started, run) == (id, run_of(id)) => {
+                pid
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -291,7 +295,7 @@ impl Client {
     /// The next message says that this machine could not be started, and why.
     pub(crate) fn start_fails(&mut self, id: MachineId) -> String {
         match self.next() {
-            FromSpawn::StartFailed { id: failed, reason } if failed == id => reason,
+            FromSpawn::StartFailed { id: failed, reason, .. } if failed == id => reason,
             other => panic!("{other:?}"),
         }
     }
@@ -307,9 +311,25 @@ impl Client {
     }
 }
 
+thread_local! {
+    /// The last start of each machine that this test asked for.
+    static RUNS: RefCell<HashMap<MachineId, u64>> = RefCell::default();
+}
+
+/// The last start of a machine that was asked for.
+pub(crate) fn run_of(id: MachineId) -> u64 {
+    RUNS.with_borrow(|runs| runs.get(&id).copied().unwrap_or(0))
+}
+
+/// The next start of a machine.
 pub(crate) fn start(id: MachineId, arguments: &[&str]) -> Start {
+    let run = RUNS.with_borrow_mut(|runs| {
+        let run = runs.entry(id).or_default();
+        *run += 1;
+        *run
+    });
     let arguments = arguments.iter().map(|&word| word.to_owned()).collect();
-    Start { id, memory_mib: 32, cpus: vec![0], arguments }
+    Start { id, run, memory_mib: 32, cpus: vec![0], arguments }
 }
 
 pub(crate) fn id(number: u8) -> MachineId {

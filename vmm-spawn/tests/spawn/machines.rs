@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use vmm_proto::message::Exit;
 use vmm_proto::message::spawn::{FromSpawn, ToSpawn};
 
-use crate::harness::{Daemon, eventually, id, start};
+use crate::harness::{Daemon, eventually, id, run_of, start};
 
 #[test]
 fn a_machine_runs_and_its_status_and_whole_output_arrive() {
@@ -99,14 +99,14 @@ fn asked_to_stop_it_gets_sigterm_and_forced_it_gets_sigkill() {
     let deaf = daemon.image("deaf", &format!("trap '' TERM; say ready; {idle}"));
 
     supervisor.run(id(1), &plain, &[]);
-    supervisor.send(&ToSpawn::Stop { id: id(1), force: false });
+    supervisor.send(&ToSpawn::Stop { id: id(1), run: run_of(id(1)), force: false });
     assert_eq!(supervisor.exit(id(1)).0, Exit::Signal(15));
     supervisor.run(id(2), &polite, &[]);
-    supervisor.send(&ToSpawn::Stop { id: id(2), force: false });
+    supervisor.send(&ToSpawn::Stop { id: id(2), run: run_of(id(2)), force: false });
     assert_eq!(supervisor.exit(id(2)).0, Exit::Code(7));
     supervisor.run(id(3), &deaf, &[]);
-    supervisor.send(&ToSpawn::Stop { id: id(3), force: false });
-    supervisor.send(&ToSpawn::Stop { id: id(3), force: true });
+    supervisor.send(&ToSpawn::Stop { id: id(3), run: run_of(id(3)), force: false });
+    supervisor.send(&ToSpawn::Stop { id: id(3), run: run_of(id(3)), force: true });
     assert_eq!(supervisor.exit(id(3)).0, Exit::Signal(9));
 }
 
@@ -165,7 +165,7 @@ fn a_tender_that_says_nothing_is_ended_after_a_while() {
     supervisor.start(id(1), &slow, &[]);
     supervisor.start(id(2), &chatty, &[]);
     let mut reasons = [supervisor.next(), supervisor.next()].map(|message| match message {
-        FromSpawn::StartFailed { id, reason } => (id, reason),
+        FromSpawn::StartFailed { id, reason, .. } => (id, reason),
         other => panic!("{other:?}"),
     });
     reasons.sort();
@@ -246,8 +246,8 @@ fn what_is_ended_before_its_guest_runs_has_not_started() {
     let census = daemon.census();
     let image = daemon.image("image", "exec /bin/sleep 1000");
     let orders = [
-        (ToSpawn::Stop { id: id(1), force: false }, "it was stopped before its guest ran"),
-        (ToSpawn::Stop { id: id(1), force: true }, "it was stopped before its guest ran"),
+        (ToSpawn::Stop { id: id(1), run: 1, force: false }, "it was stopped before its guest ran"),
+        (ToSpawn::Stop { id: id(1), run: 2, force: true }, "it was stopped before its guest ran"),
         (ToSpawn::Forget { id: id(1) }, "it was forgotten before its guest ran"),
     ];
     for (order, expected) in orders {
@@ -256,6 +256,21 @@ fn what_is_ended_before_its_guest_runs_has_not_started() {
         assert_eq!(supervisor.start_fails(id(1)), expected);
         daemon.comes_back_to(census);
     }
+}
+
+#[test]
+fn a_start_that_was_given_before_is_refused_and_a_stop_of_another_one_does_nothing() {
+    let daemon = Daemon::start();
+    let mut supervisor = daemon.supervisor();
+    let image = daemon.image("image", "say ready; read line; exit 3");
+    let first = ToSpawn::Start(start(id(1), &[]));
+    supervisor.send_with(&first, &[image.as_fd()]);
+    assert!(matches!(supervisor.next(), FromSpawn::Started { run: 1, .. }));
+    supervisor.send(&ToSpawn::Stop { id: id(1), run: 2, force: true });
+    assert_eq!(supervisor.exit(id(1)).0, Exit::Code(3));
+    supervisor.send_with(&first, &[image.as_fd()]);
+    assert_eq!(supervisor.start_fails(id(1)), "start 1 of it was given before: the last one was 1");
+    supervisor.run(id(1), &image, &[]);
 }
 
 #[test]
@@ -293,10 +308,10 @@ fn after_many_machines_everything_is_given_back() {
     while ends < 50 {
         match supervisor.next() {
             FromSpawn::Started { .. } => {}
-            FromSpawn::Exited { id, exit, .. } => {
+            FromSpawn::Exited { id, run, exit, .. } => {
                 assert_eq!(exit, Exit::Code(id.0[0]));
                 ends += 1;
-                supervisor.send(&ToSpawn::ExitSeen { id });
+                supervisor.send(&ToSpawn::EndSeen { id, run });
                 supervisor.send(&ToSpawn::Forget { id });
             }
             other => panic!("{other:?}"),
@@ -317,8 +332,8 @@ fn after_many_machines_everything_is_given_back() {
 fn orders_about_machines_that_nobody_knows_do_nothing() {
     let daemon = Daemon::start();
     let mut supervisor = daemon.supervisor();
-    supervisor.send(&ToSpawn::Stop { id: id(1), force: true });
-    supervisor.send(&ToSpawn::ExitSeen { id: id(1) });
+    supervisor.send(&ToSpawn::Stop { id: id(1), run: run_of(id(1)), force: true });
+    supervisor.send(&ToSpawn::EndSeen { id: id(1), run: run_of(id(1)) });
     supervisor.send(&ToSpawn::Forget { id: id(1) });
     let pid = supervisor.run(id(2), daemon.image("image", "say ready; exec /bin/sleep 9"), &[]);
     let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();

@@ -11,7 +11,7 @@ use rustix::process::geteuid;
 use vmm_proto::message::spawn::{FromSpawn, MAX_PACKET, Role, ToSpawn};
 use vmm_proto::message::{Exit, VERSION, wire};
 
-use crate::harness::{Client, Daemon, id, skipped, start};
+use crate::harness::{Client, Daemon, id, run_of, skipped, start};
 
 #[test]
 fn the_welcome_says_what_of_the_jail_is_missing_and_so_does_the_log() {
@@ -28,8 +28,8 @@ fn the_console_may_not_give_orders() {
     let daemon = Daemon::start();
     let image = daemon.image("image", "say ready");
     let orders = [
-        ToSpawn::Stop { id: id(1), force: true },
-        ToSpawn::ExitSeen { id: id(1) },
+        ToSpawn::Stop { id: id(1), run: run_of(id(1)), force: true },
+        ToSpawn::EndSeen { id: id(1), run: run_of(id(1)) },
         ToSpawn::Forget { id: id(1) },
     ];
     for order in orders {
@@ -51,7 +51,7 @@ fn nonsense_ends_the_connection_and_nothing_else() {
     let census = daemon.census();
     let hello = wire::encode(&ToSpawn::Hello { version: VERSION, role: Role::Console }).unwrap();
     let other = ToSpawn::Hello { version: VERSION + 1, role: Role::Supervisor };
-    let order = ToSpawn::Stop { id: id(1), force: true };
+    let order = ToSpawn::Stop { id: id(1), run: run_of(id(1)), force: true };
     let cases = [
         (b"GET / HTTP/1.1\r\n\r\n".to_vec(), "cannot be read"),
         (vec![0xff; 100], "cannot be read"),
@@ -112,10 +112,10 @@ fn a_new_supervisor_replaces_the_old_and_is_told_everything() {
     let mut new = daemon.supervisor();
     old.is_closed();
     assert_eq!(new.known, 2);
-    assert_eq!(new.next(), FromSpawn::Known { id: id(1), pid: Some(pid) });
-    assert_eq!(new.next(), FromSpawn::Known { id: id(2), pid: None });
+    assert_eq!(new.next(), FromSpawn::Known { id: id(1), run: 1, pid: Some(pid), ready: true });
+    assert_eq!(new.next(), FromSpawn::Known { id: id(2), run: 1, pid: None, ready: false });
     assert_eq!(new.exit(id(2)).0, Exit::Code(2));
-    new.send(&ToSpawn::Stop { id: id(1), force: true });
+    new.send(&ToSpawn::Stop { id: id(1), run: run_of(id(1)), force: true });
     assert_eq!(new.exit(id(1)).0, Exit::Signal(9));
 }
 
@@ -129,14 +129,15 @@ fn exits_are_kept_until_they_are_acknowledged_each_of_them() {
         supervisor.exit(id(1));
     }
     drop(supervisor);
+    let known = FromSpawn::Known { id: id(1), run: 2, pid: None, ready: false };
     let mut supervisor = daemon.supervisor();
-    assert_eq!(supervisor.next(), FromSpawn::Known { id: id(1), pid: None });
+    assert_eq!(supervisor.next(), known);
     assert_eq!(supervisor.exit(id(1)).0, Exit::Code(1));
     assert_eq!(supervisor.exit(id(1)).0, Exit::Code(2));
-    supervisor.send(&ToSpawn::ExitSeen { id: id(1) });
+    supervisor.send(&ToSpawn::EndSeen { id: id(1), run: 1 });
     drop(supervisor);
     let mut supervisor = daemon.supervisor();
-    assert_eq!(supervisor.next(), FromSpawn::Known { id: id(1), pid: None });
+    assert_eq!(supervisor.next(), known);
     assert_eq!(supervisor.exit(id(1)).0, Exit::Code(2));
 }
 
@@ -151,7 +152,7 @@ fn without_acknowledgements_a_machine_is_not_started_forever() {
     }
     supervisor.start(id(1), &image, &[]);
     assert_eq!(supervisor.start_fails(id(1)), "8 of its exits were not acknowledged");
-    supervisor.send(&ToSpawn::ExitSeen { id: id(1) });
+    supervisor.send(&ToSpawn::EndSeen { id: id(1), run: 1 });
     supervisor.run(id(1), &image, &[]);
 }
 
@@ -174,7 +175,7 @@ fn machines_run_on_while_nobody_supervises_and_their_end_is_told_later() {
     fs::write(&fifo, "now\n").unwrap();
     daemon.logs("has ended");
     let mut supervisor = daemon.supervisor();
-    assert_eq!(supervisor.next(), FromSpawn::Known { id: id(1), pid: None });
+    assert_eq!(supervisor.next(), FromSpawn::Known { id: id(1), run: 1, pid: None, ready: false });
     assert_eq!(supervisor.exit(id(1)), (Exit::Code(4), 4));
 }
 

@@ -167,7 +167,9 @@ impl Task {
                 let refusal = Refusal::NotKept { reason: reason.to_owned() };
                 self.perform(Effect::Reply { token, answer: Err(refusal) });
             }
-            Effect::StartMachine { id, .. } => self.deeds.spawn.fail(id, reason.to_owned()),
+            Effect::StartMachine { id, run, .. } => {
+                self.deeds.spawn.fail(id, run, reason.to_owned());
+            }
             effect => self.perform(effect),
         }
     }
@@ -193,9 +195,9 @@ impl Task {
         match effect {
             // Done already, before any other.
             Effect::Keep(_) => {}
-            Effect::StartMachine { id, spec, .. } => self.start(id, &spec),
-            Effect::StopMachine { id, force } => {
-                self.deeds.spawn.tell(ToSpawn::Stop { id, force }, None);
+            Effect::StartMachine { id, run, spec, .. } => self.start(id, run, &spec),
+            Effect::StopMachine { id, run, force } => {
+                self.deeds.spawn.tell(ToSpawn::Stop { id, run, force }, None);
             }
             Effect::ForgetMachine { id } => {
                 self.watchers.remove(&id);
@@ -226,16 +228,19 @@ impl Task {
         }
     }
 
-    fn start(&self, id: MachineId, spec: &Spec) {
+    fn start(&self, id: MachineId, run: u64, spec: &Spec) {
         let start = Start {
             id,
+            run,
             memory_mib: spec.memory_mib,
             cpus: spec.cpus.ids().to_vec(),
             arguments: spec.arguments.words().to_vec(),
         };
         match self.deeds.images.read(spec.image) {
             Ok(image) => self.deeds.spawn.tell(ToSpawn::Start(start), Some(image.into())),
-            Err(error) => self.deeds.spawn.fail(id, format!("its image cannot be read: {error}")),
+            Err(error) => {
+                self.deeds.spawn.fail(id, run, format!("its image cannot be read: {error}"));
+            }
         }
     }
 }

@@ -79,14 +79,14 @@ impl SpawnLink {
 
     fn not_told(&self, message: &ToSpawn, why: &str) {
         match message {
-            ToSpawn::Start(start) => self.fail(start.id, why.to_owned()),
+            ToSpawn::Start(start) => self.fail(start.id, start.run, why.to_owned()),
             other => tracing::warn!("{other:?} was not told: {why}"),
         }
     }
 
     /// Reports that a machine was not started.
-    pub(crate) fn fail(&self, id: MachineId, reason: String) {
-        self.core.notice(Event::StartFailed { id, reason, jitter: clock::jitter() });
+    pub(crate) fn fail(&self, id: MachineId, run: u64, reason: String) {
+        self.core.notice(Event::StartFailed { id, run, reason, jitter: clock::jitter() });
     }
 
     /// Keeps the connection, for ever.
@@ -129,8 +129,8 @@ impl SpawnLink {
             };
             let mut all = HashMap::new();
             for _ in 0..known {
-                if let FromSpawn::Known { id, pid } = next(&connection).await? {
-                    all.insert(id, pid);
+                if let FromSpawn::Known { id, run, pid, .. } = next(&connection).await? {
+                    all.insert(id, (run, pid));
                 }
             }
             Ok((jail, all))
@@ -152,32 +152,33 @@ impl SpawnLink {
     async fn reconcile(
         &self,
         connection: &PacketSocket,
-        known: HashMap<MachineId, Option<u32>>,
+        known: HashMap<MachineId, (u64, Option<u32>)>,
     ) -> io::Result<()> {
         let listed = self.core.look(|engine| {
             let all = Target::Below(Names::host());
-            let machine =
-                |view: vmm_engine::View<'_>| (view.id, view.pid.is_some(), view.output_end);
+            let machine = |view: vmm_engine::View<'_>| {
+                (view.id, view.run, view.pid.is_some(), view.output_end)
+            };
             engine.machines(&all).map(machine).collect::<Vec<_>>()
         });
         let listed = listed.await.map_err(|error| io::Error::other(error.message))?;
-        for (id, runs, output_end) in &listed {
+        for (id, run, runs, output_end) in &listed {
             if *runs && !known.contains_key(id) {
                 let exit = vmm_engine::Exit::Unknown;
-                let (id, output_end, jitter) = (*id, *output_end, clock::jitter());
-                self.core.notice(Event::Exited { id, exit, output_end, jitter });
+                let (id, run, output_end, jitter) = (*id, *run, *output_end, clock::jitter());
+                self.core.notice(Event::Exited { id, run, exit, output_end, jitter });
             }
         }
-        for (id, pid) in known {
+        for (id, (run, pid)) in known {
             match listed.iter().find(|(listed, ..)| *listed == id) {
                 None => {
                     tracing::warn!("machine {id} is nobody's: it is ended");
                     send(connection, &ToSpawn::Forget { id }, None).await?;
                 }
                 // Its start was given up when the connection was lost, and went on all the same.
-                Some((_, false, _)) if pid.is_some() => {
+                Some((_, _, false, _)) if pid.is_some() => {
                     tracing::warn!("machine {id} runs and should not: it is ended");
-                    send(connection, &ToSpawn::Stop { id, force: true }, None).await?;
+                    send(connection, &ToSpawn::Stop { id, run, force: true }, None).await?;
                 }
                 Some(_) => {}
             }
@@ -194,8 +195,8 @@ impl SpawnLink {
         loop {
             tokio::select! {
                 message = next(connection) => {
-                    if let Some(id) = self.heard(stats, message?) {
-                        send(connection, &ToSpawn::ExitSeen { id }, None).await?;
+                    if let Some((id, run)) = self.heard(stats, message?) {
+                        send(connection, &ToSpawn::EndSeen { id, run }, None).await?;
                     }
                 }
                 command = out.recv() => match command {
@@ -206,24 +207,24 @@ impl SpawnLink {
         }
     }
 
-    /// Passes a message on; returns the machine whose exit is to be acknowledged.
-    fn heard(&self, stats: &StatsLink, message: FromSpawn) -> Option<MachineId> {
+    /// Passes a message on; returns the run whose end is to be acknowledged.
+    fn heard(&self, stats: &StatsLink, message: FromSpawn) -> Option<(MachineId, u64)> {
         let jitter = clock::jitter();
         match message {
-            FromSpawn::Started { id, pid } => {
+            FromSpawn::Started { id, run, pid } => {
                 stats.watch(id, pid);
-                self.core.notice(Event::Started { id, pid });
+                self.core.notice(Event::Started { id, run, pid });
                 None
             }
-            FromSpawn::StartFailed { id, reason } => {
-                self.fail(id, reason);
+            FromSpawn::StartFailed { id, run, reason } => {
+                self.fail(id, run, reason);
                 None
             }
-            FromSpawn::Exited { id, exit, output_end, .. } => {
+            FromSpawn::Exited { id, run, exit, output_end, .. } => {
                 stats.ended(id);
                 let exit = records::exit_to_engine(exit);
-                self.core.notice(Event::Exited { id, exit, output_end, jitter });
-                Some(id)
+                self.core.notice(Event::Exited { id, run, exit, output_end, jitter });
+                Some((id, run))
             }
             FromSpawn::Welcome { .. }
             | FromSpawn::Known { .. }
