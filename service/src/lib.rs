@@ -1,13 +1,15 @@
 //! What the daemons and the client need around their own work: options, logging, sockets, frames
-//! over them, packets with descriptors, and an orderly end.
+//! over them, packets with descriptors, a service manager, and an orderly end.
 //!
 //! Nothing here decides anything.
 
 #![forbid(unsafe_code)]
 
+pub mod activation;
 pub mod connection;
 pub mod dirs;
 pub mod logging;
+pub mod notify;
 pub mod options;
 pub mod packet;
 pub mod readiness;
@@ -15,3 +17,4 @@ pub mod run;
 pub mod socket;
 #[cfg(feature = "tls")]
 pub mod tls;
+pub mod users;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::dirs::Dirs;
+use crate::users;
 
 /// Options of every daemon.
 #[derive(Debug, Clone, Args)]
@@ -18,6 +19,19 @@ pub struct Common {
     /// The form of log lines on standard error
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+}
+
+/// Options of the daemons that `vmmd` uses: who may connect.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Access {
+    /// The user that vmmd runs as, by name or number: it may connect, beside root and this program's
+    /// own user
+    #[arg(long, value_name = "USER", value_parser = users::user)]
+    pub supervisor_user: Option<u32>,
+    /// The group that the socket is given to, by name or number: whoever is to connect as another
+    /// user is in it
+    #[arg(long, value_name = "GROUP", value_parser = users::group)]
+    pub socket_group: Option<u32>,
 }
 
 /// The form of log lines.

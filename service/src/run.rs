@@ -6,19 +6,28 @@ use std::process::ExitCode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::logging;
+use crate::activation::Passed;
 use crate::options::Common;
+use crate::{logging, notify};
 
 /// Runs a daemon to its end and turns a failure into a message and exit code 1.
 ///
 /// One thread serves everything: what a daemon does between two waits is short, and a second
 /// thread costs memory on every host.
-pub fn daemon<F>(name: &str, options: &Common, work: impl FnOnce() -> F) -> ExitCode
+///
+/// Its work gets the sockets that a service manager passes, which have one of the names `sockets`.
+pub fn daemon<F>(
+    name: &str,
+    options: &Common,
+    sockets: &[&str],
+    work: impl FnOnce(Passed) -> F,
+) -> ExitCode
 where
     F: Future<Output = anyhow::Result<()>>,
 {
     logging::init(options);
-    let result = block_on(work);
+    let passed = Passed::from_manager(sockets);
+    let result = passed.and_then(|passed| block_on(|| work(passed)));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -55,7 +64,8 @@ pub fn allow_descriptors() {
     }
 }
 
-/// Waits until the process is asked to end: SIGTERM or SIGINT.
+/// Waits until the process is asked to end, by SIGTERM or SIGINT, and tells a service manager that it
+/// does.
 ///
 /// # Errors
 /// When the signals cannot be watched.
@@ -66,5 +76,6 @@ pub async fn asked_to_end() -> std::io::Result<()> {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+    notify::stopping();
     Ok(())
 }

@@ -9,8 +9,21 @@ use anyhow::{Context, bail};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
+use crate::activation::Passed;
+use crate::dirs::Dirs;
+use crate::options::Access;
+
 /// How long a part waits before it tries again to reach another, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// What the socket of a part is made of, and who may connect to it.
+#[derive(Debug, Default)]
+pub struct Door {
+    /// What a service manager passed.
+    pub passed: Passed,
+    /// Who may connect.
+    pub access: Access,
+}
 
 /// The right to serve a socket, before it is there.
 #[derive(Debug)]
@@ -28,12 +41,21 @@ impl Claim {
         Ok(Self { path: path.to_owned(), lock: only_one(path)? })
     }
 
-    /// Listens there with the permissions `mode`. A name left behind by a dead process is replaced.
+    /// Listens there: with the socket that was `passed`, or with one that is made with the permissions
+    /// `mode`. A name left behind by a dead process is replaced.
     ///
     /// # Errors
     /// When the socket cannot be made.
-    pub fn listen(self, mode: u32) -> anyhow::Result<Listener> {
+    pub fn listen(
+        self,
+        mode: u32,
+        passed: Option<std::os::unix::net::UnixListener>,
+    ) -> anyhow::Result<Listener> {
         let Self { path, lock } = self;
+        if let Some(passed) = passed {
+            let inner = UnixListener::from_std(passed)?;
+            return Ok(Listener { inner, path, made: false, users: Vec::new(), _lock: lock });
+        }
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(error).with_context(|| format!("cannot replace {}", path.display()));
@@ -43,27 +65,42 @@ impl Claim {
         let inner = UnixListener::bind(&path)
             .with_context(|| format!("cannot listen at {}", path.display()))?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))?;
-        Ok(Listener { inner, path, _lock: lock })
+        Ok(Listener { inner, path, made: true, users: Vec::new(), _lock: lock })
     }
 }
 
-/// A listening socket that removes its name when it is dropped.
+/// A listening socket. One that was made here is removed when it is dropped; one that was passed
+/// stays, for the next process.
 #[derive(Debug)]
 pub struct Listener {
     inner: UnixListener,
     path: PathBuf,
+    made: bool,
+    /// Who may connect beside root and this process's own user.
+    users: Vec<u32>,
     /// Held as long as the daemon lives: the lock that makes it the only one.
     _lock: std::fs::File,
 }
 
 impl Listener {
-    /// Listens at `path` with the permissions `mode`. A name left behind by a dead process is
-    /// replaced, that of a living one is not.
+    /// Opens the socket of a part of the suite, which `vmmd` connects to: the one that was passed
+    /// under the part's name, or one that is made. A name left behind by a dead process is replaced,
+    /// that of a living one is not.
     ///
     /// # Errors
     /// When another process serves this socket already, or it cannot be made.
-    pub fn bind(path: &Path, mode: u32) -> anyhow::Result<Self> {
-        Claim::of(path)?.listen(mode)
+    pub fn open(part: &str, dirs: &Dirs, door: Door) -> anyhow::Result<Self> {
+        let Door { mut passed, access } = door;
+        dirs.make_run().context("cannot make the directory of the sockets")?;
+        let path = dirs.socket(part);
+        let mode = if access.socket_group.is_some() { 0o660 } else { 0o600 };
+        let mut listener = Claim::of(&path)?.listen(mode, passed.unix(part)?)?;
+        if let Some(group) = access.socket_group.filter(|_| listener.made) {
+            std::os::unix::fs::chown(&path, None, Some(group))
+                .with_context(|| format!("cannot give {} to group {group}", path.display()))?;
+        }
+        listener.users.extend(access.supervisor_user);
+        Ok(listener)
     }
 
     /// The next peer that passes `allowed`, by its user and group ids. Others are turned away.
@@ -95,8 +132,9 @@ impl Listener {
 }
 
 impl Listener {
-    /// Serves peers of this process's own user and root, each on its own, at most `most` at a
-    /// time; more are turned away. A peer that misbehaves ends its own connection only.
+    /// Serves peers of this process's own user, root and the supervisor's user, each on its own, at
+    /// most `most` at a time; more are turned away. A peer that misbehaves ends its own connection
+    /// only.
     ///
     /// # Errors
     /// When accepting fails for good.
@@ -106,7 +144,8 @@ impl Listener {
     {
         let places = Arc::new(Semaphore::new(most));
         loop {
-            let stream = self.accept(own_user_or_root).await?;
+            let allowed = |uid, gid| own_user_or_root(uid, gid) || self.users.contains(&uid);
+            let stream = self.accept(allowed).await?;
             let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
                 tracing::warn!("a connection was turned away: {most} are open already");
                 continue;
@@ -124,7 +163,9 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(&self.path) {
+        if self.made
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
             tracing::debug!("cannot remove {}: {error}", self.path.display());
         }
     }

@@ -28,8 +28,9 @@ pub mod spawn;
 use std::sync::Arc;
 
 use vmm_service::dirs::Dirs;
+use vmm_service::notify;
 use vmm_service::run::allow_descriptors;
-use vmm_service::socket::Listener;
+use vmm_service::socket::{Door, Listener};
 
 use crate::consoles::Consoles;
 
@@ -40,12 +41,11 @@ const CONNECTIONS: usize = 1024;
 ///
 /// # Errors
 /// When the socket cannot be served.
-pub async fn run(dirs: Dirs) -> anyhow::Result<()> {
+pub async fn run(dirs: Dirs, door: Door) -> anyhow::Result<()> {
     let serve = async {
         // Each machine takes two descriptors and each reader one.
         allow_descriptors();
-        dirs.make_run()?;
-        let listener = Listener::bind(&dirs.socket("console"), 0o600)?;
+        let listener = Listener::open("console", &dirs, door)?;
         tracing::info!("vmm-console serves {}", dirs.socket("console").display());
         let consoles = Arc::new(Consoles::default());
         let spawn = dirs.socket("spawn");
@@ -53,8 +53,11 @@ pub async fn run(dirs: Dirs) -> anyhow::Result<()> {
             let consoles = Arc::clone(&consoles);
             async move { attachment::serve(stream, &consoles).await }
         });
+        notify::ready("serving consoles");
         tokio::select! {
             served = served => served,
+            // One thread does everything: that this gets a turn is the answer.
+            never = notify::watchdog(|| std::future::ready(())) => match never {},
             never = spawn::follow(&spawn, &consoles) => match never {},
         }
     };

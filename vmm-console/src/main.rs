@@ -5,7 +5,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use vmm_service::options::Common;
+use vmm_service::options::{Access, Common};
+use vmm_service::socket::Door;
 
 /// Serves the console output of all machines, history and live
 #[derive(Debug, Parser)]
@@ -13,9 +14,13 @@ use vmm_service::options::Common;
 struct Options {
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    access: Access,
 }
 
 fn main() -> ExitCode {
-    let Options { common } = Options::parse();
-    vmm_service::run::daemon("vmm-console", &common, || vmm_console::run(common.dirs()))
+    let Options { common, access } = Options::parse();
+    vmm_service::run::daemon("vmm-console", &common, &["console"], |passed| {
+        vmm_console::run(common.dirs(), Door { passed, access })
+    })
 }

@@ -31,7 +31,7 @@ pub mod writer;
 use std::pin::pin;
 
 use vmm_service::dirs::Dirs;
-use vmm_service::socket::Listener;
+use vmm_service::socket::{Door, Listener};
 
 use crate::store::{Limits, Store};
 
@@ -39,12 +39,11 @@ use crate::store::{Limits, Store};
 ///
 /// # Errors
 /// When the socket cannot be served, or the log cannot be opened.
-pub async fn run(dirs: Dirs) -> anyhow::Result<()> {
+pub async fn run(dirs: Dirs, door: Door) -> anyhow::Result<()> {
     let mut asked = pin!(vmm_service::run::asked_to_end());
     let open = async {
-        dirs.make_run()?;
         // First, for its lock: nobody else writes the files from here on.
-        let listener = Listener::bind(&dirs.socket("log"), 0o600)?;
+        let listener = Listener::open("log", &dirs, door)?;
         let state = dirs.state("log")?;
         let store =
             tokio::task::spawn_blocking(move || Store::open(&state, Limits::default())).await??;

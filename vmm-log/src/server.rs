@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use vmm_proto::message::log::{FromLog, ToLog};
 use vmm_service::connection::{Reader, Writer, greet};
+use vmm_service::notify;
 use vmm_service::run::allow_descriptors;
 use vmm_service::socket::Listener;
 
@@ -52,6 +53,7 @@ pub async fn serve(
     let log = Log { files: store.files(), durable, appends };
     let (stop, stopped) = oneshot::channel();
     let mut writer = tokio::spawn(writer::write(store, requests, durable_sender, stopped));
+    notify::ready("keeping the log");
     tokio::select! {
         biased;
         asked = asked_to_end => asked?,
@@ -62,9 +64,18 @@ pub async fn serve(
         served = listener.serve(CONNECTIONS, |stream| connection(stream, log.clone())) => {
             return served;
         }
+        never = notify::watchdog(|| writes(&log)) => match never {},
     }
     drop(stop);
     timeout(LAST_WRITE, writer).await.context("the disk did not answer in time")??
+}
+
+/// Comes to its end when what waits before it is written: when the disk answers.
+async fn writes(log: &Log) {
+    let (answers, mut answered) = mpsc::unbounded_channel();
+    // What writes is waited for by `serve`: when it ends, so does the process.
+    let _ended = log.appends.send(Append { events: Vec::new(), request: 0, answers }).await;
+    answered.recv().await;
 }
 
 async fn connection(stream: UnixStream, log: Log) -> anyhow::Result<()> {

@@ -14,6 +14,7 @@ use vmm_proto::message::spawn::{FromSpawn, Role};
 use crate::inherited;
 use crate::jail;
 use crate::machines::Machines;
+use crate::manager::{self, PassedError, Watchdog};
 use crate::options::{Config, ConfigError};
 use crate::peer::{Order, Request};
 use crate::peers::{Message, Peers};
@@ -34,6 +35,9 @@ pub enum Error {
     /// {0}
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// {0}
+    #[error(transparent)]
+    Passed(#[from] PassedError),
     /// {0}
     #[error(transparent)]
     Socket(#[from] socket::Error),
@@ -78,6 +82,7 @@ struct Daemon {
     /// Until when no connection is accepted.
     accept_from: Option<Instant>,
     signals: UnixStream,
+    watchdog: Watchdog,
     peers: Peers,
     machines: Machines,
     /// When all machines must have ended, once this process is to end.
@@ -86,10 +91,11 @@ struct Daemon {
 
 impl Daemon {
     fn begin(config: &Config) -> Result<Self, Error> {
+        let passed = manager::passed()?;
         inherited::keep_to_ourselves().map_err(failed("keep inherited descriptors"))?;
         let signals = signals::to_end().map_err(failed("handle signals"))?;
         let poller = Rc::new(Poller::new().map_err(failed("make an epoll instance"))?);
-        let listener = Listener::open(&config.dir, config.make_dir)?;
+        let listener = Listener::open(config, passed)?;
         let watch = |error: Errno| failed("watch a descriptor")(error);
         poller.watch(&signals, Token::Signals).map_err(watch)?;
         poller.watch(&listener, Token::Listener).map_err(watch)?;
@@ -99,8 +105,10 @@ impl Daemon {
         }
         warn!("machines do not survive vmm-spawn yet: they are ended with it");
         info!(tender = %config.tender.display(), "listening on {}", listener.path().display());
+        manager::ready();
         Ok(Self {
-            peers: Peers::new(Rc::clone(&poller)),
+            watchdog: Watchdog::new(),
+            peers: Peers::new(Rc::clone(&poller), config.access),
             machines: Machines::new(config.tender.clone(), Rc::clone(&poller)),
             poller,
             listener: Some(listener),
@@ -121,8 +129,13 @@ impl Daemon {
     }
 
     fn turn(&mut self) -> Result<(), Error> {
-        let deadlines =
-            [self.accept_from, self.end_by, self.peers.deadline(), self.machines.deadline()];
+        let deadlines = [
+            self.accept_from,
+            self.end_by,
+            self.watchdog.deadline(),
+            self.peers.deadline(),
+            self.machines.deadline(),
+        ];
         let next = deadlines.into_iter().flatten().min();
         let events = self.poller.wait(next).map_err(failed("wait for events"))?;
         let now = Instant::now();
@@ -132,6 +145,7 @@ impl Daemon {
         self.peers.expire(now);
         self.machines.on_time(now);
         self.accept_again(now);
+        self.watchdog.turned(now);
         Ok(())
     }
 
@@ -215,6 +229,7 @@ impl Daemon {
             return;
         }
         info!("told to end: {} machines are ended first", self.machines.running());
+        manager::stopping("ending machines");
         self.end_by = Some(now + END_TIMEOUT);
         self.listener = None;
         self.machines.end_all();

@@ -18,7 +18,8 @@
 //!   [`jail`] says what confines it and what does not. Unsafe code is in [`process`] and
 //!   [`inherited`] alone, for one system call each.
 //! * [`machine::Run`] is one life of a machine, whoever started it; [`machines`] is the table.
-//! * [`peers`] owns the connections: who may speak, in what order, and what waits to be sent.
+//! * [`peers`] owns the connections: who may speak ([`access`]), in what order, and what waits to be
+//!   sent. [`manager`] is a service manager's side.
 //!
 //! What it promises: a machine's exit is kept until the supervisor has acknowledged it; every byte
 //! that a machine wrote before it ended is counted, and in its ring unless newer bytes took its
@@ -26,6 +27,7 @@
 //! else. Machines do not yet survive the end of this process: it ends them before it goes, and one
 //! that is killed leaves them running without a parent that knows them.
 
+pub mod access;
 pub mod affinity;
 pub mod console;
 pub mod daemon;
@@ -35,6 +37,7 @@ pub mod launch;
 pub mod logging;
 pub mod machine;
 pub mod machines;
+pub mod manager;
 pub mod options;
 pub mod outbox;
 pub mod packet;

@@ -7,6 +7,8 @@ use std::{env, fs, io};
 use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, Parser, ValueEnum};
 
+use crate::access::{self, Access};
+
 /// Where sockets are without `--dir`. A service manager makes it.
 const RUN_DIR: &str = "/run/vmm";
 
@@ -22,6 +24,17 @@ pub struct Options {
     /// Directory of the socket `spawn.sock`, made if missing [default: /run/vmm]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
+    /// The user that vmmd runs as, by name or number: it may have machines started, beside root and
+    /// this program's own user
+    #[arg(long, value_name = "USER", value_parser = access::user)]
+    pub supervisor_user: Option<u32>,
+    /// The user that vmm-console runs as, by name or number: it gets what machines write
+    #[arg(long, value_name = "USER", value_parser = access::user)]
+    pub console_user: Option<u32>,
+    /// The group that the socket is given to, by name or number: vmmd and vmm-console are in it when
+    /// they run as other users
+    #[arg(long, value_name = "GROUP", value_parser = access::group)]
+    pub socket_group: Option<u32>,
     /// A bridge that machines may be put on (may be repeated)
     #[arg(long = "bridge", value_name = "NAME")]
     pub bridges: Vec<String>,
@@ -54,6 +67,10 @@ pub struct Config {
     pub make_dir: bool,
     /// The program that runs a machine, absolute: machines start in `/`.
     pub tender: PathBuf,
+    /// Who may connect.
+    pub access: Access,
+    /// The group that the socket is given to.
+    pub socket_group: Option<u32>,
 }
 
 /// Why the daemon cannot work as it was asked to.
@@ -97,7 +114,9 @@ impl Options {
         let tender = executable(&tender)
             .map_err(|error| ConfigError::Tender { path: tender.clone(), error })?;
         let dir = self.dir.clone().unwrap_or_else(|| RUN_DIR.into());
-        Ok(Config { dir, make_dir: self.dir.is_some(), tender })
+        let access = Access { supervisor: self.supervisor_user, console: self.console_user };
+        let socket_group = self.socket_group;
+        Ok(Config { dir, make_dir: self.dir.is_some(), tender, access, socket_group })
     }
 }
 

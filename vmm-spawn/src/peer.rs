@@ -10,6 +10,7 @@ use vmm_proto::message::VERSION;
 use vmm_proto::message::spawn::{Role, Start, ToSpawn};
 use vmm_proto::message::wire::{self, WireError};
 
+use crate::access::Access;
 use crate::outbox::Outbox;
 use crate::packet::{Descriptors, Packet};
 
@@ -59,6 +60,11 @@ pub enum Violation {
     /// it did not say hello in time
     #[error("it did not say hello within {} s", HELLO_TIMEOUT.as_secs())]
     Late,
+    /// its user may not be in this role
+    #[error(
+        "user {0} may not be the {1:?} here (--supervisor-user and --console-user say who may)"
+    )]
+    Foreign(u32, Role),
     /// what it asked for is the supervisor's to ask
     #[error("it asked as the console for what only the supervisor may ask for")]
     WrongRole,
@@ -91,6 +97,7 @@ pub struct Peer {
     pub wants_room: bool,
     /// Its process, for messages to people.
     pub pid: i32,
+    uid: u32,
 }
 
 impl Peer {
@@ -102,6 +109,7 @@ impl Peer {
             outbox: Outbox::new(),
             wants_room: false,
             pid: who.pid.as_raw_nonzero().get(),
+            uid: who.uid.as_raw(),
         }
     }
 
@@ -126,7 +134,7 @@ impl Peer {
     ///
     /// # Errors
     /// It is not allowed, or nonsense: the connection is to be ended.
-    pub fn understand(&mut self, packet: Packet) -> Result<Request, Violation> {
+    pub fn understand(&mut self, packet: Packet, access: &Access) -> Result<Request, Violation> {
         let Packet { bytes, descriptors } = packet;
         let message = wire::decode(&bytes)?;
         if !descriptors.none() && !matches!(message, ToSpawn::Start(_)) {
@@ -134,6 +142,9 @@ impl Peer {
         }
         match (self.standing, message) {
             (Standing::Unknown(_), ToSpawn::Hello { version: VERSION, role }) => {
+                if !access.allows_as(role, self.uid) {
+                    return Err(Violation::Foreign(self.uid, role));
+                }
                 self.standing = Standing::Joined(role);
                 Ok(Request::Joined(role))
             }

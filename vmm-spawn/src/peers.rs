@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use rustix::io::Errno;
 use rustix::net::UCred;
-use rustix::process::geteuid;
 use tracing::{debug, error, info, warn};
 use vmm_proto::message::spawn::{FromSpawn, Role};
 use vmm_proto::message::wire;
 
+use crate::access::Access;
 use crate::outbox::{Full, Outgoing};
 use crate::packet::{self, Received};
 use crate::peer::{Peer, Request, Standing, Violation};
@@ -41,17 +41,18 @@ pub struct Peers {
     all: BTreeMap<u64, Peer>,
     next: u64,
     poller: Rc<Poller>,
+    access: Access,
 }
 
 impl Peers {
     /// No connections yet; they will be watched by `poller`.
-    pub fn new(poller: Rc<Poller>) -> Self {
-        Self { all: BTreeMap::new(), next: 0, poller }
+    pub fn new(poller: Rc<Poller>, access: Access) -> Self {
+        Self { all: BTreeMap::new(), next: 0, poller, access }
     }
 
     /// Takes a connection in, if `who` may connect at all.
     pub fn admit(&mut self, socket: OwnedFd, who: UCred, now: Instant) {
-        if !may_connect(who) {
+        if !self.access.allows(who.uid.as_raw()) {
             warn!(
                 uid = who.uid.as_raw(),
                 pid = who.pid.as_raw_nonzero(),
@@ -79,7 +80,7 @@ impl Peers {
         let peer = self.all.get_mut(&number)?;
         let understood = match packet::receive(&*peer) {
             Ok(Received::Nothing) => return None,
-            Ok(Received::Packet(packet)) => peer.understand(packet),
+            Ok(Received::Packet(packet)) => peer.understand(packet, &self.access),
             Ok(Received::TooLong) => Err(Violation::TooLong),
             Ok(Received::End) => {
                 info!(pid = peer.pid, "{} has left", peer.name());
@@ -209,8 +210,4 @@ impl Peers {
             info!(pid = peer.pid, "the connection of {} is broken: {error}", peer.name());
         }
     }
-}
-
-fn may_connect(who: UCred) -> bool {
-    who.uid.is_root() || who.uid == geteuid()
 }

@@ -6,13 +6,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, fcntl_getfl, fcntl_setfl, flock};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, UCred, accept_with, bind, listen,
     socket_with, sockopt,
 };
 use tracing::{debug, warn};
+
+use crate::options::Config;
 
 /// The socket's name in its directory.
 pub const SOCKET: &str = "spawn.sock";
@@ -59,27 +61,36 @@ pub enum Error {
     },
 }
 
-/// The listening socket. Its name is removed with it.
+/// The listening socket. Its name is removed with it, unless a service manager passed it.
 #[derive(Debug)]
 pub struct Listener {
     socket: OwnedFd,
     path: PathBuf,
+    made: bool,
     /// Held as long as the socket.
     _lock: File,
 }
 
 impl Listener {
-    /// Listens in `dir`, which is made if it is missing and `make_dir` is set. Only the user of
-    /// this process may connect.
+    /// Listens in the configured directory, which is made if it is missing and was asked for; or at
+    /// the socket that was `passed`. Only the user of this process may connect to one that is made,
+    /// and the group that is configured.
     ///
     /// # Errors
     /// Another instance listens there, or the file system is against it.
-    pub fn open(dir: &Path, make_dir: bool) -> Result<Self, Error> {
-        if make_dir {
+    pub fn open(config: &Config, passed: Option<OwnedFd>) -> Result<Self, Error> {
+        let dir = &config.dir;
+        if config.make_dir {
             make(dir).map_err(|error| Error::Directory { path: dir.into(), error })?;
         }
         let lock = lock(dir)?;
         let path = dir.join(SOCKET);
+        let failed = |error| Error::Listen { path: path.clone(), error };
+        if let Some(socket) = passed {
+            let flags = fcntl_getfl(&socket).map_err(|error| failed(error.into()))?;
+            fcntl_setfl(&socket, flags | OFlags::NONBLOCK).map_err(|error| failed(error.into()))?;
+            return Ok(Self { socket, path, made: false, _lock: lock });
+        }
         // Whoever made what stands there does not listen: it would hold the lock.
         match fs::symlink_metadata(&path) {
             Ok(metadata) if !metadata.file_type().is_socket() => {
@@ -87,14 +98,12 @@ impl Listener {
             }
             Ok(_) => {
                 debug!("the socket {path:?} was left behind and is replaced");
-                fs::remove_file(&path)
-                    .map_err(|e| Error::Listen { path: path.clone(), error: e })?;
+                fs::remove_file(&path).map_err(failed)?;
             }
             Err(_) => {}
         }
-        let socket =
-            listening(&path).map_err(|error| Error::Listen { path: path.clone(), error })?;
-        Ok(Self { socket, path, _lock: lock })
+        let socket = listening(&path, config.socket_group).map_err(failed)?;
+        Ok(Self { socket, path, made: true, _lock: lock })
     }
 
     /// Where it listens.
@@ -127,7 +136,9 @@ impl AsFd for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_file(&self.path) {
+        if self.made
+            && let Err(error) = fs::remove_file(&self.path)
+        {
             warn!("cannot remove the socket {:?}: {error}", self.path);
         }
     }
@@ -156,12 +167,14 @@ fn lock(dir: &Path) -> Result<File, Error> {
     }
 }
 
-fn listening(path: &Path) -> io::Result<OwnedFd> {
+fn listening(path: &Path, group: Option<u32>) -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
     bind(&socket, &SocketAddrUnix::new(path)?)?;
     // Nobody can connect before it listens, so the mode is in time.
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    let mode = if group.is_some() { 0o660 } else { 0o600 };
+    std::os::unix::fs::chown(path, None, group)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     listen(&socket, BACKLOG)?;
     Ok(socket)
 }

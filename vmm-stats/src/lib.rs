@@ -17,16 +17,15 @@ pub mod server;
 pub mod table;
 
 use vmm_service::dirs::Dirs;
-use vmm_service::socket::Listener;
+use vmm_service::socket::{Door, Listener};
 
 /// Serves `stats.sock` until the process is asked to end.
 ///
 /// # Errors
 /// When the socket cannot be served.
-pub async fn run(dirs: Dirs) -> anyhow::Result<()> {
+pub async fn run(dirs: Dirs, door: Door) -> anyhow::Result<()> {
     let serve = async {
-        dirs.make_run()?;
-        let listener = Listener::bind(&dirs.socket("stats"), 0o600)?;
+        let listener = Listener::open("stats", &dirs, door)?;
         tracing::info!("vmm-stats serves {}", dirs.socket("stats").display());
         server::serve(&listener).await
     };

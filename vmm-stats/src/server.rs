@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use tokio::net::UnixStream;
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use vmm_proto::id::MachineId;
 use vmm_proto::message::stats::{FromStats, MAX_MACHINES, ToStats};
 use vmm_service::connection::greet;
+use vmm_service::notify;
 use vmm_service::socket::Listener;
 
 use crate::process::{self, Reading, ReadingError};
@@ -34,14 +36,22 @@ type Shared = Arc<Mutex<Table>>;
 /// When accepting fails for good.
 pub async fn serve(listener: &Listener) -> anyhow::Result<()> {
     let table = Shared::default();
+    let rounds = watch::Sender::new(());
+    // Whoever asks for the next round learns that the sampler goes on.
+    let answers = || {
+        let mut rounds = rounds.subscribe();
+        async move { rounds.changed().await.unwrap_or_default() }
+    };
+    notify::ready("sampling machines");
     tokio::select! {
         served = listener.serve(CONNECTIONS, |stream| connection(stream, Arc::clone(&table))) => served,
-        () = sample(&table) => Ok(()),
+        () = sample(&table, &rounds) => Ok(()),
+        never = notify::watchdog(answers) => match never {},
     }
 }
 
 /// Looks at every machine that runs, once a second, for ever.
-async fn sample(table: &Shared) {
+async fn sample(table: &Shared, rounds: &watch::Sender<()>) {
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
@@ -55,6 +65,7 @@ async fn sample(table: &Shared) {
             }
             tokio::task::yield_now().await;
         }
+        rounds.send_replace(());
     }
 }
 
@@ -67,10 +78,10 @@ async fn connection(stream: UnixStream, table: Shared) -> anyhow::Result<()> {
                 within_limit(machines.len())?;
                 lock(table).end_all();
                 for (id, pid) in machines {
-                    watch(table, id, pid);
+                    begin(table, id, pid);
                 }
             }
-            ToStats::Watch { machine, pid } => watch(table, machine, pid),
+            ToStats::Watch { machine, pid } => begin(table, machine, pid),
             ToStats::Ended { machine } => lock(table).ended(machine),
             ToStats::Forget { machine } => lock(table).forget(machine),
             ToStats::Query { machines, samples } => {
@@ -91,7 +102,7 @@ fn within_limit(machines: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn watch(table: &Shared, id: MachineId, pid: u32) {
+fn begin(table: &Shared, id: MachineId, pid: u32) {
     // What cannot be read now cannot be told from a later process with this pid either.
     let first = look(id, pid).unwrap_or_default();
     if let Err(full) = lock(table).watch(id, pid, first) {

@@ -29,6 +29,8 @@ mod revocation;
 mod session;
 mod tls;
 
+pub use door::{LOCAL, TLS};
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -37,7 +39,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 use vmm_engine::Engine;
 use vmm_proto::name::Path;
+use vmm_service::activation::Passed;
 use vmm_service::dirs::Dirs;
+use vmm_service::notify;
 use vmm_service::run::{allow_descriptors, asked_to_end};
 
 use crate::attachments::Attachments;
@@ -54,6 +58,9 @@ use crate::revocation::Desk;
 
 /// How long the log may take to get the last events to disk at the end.
 const LAST_EVENTS: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// What a service manager is told while requests are served.
+const SERVING: &str = "serving";
 
 /// Images that are looked at at once: each is a process.
 const INSPECTIONS: usize = 4;
@@ -86,7 +93,7 @@ struct Shared {
 ///
 /// # Errors
 /// When it cannot begin: files that are missing or wrong, addresses in use.
-pub async fn serve(options: &Options) -> anyhow::Result<()> {
+pub async fn serve(options: &Options, mut passed: Passed) -> anyhow::Result<()> {
     // A session takes a descriptor, a reader one more.
     allow_descriptors();
     let dirs = options.common.dirs();
@@ -98,8 +105,8 @@ pub async fn serve(options: &Options) -> anyhow::Result<()> {
     let hangups = signal(SignalKind::hangup()).context("cannot watch for SIGHUP")?;
     // The local socket comes last: once it is there, all doors are.
     let claim = door::local::claim(&dirs)?;
-    let doors = door::tls::listen(&options.listen).await?;
-    let local = Arc::new(door::local::listen(&dirs, claim)?);
+    let doors = door::tls::listen(&options.listen, passed.tcp(TLS)?).await?;
+    let local = Arc::new(door::local::listen(&dirs, claim, passed.unix(LOCAL)?)?);
     let images = Images::open(&own_dir)?;
 
     let journal = Journal::open(&own_dir)?;
@@ -132,7 +139,7 @@ pub async fn serve(options: &Options) -> anyhow::Result<()> {
         dirs,
         identity,
         tender,
-        core,
+        core: core.clone(),
         images,
         recorder: recorder.clone(),
         spawn,
@@ -143,9 +150,11 @@ pub async fn serve(options: &Options) -> anyhow::Result<()> {
         inspections: Arc::new(Semaphore::new(INSPECTIONS)),
         unpackings: Arc::new(Semaphore::new(UNPACKINGS)),
     });
+    notify::ready(SERVING);
     tokio::select! {
         result = door::serve(&shared, doors, &local) => result?,
         end = asked_to_end() => end?,
+        never = notify::watchdog(|| core.answers()) => match never {},
     }
     recorder.record(Entry::of("down", ""));
     if tokio::time::timeout(LAST_EVENTS, recorder.flushed()).await.is_err() {
@@ -158,6 +167,8 @@ pub async fn serve(options: &Options) -> anyhow::Result<()> {
 async fn on_hangup(mut hangups: Signal, desk: Desk, crls: PathBuf, recorder: Recorder) {
     while hangups.recv().await.is_some() {
         tracing::info!("looking at the revocation lists in {}", crls.display());
+        notify::reloading("looking at revocation lists");
         desk.hand_in_directory(&crls, &recorder).await;
+        notify::ready(SERVING);
     }
 }

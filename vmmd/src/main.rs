@@ -6,5 +6,8 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let options = vmmd::options::Options::parse();
-    vmm_service::run::daemon("vmmd", &options.common, || vmmd::serve(&options))
+    let sockets = [vmmd::LOCAL, vmmd::TLS];
+    vmm_service::run::daemon("vmmd", &options.common, &sockets, |passed| {
+        vmmd::serve(&options, passed)
+    })
 }

@@ -23,7 +23,7 @@ pub struct Options {
     /// This server's private key (PEM, PKCS#8)
     #[arg(long, value_name = "FILE")]
     pub key: PathBuf,
-    /// Where to listen for TLS; may be given several times
+    /// Where to listen for TLS, unless a service manager passes sockets; may be given several times
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "[::]:1025")]
     pub listen: Vec<SocketAddr>,
     /// The program that runs machines, used here to look at images [default: vmm-tender beside

@@ -169,6 +169,14 @@ impl Core {
         answered.await.map_err(|_| gone())
     }
 
+    /// Waits until the core has taken a question: it does its work.
+    pub(crate) async fn answers(&self) {
+        const AGAIN: std::time::Duration = std::time::Duration::from_millis(20);
+        while self.look(|_| ()).await.is_err() {
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
     /// Word when a machine has settled; at once when it has.
     ///
     /// # Errors

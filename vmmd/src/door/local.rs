@@ -1,5 +1,6 @@
 //! The local admin's way in: a Unix socket, judged by the peer's credentials.
 
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -24,10 +25,19 @@ pub(crate) fn claim(dirs: &Dirs) -> anyhow::Result<Claim> {
     Claim::of(&dirs.socket("vmmd"))
 }
 
-/// Opens the socket: for its owner, and for the group when there is one that it can be given to.
-pub(crate) fn listen(dirs: &Dirs, claim: Claim) -> anyhow::Result<Listener> {
+/// Opens the socket, unless it was passed: for its owner, and for the group when there is one that it
+/// can be given to.
+pub(crate) fn listen(
+    dirs: &Dirs,
+    claim: Claim,
+    passed: Option<UnixListener>,
+) -> anyhow::Result<Listener> {
     let path = dirs.socket("vmmd");
-    let listener = claim.listen(0o660)?;
+    let was_passed = passed.is_some();
+    let listener = claim.listen(0o660, passed)?;
+    if was_passed {
+        return Ok(listener);
+    }
     match Group::from_name(GROUP) {
         Ok(Some(group)) => {
             if let Err(error) = std::os::unix::fs::chown(&path, None, Some(group.gid.as_raw())) {

@@ -11,6 +11,11 @@ use vmm_service::socket::Listener;
 
 use crate::Shared;
 
+/// The names of the sockets that a service manager may pass.
+pub const LOCAL: &str = "local";
+/// See [`LOCAL`].
+pub const TLS: &str = "tls";
+
 /// Serves all doors until one of them fails for good.
 pub(crate) async fn serve(
     shared: &Arc<Shared>,

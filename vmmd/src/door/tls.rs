@@ -43,9 +43,19 @@ const DRAIN: Duration = Duration::from_secs(2);
 
 type Tls = TlsStream<Metered<TcpStream>>;
 
-/// Opens the listening sockets.
-pub(crate) async fn listen(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
+/// Takes the listening sockets that were passed, or opens those of the command line.
+pub(crate) async fn listen(
+    addresses: &[SocketAddr],
+    passed: Vec<std::net::TcpListener>,
+) -> anyhow::Result<Vec<TcpListener>> {
     let mut doors = Vec::new();
+    for passed in passed {
+        tracing::info!("listening at {}, as passed", passed.local_addr()?);
+        doors.push(TcpListener::from_std(passed)?);
+    }
+    if !doors.is_empty() {
+        return Ok(doors);
+    }
     for address in addresses {
         let door = TcpListener::bind(address)
             .await
