@@ -13,7 +13,7 @@ use crate::refusal::Refusal;
 /// A deed for the shell. The effects of one event are performed in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Make this durable before any other effect of the same event is performed.
+    /// Make this durable: see [`Effect::is_promise`]. Comes before all other effects of its event.
     Keep(Keep),
     /// Start this machine. Comes back as [`crate::Event::Started`] or
     /// [`crate::Event::StartFailed`], always. Its room is reserved.
@@ -68,6 +68,55 @@ pub enum Effect {
         /// bytes of console output it has produced in its life
         output_end: u64,
     },
+}
+
+impl Effect {
+    /// Whether this effect, and all that follow it, have to wait until everything is durable that
+    /// was kept by its event and by all events before. An effect that is none, and that follows no
+    /// promise of its own event, may be performed at once.
+    ///
+    /// The test of each: the process dies right after it was performed, and before anything of its
+    /// event was durable. Has anybody seen what the next process does not know to be so?
+    ///
+    /// * `StartMachine`: what runs would be nobody's, and be ended. `ForgetMachine`, `DropImage`:
+    ///   gone would be what a machine that is still listed needs. `JudgeSessions`: a session would
+    ///   be judged by a list that is not in force.
+    /// * `StopMachine` that asks: the machine would end, and what was to come then be forgotten, such
+    ///   as that another one takes its place. By force it only follows what was asked before, or
+    ///   ends what has no right to run, whoever decides.
+    /// * `Reply(Ok(_))`: the word would be broken. `Running` is not: the start was durable when it
+    ///   was given, and the next process learns from vmm-spawn that it succeeded. `Accepted`, `Have`
+    ///   and `Upload` change nothing but what is in memory.
+    /// * `Reply(Err(_))`: nobody relies upon what was refused; a request that is carried out after
+    ///   all, since the end of its machine was not durable, was durable when it was made.
+    /// * `Record`: it becomes durable with what its event keeps, or not at all.
+    /// * `Settled`: the readers who are told are those of this process.
+    /// * `Keep` of a delegation, a list or the host is itself one: nobody would tell the next process
+    ///   what was learned there, so that nothing may follow from it before it is durable. What is
+    ///   kept of a machine may wait: either a promise follows, or vmm-spawn tells it again.
+    pub const fn is_promise(&self) -> bool {
+        match self {
+            Self::StartMachine { .. }
+            | Self::ForgetMachine { .. }
+            | Self::DropImage { .. }
+            | Self::JudgeSessions => true,
+            Self::StopMachine { force, .. } => !*force,
+            Self::Reply { answer: Ok(answer), .. } => match answer {
+                Answer::Stopped { .. } | Answer::Revoked { .. } | Answer::Destroyed { .. } => true,
+                Answer::Accepted | Answer::Have(_) | Answer::Upload(_) | Answer::Running { .. } => {
+                    false
+                }
+            },
+            Self::Keep(keep) => match keep {
+                Keep::Delegation(_)
+                | Keep::ForgetDelegation { .. }
+                | Keep::Revocations(_)
+                | Keep::Host(_) => true,
+                Keep::Machine(_) | Keep::ForgetMachine { .. } => false,
+            },
+            Self::Reply { answer: Err(_), .. } | Self::Record(_) | Self::Settled { .. } => false,
+        }
+    }
 }
 
 /// What became of a request that was not refused.

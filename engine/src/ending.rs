@@ -6,8 +6,9 @@ use vmm_proto::name::Path;
 use crate::effect::{Answer, Effect};
 use crate::engine::{Engine, Turn};
 use crate::event::{Spec, Token};
+use crate::keep::Outcome;
 use crate::ledger::Amount;
-use crate::machine::{Machine, Outcome, Phase, Stop, Then, Why};
+use crate::machine::{Machine, Phase, Stop, Then, Why};
 use crate::record::What;
 use crate::refusal::Refusal;
 

@@ -154,6 +154,7 @@ impl Engine {
             }
             Event::Destroy { token, name } => self.destroy(turn, token, name),
             Event::Revoke { token, list } => self.revoke(turn, token, &list),
+            Event::SpawnKnows { known, jitter, .. } => self.spawn_knows(turn, known, jitter),
             Event::SpawnLost { jitter } => self.spawn_lost(turn, jitter),
             Event::Tick => {
                 self.tick(turn);

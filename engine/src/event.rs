@@ -154,6 +154,20 @@ impl std::fmt::Display for Exit {
     }
 }
 
+/// The last run of a machine that vmm-spawn knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownRun {
+    /// Which machine.
+    pub id: MachineId,
+    /// Which start of it.
+    pub run: u64,
+    /// Its process, while it has one. Without one, its end is reported next, unless that was
+    /// acknowledged.
+    pub pid: Option<u32>,
+    /// Whether its guest runs.
+    pub ready: bool,
+}
+
 /// Something that happened. Requests carry a [`Token`]; the shell has already checked that the
 /// requester has the permission (`vmm_proto::authority::Authorization::may`).
 ///
@@ -309,9 +323,19 @@ pub enum Event {
         /// the list
         list: Arc<RevocationList>,
     },
+    /// What vmm-spawn knows, at the beginning of a connection: all machines of which it has
+    /// anything. The reports that nobody acknowledged yet follow as events of their own. The engine
+    /// ends what runs and should not, and takes as ended unseen what should run and does not.
+    SpawnKnows {
+        /// whether the host has not been booted anew since the last time that vmm-spawn was heard
+        same_boot: bool,
+        /// the last run of each machine that it knows
+        known: Vec<KnownRun>,
+        /// see [`Event`]
+        jitter: u32,
+    },
     /// The connection to vmm-spawn is gone. Starts in flight fail. What ran is taken to run on,
-    /// and keeps its reservation; for each machine that the next vmm-spawn does not know, the
-    /// shell reports [`Event::Exited`] with [`Exit::Unknown`]. Until then it answers every
+    /// and keeps its reservation, until [`Event::SpawnKnows`]. Until then the shell answers every
     /// [`crate::Effect::StartMachine`] with [`Event::StartFailed`].
     SpawnLost {
         /// see [`Event`]

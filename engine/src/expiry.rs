@@ -10,7 +10,8 @@ use vmm_proto::name::Path;
 
 use crate::ending::DEFAULT_STOP_MS;
 use crate::engine::{Engine, Turn};
-use crate::machine::{Outcome, Phase, Then};
+use crate::keep::Outcome;
+use crate::machine::{Phase, Then};
 use crate::record::What;
 
 /// What becomes of machines that run when their authority ends. New ones are refused either way.

@@ -42,6 +42,7 @@ mod machine;
 mod names;
 mod per_path;
 mod power;
+mod reconcile;
 mod record;
 mod refusal;
 mod restart;
@@ -53,11 +54,14 @@ pub use delegations::{MAX_BELOW_TOP, MAX_CHILDREN, Remembered};
 pub use effect::{Answer, Effect};
 pub use ending::DEFAULT_STOP_MS;
 pub use engine::Engine;
-pub use event::{Chain, Event, Exit, HostLimits, ImageId, Kind, Need, Now, Spec, Token};
+pub use event::{Chain, Event, Exit, HostLimits, ImageId, Kind, KnownRun, Need, Now, Spec, Token};
 pub use expiry::{ANNOUNCED_S, OnExpiry};
 pub use explain::{Explanation, Level, Question, Room, Told, Walked};
 pub use images::PARKED_MS;
-pub use keep::{Keep, Slot};
+pub use keep::{
+    Keep, KeptHost, KeptMachine, KeptPhase, KeptProbation, KeptStop, KeptThen, Outcome, Slot,
+    StartedBy,
+};
 pub use ledger::Amount;
 pub use lifecycle::KILL_AGAIN_MS;
 pub use record::{Record, What};

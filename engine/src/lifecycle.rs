@@ -7,7 +7,9 @@ use vmm_proto::name::Path;
 use crate::effect::{Answer, Effect};
 use crate::engine::{Engine, Turn};
 use crate::event::{Exit, Token};
-use crate::machine::{Outcome, Phase, Why};
+use crate::keep::Outcome;
+use crate::machine::{Phase, Why};
+use crate::reconcile::another;
 use crate::record::What;
 use crate::refusal::Refusal;
 use crate::restart::{self, End, HEALTHY_MS, Verdict};
@@ -213,8 +215,7 @@ impl Engine {
         for (id, run) in starting {
             let reason = "vmm-spawn, which starts machines, is gone".to_owned();
             self.start_failed(turn, id, run, reason, jitter);
-            // One number for all of them would bring them back all at once.
-            jitter = jitter.wrapping_mul(0x9E37_79B1).wrapping_add(0x7F4A_7C15);
+            jitter = another(jitter);
         }
     }
 }

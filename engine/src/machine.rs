@@ -21,6 +21,7 @@ use vmm_proto::name::MachineName;
 use crate::effect::Effect;
 use crate::ended::Place;
 use crate::event::{Exit, Spec, Token};
+use crate::keep::Outcome;
 use crate::ledger::Amount;
 use crate::view::State;
 
@@ -77,15 +78,6 @@ pub(crate) enum Why {
     Asked(Token),
     /// By its restart policy.
     Policy,
-}
-
-/// How a machine has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Stopped,
-    Exited,
-    Failed,
-    Revoked,
 }
 
 /// A machine is to stop: who waits for it, and what comes then.

@@ -7,7 +7,8 @@ use crate::effect::Answer;
 use crate::ending::DEFAULT_STOP_MS;
 use crate::engine::{Engine, Turn};
 use crate::event::Token;
-use crate::machine::{Outcome, Phase, Stop, Then, Why};
+use crate::keep::Outcome;
+use crate::machine::{Phase, Stop, Then, Why};
 use crate::record::What;
 use crate::refusal::Refusal;
 

@@ -10,8 +10,8 @@ use crate::effect::{Answer, Effect};
 use crate::ending::DEFAULT_STOP_MS;
 use crate::engine::{Engine, Turn};
 use crate::event::Token;
-use crate::keep::Keep;
-use crate::machine::{Machine, Outcome, Phase, Then};
+use crate::keep::{Keep, Outcome};
+use crate::machine::{Machine, Phase, Then};
 use crate::record::{Record, What};
 use crate::refusal::Refusal;
 

@@ -552,6 +552,7 @@ impl World {
             Effect::Keep(Keep::ForgetDelegation { issuer, label }) => {
                 assert!(self.kept.remove(&(*issuer, label.clone())).is_some());
             }
+            Effect::Keep(other) => panic!("{other:?} is not kept yet"),
             Effect::Settled { id, .. } => assert!(!self.processes.contains_key(id)),
         }
     }

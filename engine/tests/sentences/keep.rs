@@ -63,7 +63,7 @@ fn what_expired_and_is_forgotten_is_kept_no_longer() {
             match keep {
                 Keep::Delegation(_) => known += 1,
                 Keep::ForgetDelegation { .. } => forgotten += 1,
-                Keep::Revocations(list) => panic!("{list:?}"),
+                other => panic!("{other:?}"),
             }
         }
     }

@@ -130,6 +130,9 @@ fn write(database: &Database, changes: &[Keep]) -> anyhow::Result<()> {
                 Keep::ForgetDelegation { issuer, label } => {
                     delegations.remove(record::delegation_key(issuer, label).as_slice())?;
                 }
+                Keep::Machine(_) | Keep::ForgetMachine { .. } | Keep::Host(_) => {
+                    bail!("this version of the journal has no place for {:?}", change.slot());
+                }
             }
         }
     }

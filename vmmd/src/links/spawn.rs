@@ -1,16 +1,14 @@
 //! The way to `vmm-spawn`, which starts and ends machines.
 
-use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use tokio::sync::{mpsc, watch};
-use vmm_engine::Event;
+use vmm_engine::{Event, KnownRun};
 use vmm_proto::id::MachineId;
 use vmm_proto::message::client::Error;
 use vmm_proto::message::spawn::{FromSpawn, Role, ToSpawn};
 use vmm_proto::message::{VERSION, wire};
-use vmm_proto::name::{Path as Names, Target};
 use vmm_service::packet::PacketSocket;
 use vmm_service::socket::Backoff;
 
@@ -127,63 +125,22 @@ impl SpawnLink {
             else {
                 return Err(io::Error::other("it speaks another version; upgrade the older one"));
             };
-            let mut all = HashMap::new();
+            let mut all = Vec::new();
             for _ in 0..known {
-                if let FromSpawn::Known { id, run, pid, .. } = next(&connection).await? {
-                    all.insert(id, (run, pid));
-                }
+                let FromSpawn::Known { id, run, pid, ready } = next(&connection).await? else {
+                    return Err(io::Error::other("it said something before all that it knows"));
+                };
+                all.push(KnownRun { id, run, pid, ready });
             }
             Ok((jail, all))
         };
         let (jail, known) = tokio::time::timeout(PATIENCE, greeting)
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        // From here on commands wait behind what is brought in order now.
         self.set_jail(Some(jail));
-        if let Err(error) = self.reconcile(&connection, known).await {
-            self.set_jail(None);
-            return Err(error);
-        }
+        let jitter = clock::jitter();
+        self.core.notice(Event::SpawnKnows { same_boot: true, known, jitter });
         Ok(connection)
-    }
-
-    /// Machines that only `vmm-spawn` knows or runs are ended; machines that only the engine takes
-    /// to run have ended unseen.
-    async fn reconcile(
-        &self,
-        connection: &PacketSocket,
-        known: HashMap<MachineId, (u64, Option<u32>)>,
-    ) -> io::Result<()> {
-        let listed = self.core.look(|engine| {
-            let all = Target::Below(Names::host());
-            let machine = |view: vmm_engine::View<'_>| {
-                (view.id, view.run, view.pid.is_some(), view.output_end)
-            };
-            engine.machines(&all).map(machine).collect::<Vec<_>>()
-        });
-        let listed = listed.await.map_err(|error| io::Error::other(error.message))?;
-        for (id, run, runs, output_end) in &listed {
-            if *runs && !known.contains_key(id) {
-                let exit = vmm_engine::Exit::Unknown;
-                let (id, run, output_end, jitter) = (*id, *run, *output_end, clock::jitter());
-                self.core.notice(Event::Exited { id, run, exit, output_end, jitter });
-            }
-        }
-        for (id, (run, pid)) in known {
-            match listed.iter().find(|(listed, ..)| *listed == id) {
-                None => {
-                    tracing::warn!("machine {id} is nobody's: it is ended");
-                    send(connection, &ToSpawn::Forget { id }, None).await?;
-                }
-                // Its start was given up when the connection was lost, and went on all the same.
-                Some((_, _, false, _)) if pid.is_some() => {
-                    tracing::warn!("machine {id} runs and should not: it is ended");
-                    send(connection, &ToSpawn::Stop { id, run, force: true }, None).await?;
-                }
-                Some(_) => {}
-            }
-        }
-        Ok(())
     }
 
     async fn serve(
