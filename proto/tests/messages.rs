@@ -11,7 +11,7 @@ use vmm_proto::message::client::{
     Amount, Described, Error, ErrorCode, Machine, Quota, Reply, Request, Revoked, ToServer, Usage,
 };
 use vmm_proto::message::console::{FromConsole, ToConsole};
-use vmm_proto::message::log::{Event, FromLog, ToLog};
+use vmm_proto::message::log::{Event, FromLog, Place, ToLog};
 use vmm_proto::message::spawn::{FromSpawn, Role, Start, ToSpawn};
 use vmm_proto::message::stats::{FromStats, ToStats};
 use vmm_proto::message::why::{Deed, Level, Newest, Part, Room, User, Walked};
@@ -216,6 +216,8 @@ fn others(lines: &mut Lines) {
     lines.add("console-output", &FromConsole::Output(gap));
     lines.add("console-end", &FromConsole::End);
     lines.add("console-unknown", &FromConsole::Unknown);
+    lines.add("console-where", &ToConsole::Where);
+    lines.add("console-at", &FromConsole::At { position: 300 });
     let event = Event {
         source: [1; 16],
         sequence: 1,
@@ -226,8 +228,13 @@ fn others(lines: &mut Lines) {
         fields: vec![(text("by"), text("x"))],
     };
     lines.add("log-append", &ToLog::Append(vec![event]));
-    let read = ToLog::Read { path: text(""), machine: None, since_ms: None, follow: true };
+    let (path, place) = (text(""), Place { file: 2, offset: 300 });
+    let after = Some(place);
+    let read = ToLog::Read { path, machine: None, since_ms: None, after, follow: true };
     lines.add("log-read", &read);
+    lines.add("log-where", &ToLog::Where);
+    lines.add("log-line", &FromLog::Line { line: text("{}"), end: place });
+    lines.add("log-at", &FromLog::At(place));
     lines.add("log-durable", &FromLog::Durable { source: [1; 16], sequence: 9 });
     lines.add("log-end", &FromLog::End);
     lines.add("log-failed", &FromLog::Failed(text("full")));
@@ -236,6 +243,7 @@ fn others(lines: &mut Lines) {
     lines.add("stats-ended", &ToStats::Ended { machine: ID });
     lines.add("stats-forget", &ToStats::Forget { machine: ID });
     lines.add("stats-query", &ToStats::Query { machines: vec![ID], samples: 30 });
+    lines.add("stats-told", &ToStats::Told);
     lines.add("stats-report", &FromStats::Report(vec![(ID, vec![sample()])]));
 }
 

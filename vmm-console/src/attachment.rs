@@ -29,7 +29,9 @@ pub async fn serve(stream: UnixStream, consoles: &Consoles) -> anyhow::Result<()
         Some((request, ToConsole::Attach { machine, start, follow })) => {
             (request, machine, start, follow)
         }
-        Some((_, ToConsole::EndAt { .. })) => bail!("an end without an attachment"),
+        Some((_, ToConsole::EndAt { .. } | ToConsole::Where)) => {
+            bail!("it says something before it attaches")
+        }
     };
     let Some(mut console) = consoles.find(machine).await else {
         return Ok(writer.send(request, &FromConsole::Unknown).await?);
@@ -91,6 +93,7 @@ struct Attachment {
 
 impl Attachment {
     async fn run(mut self) -> anyhow::Result<()> {
+        self.say_where().await?;
         loop {
             let written = self.look();
             self.send_until(written.min(self.end)).await?;
@@ -103,6 +106,7 @@ impl Attachment {
                 message = self.reader.next() => match message? {
                     None => return Ok(()),
                     Some((_, ToConsole::EndAt { position })) => self.end = position,
+                    Some((_, ToConsole::Where)) => self.say_where().await?,
                     Some((_, ToConsole::Attach { .. })) => bail!("a second attachment"),
                 },
                 changed = self.console.changed() => if changed.is_err() {
@@ -111,6 +115,11 @@ impl Attachment {
                 },
             }
         }
+    }
+
+    async fn say_where(&mut self) -> anyhow::Result<()> {
+        let at = FromConsole::At { position: self.position };
+        Ok(self.writer.send(self.request, &at).await?)
     }
 
     /// How much was written. Where another ring has taken the place of the one read so far and is not

@@ -11,7 +11,7 @@
 //! the rings from `vmm-spawn`; [`attachment`] is one reader.
 //!
 //! An attachment is a position and nothing else: no output is copied for it before it is sent, so a
-//! slow reader costs nothing and holds up nobody. What is overwritten before it gets there, it gets
+//! slow reader costs nothing and holds up nobody; and one that was broken off can be gone on with. What is overwritten before it gets there, it gets
 //! told as a gap of exactly that size.
 //!
 //! Nothing is kept on disk. A restarted `vmm-console` gets the rings from `vmm-spawn` again, with all

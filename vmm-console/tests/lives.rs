@@ -7,7 +7,7 @@ mod fake;
 use std::os::unix::fs::PermissionsExt;
 
 use fake::{Daemon, RingWriter, Spawn, id, until};
-use vmm_proto::message::console::FromConsole;
+use vmm_proto::message::console::{FromConsole, ToConsole};
 use vmm_proto::message::{ConsoleStart, Output};
 
 const BEGIN: ConsoleStart = ConsoleStart::Position(0);
@@ -93,4 +93,25 @@ fn asked_to_end_it_does_and_takes_its_socket_along() {
     let status = until(|| daemon.child.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));
     assert!(!path.exists());
+}
+
+#[test]
+fn an_attachment_says_where_it_stands_and_can_be_gone_on_with_there() {
+    let (mut daemon, spawn) = Daemon::with_spawn();
+    let mut ring = spawn.machine(id(1));
+    ring.write("one\ntwo\nthree");
+    let mut reader = daemon.attach(id(1), ConsoleStart::Lines(2), true);
+    assert_eq!(reader.any(), FromConsole::At { position: 4 });
+    assert_eq!(reader.bytes(9), "two\nthree");
+    reader.tell(&ToConsole::Where);
+    assert_eq!(reader.any(), FromConsole::At { position: 13 });
+
+    drop(spawn);
+    daemon.replace();
+    ring.write(" and four");
+    let spawn = Spawn::listen(daemon.dir.path()).accept_with(1);
+    spawn.send_ring(id(1), &ring);
+    let mut reader = daemon.attach(id(1), ConsoleStart::Position(13), true);
+    assert_eq!(reader.any(), FromConsole::At { position: 13 });
+    assert_eq!(reader.bytes(9), " and four");
 }

@@ -107,7 +107,7 @@ fn a_reader_that_stalls_gets_a_gap_and_holds_up_nobody() {
                 position += length;
             }
             FromConsole::End => break,
-            other @ FromConsole::Unknown => panic!("{other:?}"),
+            other @ (FromConsole::Unknown | FromConsole::At { .. }) => panic!("{other:?}"),
         }
     }
     assert_eq!(position, ring.written);

@@ -2,8 +2,11 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
+
+use vmm_proto::message::log::Place;
 
 use crate::files::Files;
 use crate::lines::{Line, Lines};
@@ -56,8 +59,8 @@ pub struct Cursor {
 /// Some records.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Chunk {
-    /// Each without its line break.
-    pub lines: Vec<String>,
+    /// Each without its line break, and the place after it.
+    pub lines: Vec<(String, Place)>,
     /// Whether these are the last so far.
     pub last: bool,
 }
@@ -68,6 +71,10 @@ pub enum ReadError {
     /// records were removed as too old before they were read
     #[error("records were removed as too old before they were read")]
     Overtaken,
+    /// this is not the log that was read before
+    #[error("this is not the log that was read before: it has no record that ends at byte {} of file \
+             {}; begin to read it anew", .0.offset, .0.file)]
+    Another(Place),
     /// {0}
     #[error("the log cannot be read: {0}")]
     Io(#[from] io::Error),
@@ -81,6 +88,43 @@ impl Cursor {
     pub fn new(files: Arc<Files>, filter: Filter) -> io::Result<Self> {
         let number = first_file(&files, filter.since_ms)?;
         Ok(Self { files, filter, number, file: None, offset: 0 })
+    }
+
+    /// Goes on after a place that reading had come to.
+    ///
+    /// # Errors
+    /// When there is no such place, or not any more.
+    pub fn after(
+        files: Arc<Files>,
+        filter: Filter,
+        place: Place,
+        durable: Durable,
+    ) -> Result<Self, ReadError> {
+        let Place { file: number, offset } = place;
+        let file = files.open(number).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound if number < durable.file => ReadError::Overtaken,
+            io::ErrorKind::NotFound => ReadError::Another(place),
+            _ => error.into(),
+        })?;
+        let end = if number < durable.file { file.metadata()?.len() } else { durable.end };
+        let ends_a_line = match offset.checked_sub(1) {
+            None => true,
+            Some(before) if offset <= end => {
+                let mut byte = [0];
+                file.read_exact_at(&mut byte, before)?;
+                byte == *b"\n"
+            }
+            Some(_) => false,
+        };
+        if !ends_a_line {
+            return Err(ReadError::Another(place));
+        }
+        Ok(Self { files, filter, number, file: Some(file), offset })
+    }
+
+    /// How far it has come.
+    pub fn place(&self) -> Place {
+        Place { file: self.number, offset: self.offset }
     }
 
     /// The next records that are wanted and on disk: there may be more when there are none in this
@@ -108,7 +152,8 @@ impl Cursor {
                 && self.filter.wants(line)
             {
                 bytes += line.len();
-                chunk.lines.push(String::from_utf8_lossy(line).into_owned());
+                let line = String::from_utf8_lossy(line).into_owned();
+                chunk.lines.push((line, Place { file: self.number, offset: lines.offset() }));
             }
         }
         let begin = std::mem::replace(&mut self.offset, lines.offset());

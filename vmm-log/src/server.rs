@@ -9,14 +9,14 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
-use vmm_proto::message::log::{FromLog, ToLog};
+use vmm_proto::message::log::{FromLog, Place, ToLog};
 use vmm_service::connection::{Reader, Writer, greet};
 use vmm_service::notify;
 use vmm_service::run::allow_descriptors;
 use vmm_service::socket::Listener;
 
 use crate::files::Files;
-use crate::reading::{Chunk, Cursor, Filter};
+use crate::reading::{Chunk, Cursor, Filter, ReadError};
 use crate::store::{Durable, Store};
 use crate::writer::{self, Answer, Append, WAITING};
 
@@ -92,15 +92,17 @@ async fn connection(stream: UnixStream, log: Log) -> anyhow::Result<()> {
                     log.appends.send(append).await.context("the log is closing")?;
                     open += 1;
                 }
-                Some((request, ToLog::Read { path, machine, since_ms, follow })) => {
+                Some((request, ToLog::Read { path, machine, since_ms, after, follow })) => {
                     ensure!(open == 0, "a request to read among those to write");
                     let filter = Filter { path, machine, since_ms };
                     let mut reading =
                         Reading { log: &log, request, reader: &mut reader, writer: &mut writer };
-                    if !reading.run(filter, follow).await? {
+                    if !reading.run(filter, after, follow).await? {
                         return Ok(());
                     }
                 }
+                // The reading has come to its end meanwhile.
+                Some((_, ToLog::Where)) => {}
             },
             Some(answer) = answered.recv() => {
                 open -= 1;
@@ -137,9 +139,23 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     /// Sends what is wanted; returns whether the peer is still there.
-    async fn run(&mut self, filter: Filter, follow: bool) -> anyhow::Result<bool> {
+    async fn run(
+        &mut self,
+        filter: Filter,
+        after: Option<Place>,
+        follow: bool,
+    ) -> anyhow::Result<bool> {
         let mut durable = self.log.durable.clone();
-        let mut cursor = Cursor::new(Arc::clone(&self.log.files), filter)?;
+        let files = Arc::clone(&self.log.files);
+        let cursor = match after {
+            None => Cursor::new(files, filter).map_err(ReadError::from),
+            Some(place) => Cursor::after(files, filter, place, *durable.borrow()),
+        };
+        let mut cursor = match cursor {
+            Ok(cursor) => cursor,
+            Err(error) => return self.fail(error).await,
+        };
+        self.say_where(&cursor).await?;
         loop {
             let until = *durable.borrow_and_update();
             let result;
@@ -151,10 +167,7 @@ impl Reading<'_> {
             .await?;
             let chunk = match result {
                 Ok(chunk) => chunk,
-                Err(error) => {
-                    self.writer.send(self.request, &FromLog::Failed(error.to_string())).await?;
-                    return Err(error.into());
-                }
+                Err(error) => return self.fail(error).await,
             };
             let last = chunk.last;
             self.send(chunk).await?;
@@ -166,6 +179,7 @@ impl Reading<'_> {
                 biased;
                 message = self.reader.next() => match message? {
                     None => return Ok(false),
+                    Some((_, ToLog::Where)) => self.say_where(&cursor).await?,
                     Some(_) => bail!("a request before the answer to the one before"),
                 },
                 changed = durable.changed(), if last => changed.context("the log is closing")?,
@@ -174,9 +188,18 @@ impl Reading<'_> {
         }
     }
 
+    async fn say_where(&mut self, cursor: &Cursor) -> anyhow::Result<()> {
+        Ok(self.writer.send(self.request, &FromLog::At(cursor.place())).await?)
+    }
+
+    async fn fail(&mut self, error: ReadError) -> anyhow::Result<bool> {
+        self.writer.send(self.request, &FromLog::Failed(error.to_string())).await?;
+        Err(error.into())
+    }
+
     async fn send(&mut self, chunk: Chunk) -> anyhow::Result<()> {
-        for line in chunk.lines {
-            self.writer.push(self.request, &FromLog::Line(line))?;
+        for (line, end) in chunk.lines {
+            self.writer.push(self.request, &FromLog::Line { line, end })?;
         }
         Ok(self.writer.flush().await?)
     }

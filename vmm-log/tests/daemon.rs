@@ -167,6 +167,7 @@ fn a_peer_that_breaks_the_protocol_ends_only_its_own_connection() {
     bad.0.write_all(&[0xff; 64]).unwrap();
     assert_eq!(bad.0.read(&mut [0; 16]).unwrap_or(0), 0);
     let mut worse = daemon.read("", true);
+    assert!(matches!(worse.try_next(), Ok((_, FromLog::At(_)))));
     worse.tell(5, &ToLog::Append(events(1..=1)));
     assert_eq!(worse.0.read(&mut [0; 16]).unwrap_or(0), 0);
     assert_eq!(good.append(events(1..=1)), durable(1));

@@ -10,7 +10,7 @@ use vmm_log::reading::{Cursor, Filter};
 use vmm_log::record::{CHAIN_BROKEN, field};
 use vmm_log::store::{AppendError, Limits, Store};
 use vmm_log::verify;
-use vmm_proto::message::log::Event;
+use vmm_proto::message::log::{Event, Place};
 
 const SOURCE: [u8; 16] = [7; 16];
 const SMALL: Limits = Limits { full: 2000, keep: 3 };
@@ -29,6 +29,10 @@ fn event(sequence: u64) -> Event {
 
 fn events(sequences: std::ops::RangeInclusive<u64>) -> Vec<Event> {
     sequences.map(event).collect()
+}
+
+fn at(path: &str) -> Filter {
+    Filter { path: path.into(), ..Filter::default() }
 }
 
 fn open(dir: &Path) -> Store {
@@ -55,7 +59,8 @@ fn rest(cursor: &mut Cursor, store: &Store) -> Vec<u64> {
     let mut all = Vec::new();
     loop {
         let chunk = cursor.read(store.durable()).unwrap();
-        let number = |line: &String| field(line.as_bytes(), "number")?.parse::<u64>().ok();
+        let number =
+            |(line, _): &(String, Place)| field(line.as_bytes(), "number")?.parse::<u64>().ok();
         all.extend(chunk.lines.iter().filter_map(number));
         if chunk.last {
             return all;
@@ -255,7 +260,6 @@ fn a_filter_lets_through_what_it_says() {
         .map(|(sequence, path)| Event { path: path.into(), ..event(sequence) })
         .collect();
     append(&mut store, &all).unwrap();
-    let at = |path: &str| Filter { path: path.into(), ..Filter::default() };
     assert_eq!(numbers(&store, at("")), [1, 2, 3, 4, 5, 6]);
     assert_eq!(numbers(&store, at("dev")), [2, 3, 5]);
     assert_eq!(numbers(&store, at("dev/alice")), [3]);
@@ -301,4 +305,59 @@ fn a_reader_whose_file_was_removed_is_told() {
     }
     let error = cursor.read(store.durable()).unwrap_err();
     assert!(error.to_string().contains("too old"), "{error}");
+}
+
+#[test]
+fn a_reader_that_was_broken_off_goes_on_where_it_was_over_rotations_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path(), Limits { full: 2000, keep: 1000 }).unwrap();
+    let mut seen = Vec::new();
+    let mut place = Cursor::new(store.files(), at("dev")).unwrap().place();
+    for sequence in 1..=60 {
+        append(&mut store, &events(sequence..=sequence)).unwrap();
+        if sequence % 7 == 0 {
+            // Another process, as far as the files are concerned.
+            drop(store);
+            store = Store::open(dir.path(), Limits { full: 2000, keep: 1000 }).unwrap();
+            let durable = store.durable();
+            let mut cursor = Cursor::after(store.files(), at("dev"), place, durable).unwrap();
+            let chunk = cursor.read(durable).unwrap();
+            // As if only the first of them had got through.
+            let Some((line, end)) = chunk.lines.first() else { continue };
+            seen.push(field(line.as_bytes(), "number").unwrap().parse::<u64>().unwrap());
+            place = *end;
+        }
+    }
+    let mut cursor = Cursor::after(store.files(), at("dev"), place, store.durable()).unwrap();
+    seen.extend(rest(&mut cursor, &store));
+    assert_eq!(seen, numbers(&store, at("dev")));
+    assert!(store.durable().file > 3);
+    let end = cursor.place();
+    let mut cursor = Cursor::after(store.files(), at("dev"), end, store.durable()).unwrap();
+    assert_eq!(rest(&mut cursor, &store), Vec::<u64>::new());
+}
+
+#[test]
+fn a_place_that_is_not_in_the_log_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path(), SMALL).unwrap();
+    append(&mut store, &events(1..=3)).unwrap();
+    let durable = store.durable();
+    let after = |store: &Store, file, offset| {
+        let place = Place { file, offset };
+        let durable = store.durable();
+        Cursor::after(store.files(), Filter::default(), place, durable).map(drop)
+    };
+    after(&store, durable.file, durable.end).unwrap();
+    for (file, offset) in
+        [(durable.file, durable.end + 1), (durable.file, 1), (durable.file + 1, 0), (99, 5)]
+    {
+        let error = after(&store, file, offset).unwrap_err().to_string();
+        assert!(error.contains("not the log"), "{file} {offset}: {error}");
+    }
+    for sequence in 4..=100 {
+        append(&mut store, &events(sequence..=sequence)).unwrap();
+    }
+    let error = after(&store, 1, 0).unwrap_err().to_string();
+    assert!(error.contains("too old"), "{error}");
 }

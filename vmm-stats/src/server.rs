@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use vmm_proto::id::MachineId;
 use vmm_proto::message::stats::{FromStats, MAX_MACHINES, ToStats};
 use vmm_service::connection::greet;
@@ -26,16 +26,27 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// How many machines are looked at before others get their turn: about a millisecond of work.
 const BATCH: usize = 64;
 
+/// How long a question waits, right after the start, for word of what runs.
+const TOLD: Duration = Duration::from_secs(2);
+
+/// What the connections share.
+#[derive(Debug)]
+struct State {
+    table: Shared,
+    /// Whether all that runs was told once.
+    told: watch::Sender<bool>,
+}
+
 /// The table as its users share it. Everything happens on one thread and nobody waits while holding
 /// it, so taking it never waits.
-type Shared = Arc<Mutex<Table>>;
+type Shared = Mutex<Table>;
 
 /// Samples, and serves every connection.
 ///
 /// # Errors
 /// When accepting fails for good.
 pub async fn serve(listener: &Listener) -> anyhow::Result<()> {
-    let table = Shared::default();
+    let state = Arc::new(State { table: Shared::default(), told: watch::Sender::new(false) });
     let rounds = watch::Sender::new(());
     // Whoever asks for the next round learns that the sampler goes on.
     let answers = || {
@@ -44,8 +55,8 @@ pub async fn serve(listener: &Listener) -> anyhow::Result<()> {
     };
     notify::ready("sampling machines");
     tokio::select! {
-        served = listener.serve(CONNECTIONS, |stream| connection(stream, Arc::clone(&table))) => served,
-        () = sample(&table, &rounds) => Ok(()),
+        served = listener.serve(CONNECTIONS, |stream| connection(stream, Arc::clone(&state))) => served,
+        () = sample(&state.table, &rounds) => Ok(()),
         never = notify::watchdog(answers) => match never {},
     }
 }
@@ -69,8 +80,8 @@ async fn sample(table: &Shared, rounds: &watch::Sender<()>) {
     }
 }
 
-async fn connection(stream: UnixStream, table: Shared) -> anyhow::Result<()> {
-    let table = &table;
+async fn connection(stream: UnixStream, state: Arc<State>) -> anyhow::Result<()> {
+    let State { table, told } = &*state;
     let (mut reader, mut writer) = greet::<ToStats, FromStats>(stream, "vmm-stats").await?;
     while let Some((request, message)) = reader.next().await? {
         match message {
@@ -84,8 +95,15 @@ async fn connection(stream: UnixStream, table: Shared) -> anyhow::Result<()> {
             ToStats::Watch { machine, pid } => begin(table, machine, pid),
             ToStats::Ended { machine } => lock(table).ended(machine),
             ToStats::Forget { machine } => lock(table).forget(machine),
+            ToStats::Told => {
+                told.send_replace(true);
+            }
             ToStats::Query { machines, samples } => {
                 within_limit(machines.len())?;
+                // Just started, it would take everything that runs to be unknown.
+                timeout(TOLD, told.subscribe().wait_for(|told| *told))
+                    .await
+                    .context("a question before it was told what runs")??;
                 let report = report(&mut lock(table), &machines, samples);
                 writer.send(request, &report).await?;
             }

@@ -22,6 +22,12 @@ struct Daemon {
 
 impl Daemon {
     fn start() -> Self {
+        let daemon = Self::start_untold();
+        daemon.connect().tell(&ToStats::Told);
+        daemon
+    }
+
+    fn start_untold() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_vmm-stats"))
             .arg("--dir")
@@ -173,4 +179,17 @@ fn asked_to_end_it_does_and_takes_its_socket_along() {
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert_eq!(daemon.child.wait().unwrap().code(), Some(0));
     assert!(!path.exists());
+}
+
+#[test]
+fn a_question_right_after_the_start_waits_for_word_of_what_runs() {
+    let daemon = Daemon::start_untold();
+    let (mut asks, mut tells) = (daemon.connect(), daemon.connect());
+    let query = ToStats::Query { machines: vec![id(1)], samples: 1 };
+    asks.tell(&query);
+    tells.tell(&ToStats::Reset(Vec::new()));
+    tells.tell(&ToStats::Watch { machine: id(1), pid: std::process::id() });
+    tells.tell(&ToStats::Told);
+    let (_, FromStats::Report(report)) = read(&mut asks.0);
+    assert_eq!(report[0].1.len(), 1, "{report:?}");
 }

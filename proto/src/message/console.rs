@@ -22,6 +22,8 @@ pub enum ToConsole {
         /// How many bytes the machine has written in all.
         position: u64,
     },
+    /// Say where the attachment stands: whoever answers is there, and not stopped.
+    Where,
 }
 
 /// From `vmm-console`, after the hello.
@@ -33,4 +35,11 @@ pub enum FromConsole {
     End,
     /// There is no console of this machine.
     Unknown,
+    /// Everything before this position was sent, as far as it is there: the first answer to an
+    /// attachment, and the answer to [`ToConsole::Where`]. An attachment that is broken off can be
+    /// gone on with there.
+    At {
+        /// How many bytes the machine had written before.
+        position: u64,
+    },
 }

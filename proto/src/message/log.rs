@@ -21,6 +21,15 @@ pub struct Event {
     pub fields: Vec<(String, String)>,
 }
 
+/// A place in the log, for ever: what is on disk does not change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Place {
+    /// The number of the file.
+    pub file: u64,
+    /// How many bytes of it stand before.
+    pub offset: u64,
+}
+
 /// To `vmm-log`, after the hello.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum ToLog {
@@ -34,9 +43,13 @@ pub enum ToLog {
         machine: Option<String>,
         /// Only what is not older, in Unix milliseconds.
         since_ms: Option<u64>,
+        /// Only what stands after this place, where reading was broken off.
+        after: Option<Place>,
         /// Whether to go on with what happens later.
         follow: bool,
     },
+    /// Say where the reading stands: whoever answers is there, and not stopped.
+    Where,
 }
 
 /// From `vmm-log`, after the hello.
@@ -49,10 +62,18 @@ pub enum FromLog {
         /// The number.
         sequence: u64,
     },
-    /// One record, as a JSON document without a line break.
-    Line(String),
+    /// One record.
+    Line {
+        /// A JSON document without a line break.
+        line: String,
+        /// Where the next one begins.
+        end: Place,
+    },
     /// Everything that was asked for was sent.
     End,
     /// It could not be done.
     Failed(String),
+    /// Everything before this place that was asked for was sent: the first answer to a request to
+    /// read, and the answer to [`ToLog::Where`].
+    At(Place),
 }

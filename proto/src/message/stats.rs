@@ -9,7 +9,7 @@ use crate::id::MachineId;
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum ToStats {
     /// These machines run, and no others: sent first on a new connection. At most
-    /// [`MAX_MACHINES`] a message; [`ToStats::Watch`] adds more.
+    /// [`MAX_MACHINES`] a message; [`ToStats::Watch`] adds more, up to [`ToStats::Told`].
     Reset(Vec<(MachineId, u32)>),
     /// This machine runs, as this process.
     Watch {
@@ -28,13 +28,16 @@ pub enum ToStats {
         /// Which one.
         machine: MachineId,
     },
-    /// Report on these machines; answered by one [`FromStats::Report`].
+    /// Report on these machines; answered by one [`FromStats::Report`], after the first
+    /// [`ToStats::Told`].
     Query {
         /// At most [`MAX_MACHINES`].
         machines: Vec<MachineId>,
         /// How many samples of each, the newest.
         samples: u16,
     },
+    /// Everything that runs has been told, after a [`ToStats::Reset`].
+    Told,
 }
 
 /// The most machines in one message.

@@ -115,7 +115,17 @@ impl Attached {
         write(&mut self.stream, 3, message);
     }
 
+    /// The next message but those that say where the attachment stands.
     pub fn next(&mut self) -> FromConsole {
+        loop {
+            match self.any() {
+                FromConsole::At { .. } => {}
+                other => return other,
+            }
+        }
+    }
+
+    pub fn any(&mut self) -> FromConsole {
         let (request, message) = read(&mut self.stream).expect("a message");
         assert_eq!(request, 3);
         message
@@ -164,7 +174,13 @@ impl Attached {
 
     /// Whether the other side has closed.
     pub fn is_closed(&mut self) -> bool {
-        matches!(self.stream.read(&mut [0; 16]), Ok(0) | Err(_))
+        loop {
+            match read::<FromConsole>(&mut self.stream) {
+                Ok((_, FromConsole::At { .. })) => {}
+                Ok(_) => return false,
+                Err(error) => return error.kind() != std::io::ErrorKind::WouldBlock,
+            }
+        }
     }
 }
 

@@ -96,7 +96,8 @@ impl Daemon {
     pub fn read(&self, path: &str, follow: bool) -> Connection {
         let mut connection = self.connect();
         let path = path.to_owned();
-        connection.tell(9, &ToLog::Read { path, machine: None, since_ms: None, follow });
+        let (machine, since_ms, after) = (None, None, None);
+        connection.tell(9, &ToLog::Read { path, machine, since_ms, after, follow });
         connection
     }
 }
@@ -152,8 +153,14 @@ impl Connection {
         self.receive()
     }
 
+    /// The next message but those that say where reading stands.
     pub fn next(&mut self) -> FromLog {
-        self.receive().unwrap().1
+        loop {
+            match self.receive().unwrap().1 {
+                FromLog::At(_) => {}
+                other => return other,
+            }
+        }
     }
 
     pub fn append(&mut self, events: Vec<Event>) -> FromLog {
@@ -166,7 +173,7 @@ impl Connection {
     /// The number in the next line; `None` at the end.
     pub fn number(&mut self) -> Option<u64> {
         match self.next() {
-            FromLog::Line(line) => {
+            FromLog::Line { line, .. } => {
                 let line: serde_json::Value = serde_json::from_str(&line).unwrap();
                 Some(line["fields"]["number"].as_str().unwrap().parse().unwrap())
             }

@@ -5,6 +5,7 @@ pub(crate) mod console;
 pub(crate) mod log;
 pub(crate) mod spawn;
 pub(crate) mod stats;
+pub(crate) mod stream;
 
 use std::path::Path;
 use std::time::Duration;

@@ -84,10 +84,12 @@ async fn serve(
         engine.machines(&all).filter_map(|view| Some((view.id, view.pid?))).collect::<Vec<_>>()
     });
     let Ok(running) = running.await else { return Ok(()) };
-    writer.send(0, &ToStats::Reset(Vec::new())).await?;
+    writer.push(0, &ToStats::Reset(Vec::new()))?;
     for (machine, pid) in running {
-        writer.send(0, &ToStats::Watch { machine, pid }).await?;
+        writer.push(0, &ToStats::Watch { machine, pid })?;
     }
+    writer.push(0, &ToStats::Told)?;
+    writer.flush().await?;
     loop {
         // A full queue has lost something; a new connection begins with everything.
         if out.len() == QUEUE {

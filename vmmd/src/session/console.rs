@@ -4,13 +4,12 @@ use vmm_engine::Engine;
 use vmm_proto::id::MachineId;
 use vmm_proto::message::ConsoleStart;
 use vmm_proto::message::client::{Error, ErrorCode, Reply};
-use vmm_proto::message::console::FromConsole;
 use vmm_proto::name::MachineName;
 use vmm_proto::verb::Verb;
 
 use super::Turn;
 use crate::failure::Failure;
-use crate::links::console::Connection;
+use crate::links::console::{Connection, Piece};
 use crate::records;
 
 /// `attach`
@@ -66,13 +65,24 @@ pub(super) async fn read(
     loop {
         tokio::select! {
             piece = attachment.next() => match piece? {
-                FromConsole::Output(output) => turn.say(Reply::Output(output)).await?,
-                FromConsole::End | FromConsole::Unknown => break,
+                Piece::Output(output) => turn.say(Reply::Output(output)).await?,
+                Piece::End => break,
+                Piece::Unknown if is_listed(turn, id).await? => {}
+                // It was destroyed while nobody passed its console on.
+                Piece::Unknown => {
+                    if !ending && let Ok(settled) = (&mut settled).await {
+                        attachment.end_at(settled.output_end).await;
+                    }
+                    if let Some(gap) = attachment.missing() {
+                        turn.say(Reply::Output(gap)).await?;
+                    }
+                    break;
+                }
             },
             word = &mut settled, if !ending => match word {
                 Ok(settled) => {
                     ending = true;
-                    attachment.end_at(settled.output_end).await?;
+                    attachment.end_at(settled.output_end).await;
                 }
                 // It is not listed any more, and its console has gone with it.
                 Err(_) => break,
@@ -84,6 +94,10 @@ pub(super) async fn read(
         turn.say(ended(turn, id).await?).await?;
     }
     Ok(())
+}
+
+async fn is_listed(turn: &Turn, id: MachineId) -> Result<bool, Error> {
+    turn.shared.core.look(move |engine| engine.by_id(id).is_some()).await
 }
 
 /// How a machine that was followed has ended.

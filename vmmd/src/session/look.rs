@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
+use tokio::time::MissedTickBehavior;
 use vmm_engine::Engine;
 use vmm_proto::id::MachineId;
 use vmm_proto::message::client::{Error, ErrorCode, Machine, Quota, Reply, Usage};
-use vmm_proto::message::log::ToLog;
 use vmm_proto::name::Target;
 use vmm_proto::verb::Verb;
 
 use super::Turn;
 use crate::failure::Failure;
-use crate::links::log::reading;
+use crate::links::log::reading::{LogReader, Wanted};
 use crate::links::stats;
+use crate::links::stream::Absence;
 use crate::records;
 
 /// Machines, rows or histories in one reply, so that it fits a frame: the CPUs of one may take
@@ -86,7 +87,9 @@ pub(super) async fn statistics(
     let target = turn.target(Verb::Statistics, name.as_deref())?;
     let socket = turn.shared.dirs.socket("stats");
     let mut ticks = tokio::time::interval(PERIOD);
-    loop {
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut absence = Absence::default();
+    'ticks: loop {
         ticks.tick().await;
         let wanted = target.clone();
         let listed = move |engine: &Engine| -> Vec<(String, MachineId)> {
@@ -99,7 +102,16 @@ pub(super) async fn statistics(
         let history = if follow { 1 } else { HISTORY };
         for machines in listed.chunks(ROWS) {
             let ids: Vec<_> = machines.iter().map(|(_, id)| *id).collect();
-            let samples = stats::query(&socket, &ids, history).await?;
+            let samples = match stats::query(&socket, &ids, history).await {
+                Ok(samples) => samples,
+                // Who follows goes on when it is back, with all machines.
+                Err(error) if follow => {
+                    absence.goes_on(error).await?;
+                    continue 'ticks;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            absence.ends();
             let usages = machines.iter().zip(samples);
             let usages =
                 usages.map(|((name, id), samples)| Usage { name: name.clone(), id: *id, samples });
@@ -127,7 +139,7 @@ pub(super) async fn log(
     let socket = turn.shared.dirs.socket("log");
     let read = |since_ms| {
         let (path, machine) = (path.clone(), machine.clone());
-        reading::read(&socket, ToLog::Read { path, machine, since_ms, follow })
+        LogReader::open(&socket, Wanted { path, machine, since_ms, follow })
     };
     let _place = turn.reader_place()?;
     // Whoever has done something sees it in the log, unless that hangs: then it is read as it is.
