@@ -203,7 +203,8 @@ fn what_was_destroyed_meanwhile_is_a_gap_up_to_its_end() {
     setup.client("admin", &["destroy", "tick"]).expect(0);
     setup.house.start_with("vmm-console", &[]).unwrap();
     let (texts, missing, end) = joined(&console.rest());
-    let all: String = (1..=TICKS).map(|tick| format!("tick {tick}\n")).collect();
+    let all: Vec<String> = (1..=TICKS).map(|tick| format!("tick {tick}\n")).collect();
+    let all = all.concat();
     assert_eq!(end, u64::try_from(all.len()).unwrap());
     assert!(missing > 0, "it was read to the end before vmm-console was killed");
     let there: String = texts.into_iter().map(|(_, text)| text).collect();
