@@ -64,24 +64,37 @@ fn a_killed_console_daemon_comes_back_with_the_history() {
     assert_eq!(pid_of(&setup, "tick"), before);
 }
 
+/// The events of a machine as the log has them; none while it cannot be read.
+fn events_of(setup: &Setup, name: &str) -> Vec<serde_json::Value> {
+    let log = setup.client("admin", &["--format", "json", "log", name]);
+    if log.code != Some(0) {
+        return Vec::new();
+    }
+    log.json().as_array().unwrap().clone()
+}
+
+fn kinds(events: &[serde_json::Value]) -> Vec<&str> {
+    events.iter().map(|event| event["kind"].as_str().unwrap()).collect()
+}
+
 #[test]
-fn events_wait_for_a_log_daemon_that_was_killed() {
+fn events_wait_for_a_log_daemon_that_was_killed_also_when_the_supervisor_is_killed_too() {
     let mut setup = Setup::new();
     setup.house.take("vmm-log").unwrap().kill().unwrap();
     tick(&setup);
     setup.client("admin", &["destroy", "tick"]).expect(0);
+    setup.house.take("vmmd").unwrap().kill().unwrap();
+    setup.house.start_with("vmmd", &[]).unwrap();
     setup.house.start_with("vmm-log", &[]).unwrap();
-    let kinds = || -> Vec<String> {
-        let log = setup.client("admin", &["--format", "json", "log", "tick"]);
-        if log.code != Some(0) {
-            return Vec::new();
-        }
-        let events = log.json();
-        let kind = |event: &serde_json::Value| event["kind"].as_str().unwrap().to_owned();
-        events.as_array().unwrap().iter().map(kind).collect()
-    };
-    wait_until("the events", || kinds().contains(&"destroyed".to_owned())).unwrap();
-    assert_eq!(kinds().iter().filter(|kind| *kind == "started").count(), 1, "{:?}", kinds());
+    let done = || kinds(&events_of(&setup, "tick")).contains(&"destroyed");
+    wait_until("the events", done).unwrap();
+    let events = events_of(&setup, "tick");
+    assert_eq!(kinds(&events), ["deployed", "started", "stopping", "exited", "destroyed"]);
+    // All of the journal's numbers are there, once: of both runs, and whoever sent them twice.
+    let all = std::fs::read_to_string(setup.file("run/log/events.jsonl")).unwrap();
+    let all = all.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let numbers: Vec<_> = all.map(|event| event["sequence"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
     let verified = setup.house.run("vmm-log", &["--verify", "--dir", "run"]).unwrap();
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
 }

@@ -16,7 +16,7 @@ use crate::files::Files;
 use crate::record::{self, CHAIN_BROKEN, Head, OWN, TooLong};
 use crate::verify::{self, Found};
 
-/// Sources whose last number is remembered. Each run of `vmmd` is one.
+/// Sources whose last number is remembered. Each journal of a `vmmd` is one.
 const SOURCES: usize = 4096;
 
 /// How large the files get, and how many there are.

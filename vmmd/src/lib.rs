@@ -46,10 +46,10 @@ use vmm_service::run::{allow_descriptors, asked_to_end};
 
 use crate::attachments::Attachments;
 use crate::core::Core;
-use crate::core::task::Deeds;
+use crate::core::perform::Deeds;
 use crate::images::Images;
 use crate::journal::Journal;
-use crate::links::log::{Entry, Recorder};
+use crate::links::log::{Entry, Outbox, Recorder};
 use crate::links::spawn::SpawnLink;
 use crate::links::stats::StatsLink;
 use crate::options::Options;
@@ -112,22 +112,21 @@ pub async fn serve(options: &Options, mut passed: Passed) -> anyhow::Result<()> 
     let journal = Journal::open(&own_dir)?;
     let mut engine =
         Engine::new(limits, identity.root.key()).with_on_expiry(options.on_expiry.into());
-    journal.load()?.into_iter().for_each(|kept| engine.restore(kept));
+    let left = journal.load()?;
+    left.kept.into_iter().for_each(|kept| engine.restore(kept));
     let (core, inbox) = core::new();
     let (stats, stats_out) = StatsLink::new();
     let (spawn, spawn_out) = SpawnLink::new(core.clone());
-    let recorder = Recorder::new();
+    let outbox = Outbox::new(left.events);
+    let recorder = Recorder::new(core.clone(), outbox.clone());
     tokio::spawn(links::stats::run(dirs.socket("stats"), core.clone(), stats_out));
-    tokio::spawn(links::log::run(dirs.socket("log"), recorder.clone()));
+    tokio::spawn(links::log::run(dirs.socket("log"), outbox.clone()));
     tokio::spawn(spawn.clone().run(dirs.socket("spawn"), stats.clone(), spawn_out));
-    let deeds = Deeds {
-        journal,
-        images: images.clone(),
-        spawn: spawn.clone(),
-        stats,
-        recorder: recorder.clone(),
-    };
-    tokio::spawn(core::task::run(core.clone(), engine, inbox, deeds));
+    tokio::spawn(recorder.clone().sum_up());
+    let deeds =
+        Deeds { images: images.clone(), spawn: spawn.clone(), stats, recorder: recorder.clone() };
+    let journal = (journal, left.numbering);
+    tokio::spawn(core.clone().run(engine, inbox, journal, outbox, deeds));
 
     recorder.record(Entry::of("up", "").with("version", env!("CARGO_PKG_VERSION")));
     let attachments = Attachments::default();

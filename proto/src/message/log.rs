@@ -5,9 +5,10 @@ use bincode::{Decode, Encode};
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Event {
-    /// Which run of `vmmd` says so: a random number made at its start.
+    /// The journal of the `vmmd` that says so: a random number made with it, once.
     pub source: [u8; 16],
-    /// Counts up from 1 within a run, without gaps. Sent again, an event is written once.
+    /// Counts up from 1 within a source, over all runs and without gaps. Sent again, an event is
+    /// written once.
     pub sequence: u64,
     /// When, in Unix milliseconds.
     pub time_ms: u64,
@@ -55,9 +56,9 @@ pub enum ToLog {
 /// From `vmm-log`, after the hello.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum FromLog {
-    /// Everything of this run up to this number is on disk.
+    /// Everything of this source up to this number is on disk.
     Durable {
-        /// The run.
+        /// The source.
         source: [u8; 16],
         /// The number.
         sequence: u64,

@@ -1,7 +1,10 @@
 //! The way to the engine: requests, questions, and word of what happened.
 //!
-//! The engine itself is owned by one task, [`task`], which takes these in turn.
+//! The engine itself is owned by one task, [`task`], which takes these in turn: [`keeper`] makes
+//! durable what has to be, [`perform`] does what the engine wants done.
 
+mod keeper;
+pub(crate) mod perform;
 pub(crate) mod task;
 
 use std::sync::Arc;
@@ -15,7 +18,12 @@ use vmm_proto::message::client::{Error, ErrorCode};
 use vmm_proto::name::{Path, Target};
 use vmm_proto::verb::Verb;
 
+use self::keeper::Keeper;
+use self::perform::{Deeds, Performer};
+use self::task::Task;
 use crate::failure::Failure;
+use crate::journal::{Journal, Numbering};
+use crate::links::log::{Entry, Outbox};
 use crate::records;
 
 /// Requests that wait for the engine. Past that, new ones are refused.
@@ -38,6 +46,10 @@ enum Ask {
     Look(Question),
     /// Word when a machine has settled.
     Watch { id: MachineId, settled: oneshot::Sender<Settled> },
+    /// Something for the log.
+    Record(Entry),
+    /// The number of the last record, which is not to wait for others.
+    Flush(oneshot::Sender<u64>),
 }
 
 /// Who asks: under which path, and by which name in the log.
@@ -149,8 +161,11 @@ impl Core {
         let ask = Ask::Request { make: Box::new(make), by: Arc::clone(by), answer };
         self.offer(ask)?;
         let answer = answered.await.ok().and_then(Delivery::take).ok_or_else(gone)?;
-        // The engine has its refusals recorded itself.
-        answer.map_err(|refusal| Failure { error: by.told(refusal), recorded: true })
+        // The engine has its own refusals recorded itself.
+        answer.map_err(|refusal| {
+            let recorded = !matches!(refusal, Refusal::NotKept { .. });
+            Failure { error: by.told(refusal), recorded }
+        })
     }
 
     /// Looks at the state.
@@ -201,6 +216,34 @@ impl Core {
         if self.notices.send(Ask::Notice(Box::new(event))).is_err() {
             tracing::debug!("an event came after the end");
         }
+    }
+
+    /// Has something recorded in the log.
+    pub(crate) fn record(&self, entry: Entry) {
+        if self.notices.send(Ask::Record(entry)).is_err() {
+            tracing::debug!("an entry for the log came after the end");
+        }
+    }
+
+    /// Has everything recorded so far made durable without waiting for more; returns the number of
+    /// the last record, or `None` after the end.
+    pub(crate) async fn flush(&self) -> Option<u64> {
+        let (last, number) = oneshot::channel();
+        self.notices.send(Ask::Flush(last)).ok()?;
+        number.await.ok()
+    }
+
+    /// Runs the core, until every [`Core`] is gone.
+    pub(crate) async fn run(
+        self,
+        engine: Engine,
+        inbox: Inbox,
+        (journal, numbering): (Journal, Numbering),
+        outbox: Outbox,
+        deeds: Deeds,
+    ) {
+        let keeper = Keeper::new(journal, numbering, outbox, deeds.spawn.clone());
+        task::run(engine, inbox, Task::new(keeper, Performer::new(self, deeds))).await;
     }
 
     /// Word whenever something was revoked: chains that were accepted may not be any more.

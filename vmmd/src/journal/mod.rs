@@ -1,18 +1,21 @@
 //! What outlives the supervisor: an embedded transactional store, `journal.redb` in its state
 //! directory (`docs/adr/0010-the-journal.md`).
 //!
-//! The engine says what is to be kept ([`Keep`]); the changes of one batch of events become durable
-//! together, before anything that depends on them is done or answered. What is stored is DER
-//! ([`record`]).
+//! The engine says what is to be kept ([`Keep`]), and what is to be recorded of it in the log goes
+//! with it ([`outbox`]); the changes of one batch of events become durable together. What is stored
+//! is DER ([`record`]).
 
+mod outbox;
 mod record;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, bail};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
-use vmm_engine::Keep;
+use vmm_engine::{Keep, Slot};
+use vmm_proto::message::log::Event;
 
 /// The delegations that are remembered, by the key that signed them and their label.
 const DELEGATIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("delegations");
@@ -22,10 +25,41 @@ const LISTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("lists");
 
 /// What this file is: the version of its tables.
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 /// Memory for pages of the store, in bytes.
 const CACHE: usize = 1 << 20;
+
+/// What one transaction changes.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// What is kept, or is not any more.
+    pub(crate) kept: BTreeMap<Slot, Keep>,
+    /// What is to be recorded in the log, numbered on from what was before.
+    pub(crate) events: Vec<Event>,
+    /// Events up to this number are on `vmm-log`'s disk and need not be kept.
+    pub(crate) sent: u64,
+}
+
+/// What a former run left.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Left {
+    /// What the engine is handed back.
+    pub(crate) kept: Vec<Keep>,
+    /// What was recorded and may not be on `vmm-log`'s disk.
+    pub(crate) events: Vec<Event>,
+    /// How events are numbered.
+    pub(crate) numbering: Numbering,
+}
+
+/// How events are numbered: by their journal, and on from the last one over all runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Numbering {
+    /// The journal's own random number.
+    pub(crate) source: [u8; 16],
+    /// The number of the last event; 0 before the first.
+    pub(crate) last: u64,
+}
 
 /// The journal. Clones are of the same one.
 #[derive(Clone)]
@@ -52,10 +86,10 @@ impl Journal {
     /// # Errors
     /// When it cannot be read: nothing is skipped, since what is missing could have refused
     /// something.
-    pub(crate) fn load(&self) -> anyhow::Result<Vec<Keep>> {
+    pub(crate) fn load(&self) -> anyhow::Result<Left> {
         let database = self.database.lock().unwrap_or_else(PoisonError::into_inner);
         let database = database.as_ref().context("the journal is not open")?;
-        let read = || -> anyhow::Result<Vec<Keep>> {
+        let read = || -> anyhow::Result<Left> {
             let transaction = database.begin_read()?;
             let mut kept = Vec::new();
             for entry in transaction.open_table(DELEGATIONS)?.iter()? {
@@ -66,7 +100,8 @@ impl Journal {
                 let (_, value) = entry?;
                 kept.push(Keep::Revocations(Arc::new(record::list(value.value())?)));
             }
-            Ok(kept)
+            let (events, numbering) = outbox::load(&transaction)?;
+            Ok(Left { kept, events, numbering })
         };
         read().with_context(|| format!("cannot read the journal {}", self.path.display()))
     }
@@ -75,7 +110,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the store cannot be written. The changes may be offered again.
-    pub(crate) fn commit(&self, changes: &[Keep]) -> anyhow::Result<()> {
+    pub(crate) fn commit(&self, changes: &Changes) -> anyhow::Result<()> {
         let mut slot = self.database.lock().unwrap_or_else(PoisonError::into_inner);
         let database = match slot.take() {
             Some(database) => database,
@@ -96,26 +131,28 @@ fn open(path: &Path) -> anyhow::Result<Database> {
         let version = about.get("version")?.map(|version| version.value());
         match version {
             Some(VERSION) => {}
+            // A new one, or one with some tables less.
+            None | Some(1) => {
+                about.insert("version", VERSION)?;
+            }
             Some(other) => {
                 bail!("version {other} of this program wrote it; this one reads version {VERSION}")
-            }
-            None => {
-                about.insert("version", VERSION)?;
             }
         }
         transaction.open_table(DELEGATIONS)?;
         transaction.open_table(LISTS)?;
+        outbox::prepare(&transaction)?;
     }
     transaction.commit()?;
     Ok(database)
 }
 
-fn write(database: &Database, changes: &[Keep]) -> anyhow::Result<()> {
+fn write(database: &Database, changes: &Changes) -> anyhow::Result<()> {
     let transaction = database.begin_write()?;
     {
         let mut delegations = transaction.open_table(DELEGATIONS)?;
         let mut lists = transaction.open_table(LISTS)?;
-        for change in changes {
+        for change in changes.kept.values() {
             match change {
                 Keep::Delegation(remembered) => {
                     let link = &remembered.link;
@@ -136,6 +173,7 @@ fn write(database: &Database, changes: &[Keep]) -> anyhow::Result<()> {
             }
         }
     }
+    outbox::write(&transaction, &changes.events, changes.sent)?;
     transaction.commit()?;
     Ok(())
 }
@@ -172,6 +210,11 @@ mod tests {
         Remembered { link, seen_unix_ms: 1_700_000_000_123, until_s: i64::MAX, paths }
     }
 
+    fn changes(kept: impl IntoIterator<Item = Keep>) -> Changes {
+        let kept = kept.into_iter().map(|keep| (keep.slot(), keep)).collect();
+        Changes { kept, ..Changes::default() }
+    }
+
     fn keep(label: &str, generation: u64) -> Keep {
         Keep::Delegation(Box::new(remembered(label, generation)))
     }
@@ -180,15 +223,16 @@ mod tests {
     fn what_was_committed_is_there_when_it_is_opened_again() {
         let dir = tempfile::tempdir().unwrap();
         let journal = Journal::open(dir.path()).unwrap();
-        assert_eq!(journal.load().unwrap(), []);
-        journal.commit(&[keep("dev", 1), keep("ops", 1)]).unwrap();
-        journal.commit(&[keep("dev", 2)]).unwrap();
+        assert_eq!(journal.load().unwrap().kept, []);
+        journal.commit(&changes([keep("dev", 1), keep("ops", 1)])).unwrap();
+        journal.commit(&changes([keep("dev", 2)])).unwrap();
         let issuer = Digest([1; 32]);
         let label = "ops".parse().unwrap();
-        journal.commit(&[Keep::ForgetDelegation { issuer, label }, keep("qa", 4)]).unwrap();
+        let forget = Keep::ForgetDelegation { issuer, label };
+        journal.commit(&changes([forget, keep("qa", 4)])).unwrap();
         drop(journal);
         let journal = Journal::open(dir.path()).unwrap();
-        assert_eq!(journal.load().unwrap(), [keep("dev", 2), keep("qa", 4)]);
+        assert_eq!(journal.load().unwrap().kept, [keep("dev", 2), keep("qa", 4)]);
     }
 
     #[test]
@@ -207,12 +251,12 @@ mod tests {
         };
         let dir = tempfile::tempdir().unwrap();
         let journal = Journal::open(dir.path()).unwrap();
-        journal.commit(&[list(1, 100_000)]).unwrap();
-        assert_eq!(journal.load().unwrap(), [list(1, 100_000)]);
-        journal.commit(&[list(1 << 40, 0)]).unwrap();
+        journal.commit(&changes([list(1, 100_000)])).unwrap();
+        assert_eq!(journal.load().unwrap().kept, [list(1, 100_000)]);
+        journal.commit(&changes([list(1 << 40, 0)])).unwrap();
         drop(journal);
         let journal = Journal::open(dir.path()).unwrap();
-        assert_eq!(journal.load().unwrap(), [list(1 << 40, 0)]);
+        assert_eq!(journal.load().unwrap().kept, [list(1 << 40, 0)]);
     }
 
     #[test]
@@ -228,11 +272,11 @@ mod tests {
         let path = dir.path().join("journal.redb");
         let database = Database::create(&path).unwrap();
         let transaction = database.begin_write().unwrap();
-        transaction.open_table(ABOUT).unwrap().insert("version", 2).unwrap();
+        transaction.open_table(ABOUT).unwrap().insert("version", 1_000).unwrap();
         transaction.commit().unwrap();
         drop(database);
         let error = Journal::open(dir.path()).err().unwrap();
-        assert!(format!("{error:#}").contains("version 2"), "{error:#}");
+        assert!(format!("{error:#}").contains("version 1000"), "{error:#}");
 
         std::fs::write(&path, b"something else").unwrap();
         assert!(Journal::open(dir.path()).is_err());

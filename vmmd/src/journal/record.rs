@@ -1,5 +1,7 @@
 //! The records of the journal in DER, and back.
 
+mod event;
+
 use anyhow::{Context, ensure};
 use rasn::types::OctetString;
 use vmm_engine::Remembered;
@@ -10,6 +12,7 @@ use vmm_proto::name::{Label, Path};
 use vmm_proto::revocation::{CrlNumber, RevocationList, Serials};
 
 use asn1::{Delegation, List};
+pub(super) use event::{event, event_to_der};
 
 #[allow(
     clippy::pedantic,

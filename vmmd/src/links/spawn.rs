@@ -78,6 +78,8 @@ impl SpawnLink {
     fn not_told(&self, message: &ToSpawn, why: &str) {
         match message {
             ToSpawn::Start(start) => self.fail(start.id, start.run, why.to_owned()),
+            // It is reported again when there is a connection.
+            ToSpawn::EndSeen { .. } => {}
             other => tracing::warn!("{other:?} was not told: {why}"),
         }
     }
@@ -151,11 +153,7 @@ impl SpawnLink {
     ) -> io::Result<()> {
         loop {
             tokio::select! {
-                message = next(connection) => {
-                    if let Some((id, run)) = self.heard(stats, message?) {
-                        send(connection, &ToSpawn::EndSeen { id, run }, None).await?;
-                    }
-                }
+                message = next(connection) => self.heard(stats, message?),
                 command = out.recv() => match command {
                     Some((message, image)) => send(connection, &message, image).await?,
                     None => return Ok(()),
@@ -164,31 +162,27 @@ impl SpawnLink {
         }
     }
 
-    /// Passes a message on; returns the run whose end is to be acknowledged.
-    fn heard(&self, stats: &StatsLink, message: FromSpawn) -> Option<(MachineId, u64)> {
+    /// Passes a message on.
+    fn heard(&self, stats: &StatsLink, message: FromSpawn) {
         let jitter = clock::jitter();
         match message {
             FromSpawn::Started { id, run, pid } => {
                 stats.watch(id, pid);
                 self.core.notice(Event::Started { id, run, pid });
-                None
             }
             FromSpawn::StartFailed { id, run, reason } => {
                 self.fail(id, run, reason);
-                None
             }
             FromSpawn::Exited { id, run, exit, output_end, .. } => {
                 stats.ended(id);
                 let exit = records::exit_to_engine(exit);
                 self.core.notice(Event::Exited { id, run, exit, output_end, jitter });
-                Some((id, run))
             }
             FromSpawn::Welcome { .. }
             | FromSpawn::Known { .. }
             | FromSpawn::Ring { .. }
             | FromSpawn::RingGone { .. } => {
                 tracing::warn!("vmm-spawn said something out of turn");
-                None
             }
         }
     }

@@ -1,0 +1,66 @@
+//! Events for the log that `vmm-log` may not have yet.
+
+use vmm_proto::message::log::Event;
+
+use asn1::{Field, Recorded};
+
+#[allow(
+    clippy::pedantic,
+    unused_qualifications,
+    missing_docs,
+    reason = "expanded by rasn's derives"
+)]
+mod asn1 {
+    use rasn::prelude::*;
+
+    /// An event; its source and number are those of the journal and of its place there.
+    #[derive(AsnType, Encode, Decode, Debug)]
+    #[rasn(automatic_tags)]
+    pub(super) struct Recorded {
+        pub(super) time_ms: u64,
+        pub(super) kind: Utf8String,
+        pub(super) path: Utf8String,
+        pub(super) machine: Option<Utf8String>,
+        pub(super) fields: SequenceOf<Field>,
+    }
+
+    #[derive(AsnType, Encode, Decode, Debug, Clone, PartialEq, Eq, Hash)]
+    #[rasn(automatic_tags)]
+    pub(super) struct Field {
+        pub(super) name: Utf8String,
+        pub(super) value: Utf8String,
+    }
+}
+
+/// An event, in DER.
+///
+/// # Errors
+/// When it cannot be encoded.
+pub(in crate::journal) fn event_to_der(event: &Event) -> anyhow::Result<Vec<u8>> {
+    let field =
+        |(name, value): &(String, String)| Field { name: name.clone(), value: value.clone() };
+    let record = Recorded {
+        time_ms: event.time_ms,
+        kind: event.kind.clone(),
+        path: event.path.clone(),
+        machine: event.machine.clone(),
+        fields: event.fields.iter().map(field).collect(),
+    };
+    rasn::der::encode(&record).map_err(|error| anyhow::anyhow!("an event: {error}"))
+}
+
+/// An event, from DER.
+///
+/// # Errors
+/// When it is not what [`event_to_der`] makes.
+pub(in crate::journal) fn event(
+    source: [u8; 16],
+    sequence: u64,
+    der: &[u8],
+) -> anyhow::Result<Event> {
+    let record: Recorded =
+        rasn::der::decode(der).map_err(|error| anyhow::anyhow!("an event: {error}"))?;
+    let Recorded { time_ms, kind, path, machine, fields } = record;
+    let fields = fields.into_iter().map(|Field { name, value }| (name, value)).collect();
+    Ok(Event { source, sequence, time_ms, kind, path, machine, fields })
+}
