@@ -107,8 +107,14 @@ impl Setup {
 
     /// Only the authority and the guests' images.
     pub fn without_daemons() -> Self {
-        let programs = programs();
+        Self::with_programs(|_| programs())
+    }
+
+    /// Only the authority and the guests' images, with the programs that are at hand for a
+    /// directory.
+    pub fn with_programs(programs: impl FnOnce(&Path) -> Programs) -> Self {
         let dir = tempfile::Builder::new().prefix("vmm-test-").tempdir().expect("a directory");
+        let programs = programs(dir.path());
         for guest in ["hello", "ticker", "chatter", "crasher"] {
             for kind in ["spt", "hvt"] {
                 let name = format!("{guest}.{kind}");

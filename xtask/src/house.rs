@@ -4,7 +4,9 @@
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -44,6 +46,22 @@ impl Programs {
             None => root.join("target"),
         };
         Ok(Self(target.join(if release { "release" } else { "debug" })))
+    }
+
+    /// Copies of them, in a new directory, that every user may run.
+    ///
+    /// # Errors
+    /// When they cannot be copied.
+    pub fn copied_to(&self, dir: &Path) -> Result<Self> {
+        fs::create_dir(dir)?;
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o755))?;
+        let others = ["vmm-tender", "vmm-client", "vmm-ca"];
+        let from = DAEMONS.iter().chain(&others).map(|name| self.path(name));
+        // Not by this process: what it writes could be open in a child that another thread starts
+        // just then, and a program that is open for writing cannot be run.
+        let copied = Command::new("cp").args(from).arg(dir).status().context("cannot run cp")?;
+        ensure!(copied.success(), "the programs cannot be copied to {}", dir.display());
+        Ok(Self(dir.to_owned()))
     }
 
     /// The path of a program.
@@ -202,10 +220,22 @@ impl House {
     /// # Errors
     /// When it ends, or does not serve in time; its own words are part of the error.
     pub fn start_with(&mut self, name: &str, more: &[&str]) -> Result<()> {
+        self.start_as(name, None, more)
+    }
+
+    /// Starts a daemon as a user and group, with more arguments, and waits until it serves.
+    ///
+    /// # Errors
+    /// See [`House::start_with`]; only root may start as another user.
+    pub fn start_as(&mut self, name: &str, user: Option<(u32, u32)>, more: &[&str]) -> Result<()> {
         fs::create_dir_all(self.dir.join("run"))?;
         let log_path = self.dir.join(format!("{name}.err"));
         let log = File::options().create(true).append(true).open(&log_path)?;
-        let child = Command::new(self.programs.path(name))
+        let mut command = Command::new(self.programs.path(name));
+        if let Some((user, group)) = user {
+            command.uid(user).gid(group);
+        }
+        let child = command
             .args(self.arguments(name))
             .args(more)
             .current_dir(&self.dir)
