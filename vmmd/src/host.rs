@@ -52,3 +52,10 @@ fn own_cpus() -> anyhow::Result<CpuSet> {
     let most = u16::try_from(rustix::thread::CpuSet::MAX_CPU).unwrap_or(MAX_CPU).min(MAX_CPU);
     Ok((0..most).filter(|id| set.is_set(usize::from(*id))).collect())
 }
+
+/// Which boot of the host this is: a random number of its kernel.
+pub(crate) fn boot() -> anyhow::Result<String> {
+    const FILE: &str = "/proc/sys/kernel/random/boot_id";
+    let id = std::fs::read_to_string(FILE).with_context(|| format!("cannot read {FILE}"))?;
+    Ok(id.trim_end().to_owned())
+}

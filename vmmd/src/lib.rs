@@ -47,6 +47,7 @@ use vmm_service::run::{allow_descriptors, asked_to_end};
 use crate::attachments::Attachments;
 use crate::core::Core;
 use crate::core::perform::Deeds;
+use crate::core::task::Boots;
 use crate::images::Images;
 use crate::journal::Journal;
 use crate::links::log::{Entry, Outbox, Recorder};
@@ -126,7 +127,8 @@ pub async fn serve(options: &Options, mut passed: Passed) -> anyhow::Result<()> 
     let deeds =
         Deeds { images: images.clone(), spawn: spawn.clone(), stats, recorder: recorder.clone() };
     let journal = (journal, left.numbering);
-    tokio::spawn(core.clone().run(engine, inbox, journal, outbox, deeds));
+    let boots = Boots { kept: left.boot, now: host::boot()? };
+    tokio::spawn(core.clone().run(engine, inbox, journal, outbox, deeds, boots));
 
     recorder.record(Entry::of("up", "").with("version", env!("CARGO_PKG_VERSION")));
     let attachments = Attachments::default();

@@ -47,6 +47,7 @@ impl Gathered {
         self.changes.kept.extend(changes.kept);
         self.changes.events.extend(changes.events);
         self.changes.sent = self.changes.sent.max(changes.sent);
+        self.changes.boot = changes.boot.or(self.changes.boot);
         self.ends.extend(ends);
         self
     }
@@ -124,6 +125,12 @@ impl Keeper {
         self.gathered();
     }
 
+    /// The machines are of this boot of the host from now on.
+    pub(super) fn keep_boot(&mut self, boot: String) {
+        self.next.changes.boot = Some(boot);
+        self.gathered();
+    }
+
     fn gathered(&mut self) {
         let due = *self.due.get_or_insert_with(|| Instant::now() + LAZY);
         if self.next.len() >= MANY && !self.failing {
@@ -180,8 +187,8 @@ impl Keeper {
     fn begin(&mut self) {
         self.due = None;
         let mut gathered = std::mem::take(&mut self.next);
-        let Changes { kept, events, sent } = &mut gathered.changes;
-        if kept.is_empty() && events.is_empty() {
+        let Changes { kept, events, sent, boot } = &mut gathered.changes;
+        if kept.is_empty() && events.is_empty() && boot.is_none() {
             // What was made of these ends was durable before.
             return self.ended(gathered.ends);
         }

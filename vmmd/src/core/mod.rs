@@ -20,7 +20,7 @@ use vmm_proto::verb::Verb;
 
 use self::keeper::Keeper;
 use self::perform::{Deeds, Performer};
-use self::task::Task;
+use self::task::{Boots, Task};
 use crate::failure::Failure;
 use crate::journal::{Journal, Numbering};
 use crate::links::log::{Entry, Outbox};
@@ -241,9 +241,10 @@ impl Core {
         (journal, numbering): (Journal, Numbering),
         outbox: Outbox,
         deeds: Deeds,
+        boots: Boots,
     ) {
         let keeper = Keeper::new(journal, numbering, outbox, deeds.spawn.clone());
-        task::run(engine, inbox, Task::new(keeper, Performer::new(self, deeds))).await;
+        task::run(engine, inbox, Task::new(keeper, Performer::new(self, deeds), boots)).await;
     }
 
     /// Word whenever something was revoked: chains that were accepted may not be any more.

@@ -72,12 +72,20 @@ impl Step {
 pub(crate) struct Task {
     keeper: Keeper,
     performer: Performer,
+    boots: Boots,
     tokens: u64,
 }
 
+/// Boots of the host, by the ids that its kernel makes up.
+pub(crate) struct Boots {
+    /// The one that what is kept of machines is of, if anything was kept.
+    pub(crate) kept: Option<String>,
+    pub(crate) now: String,
+}
+
 impl Task {
-    pub(super) const fn new(keeper: Keeper, performer: Performer) -> Self {
-        Self { keeper, performer, tokens: 0 }
+    pub(super) const fn new(keeper: Keeper, performer: Performer, boots: Boots) -> Self {
+        Self { keeper, performer, boots, tokens: 0 }
     }
 
     /// Takes one ask: all that is to be kept and recorded of it is gathered here.
@@ -111,7 +119,14 @@ impl Task {
         }
     }
 
-    fn handle(&mut self, engine: &mut Engine, by: Option<Token>, event: Event) -> Step {
+    fn handle(&mut self, engine: &mut Engine, by: Option<Token>, mut event: Event) -> Step {
+        if let Event::SpawnKnows { same_boot, .. } = &mut event {
+            let kept = self.boots.kept.replace(self.boots.now.clone());
+            *same_boot = kept.as_ref().is_none_or(|kept| *kept == self.boots.now);
+            if kept.as_ref() != Some(&self.boots.now) {
+                self.keeper.keep_boot(self.boots.now.clone());
+            }
+        }
         let end = match &event {
             Event::StartFailed { id, run, .. } | Event::Exited { id, run, .. } => Some((*id, *run)),
             _ => None,

@@ -5,6 +5,7 @@
 //! with it ([`outbox`]); the changes of one batch of events become durable together. What is stored
 //! is DER ([`record`]).
 
+mod machines;
 mod outbox;
 mod record;
 
@@ -39,6 +40,8 @@ pub(crate) struct Changes {
     pub(crate) events: Vec<Event>,
     /// Events up to this number are on `vmm-log`'s disk and need not be kept.
     pub(crate) sent: u64,
+    /// Of which boot of the host the machines are from now on.
+    pub(crate) boot: Option<String>,
 }
 
 /// What a former run left.
@@ -50,6 +53,8 @@ pub(crate) struct Left {
     pub(crate) events: Vec<Event>,
     /// How events are numbered.
     pub(crate) numbering: Numbering,
+    /// Of which boot of the host the machines are; `None` before the first machine.
+    pub(crate) boot: Option<String>,
 }
 
 /// How events are numbered: by their journal, and on from the last one over all runs.
@@ -100,10 +105,18 @@ impl Journal {
                 let (_, value) = entry?;
                 kept.push(Keep::Revocations(Arc::new(record::list(value.value())?)));
             }
+            let boot = machines::load(&transaction, &mut kept)?;
             let (events, numbering) = outbox::load(&transaction)?;
-            Ok(Left { kept, events, numbering })
+            Ok(Left { kept, events, numbering, boot })
         };
-        read().with_context(|| format!("cannot read the journal {}", self.path.display()))
+        read().with_context(|| {
+            let path = self.path.display();
+            format!(
+                "cannot read the journal {path}: put it back from a copy, or move it away to begin \
+                 anew; then machines that run are ended, and lists of what is revoked have to be \
+                 handed in again"
+            )
+        })
     }
 
     /// Makes changes durable: all of them or none.
@@ -141,6 +154,7 @@ fn open(path: &Path) -> anyhow::Result<Database> {
         }
         transaction.open_table(DELEGATIONS)?;
         transaction.open_table(LISTS)?;
+        machines::prepare(&transaction)?;
         outbox::prepare(&transaction)?;
     }
     transaction.commit()?;
@@ -167,11 +181,14 @@ fn write(database: &Database, changes: &Changes) -> anyhow::Result<()> {
                 Keep::ForgetDelegation { issuer, label } => {
                     delegations.remove(record::delegation_key(issuer, label).as_slice())?;
                 }
-                Keep::Machine(_) | Keep::ForgetMachine { .. } | Keep::Host(_) => {
-                    bail!("this version of the journal has no place for {:?}", change.slot());
-                }
+                Keep::Machine(machine) => machines::keep(&transaction, machine)?,
+                Keep::ForgetMachine { id } => machines::forget(&transaction, *id)?,
+                Keep::Host(host) => machines::keep_host(&transaction, *host)?,
             }
         }
+    }
+    if let Some(boot) = &changes.boot {
+        machines::keep_boot(&transaction, boot)?;
     }
     outbox::write(&transaction, &changes.events, changes.sent)?;
     transaction.commit()?;

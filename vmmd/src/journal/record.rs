@@ -1,6 +1,7 @@
 //! The records of the journal in DER, and back.
 
 mod event;
+mod machine;
 
 use anyhow::{Context, ensure};
 use rasn::types::OctetString;
@@ -13,6 +14,7 @@ use vmm_proto::revocation::{CrlNumber, RevocationList, Serials};
 
 use asn1::{Delegation, List};
 pub(super) use event::{event, event_to_der};
+pub(super) use machine::{machine, machine_to_der};
 
 #[allow(
     clippy::pedantic,
