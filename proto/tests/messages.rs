@@ -202,6 +202,8 @@ fn spawn(lines: &mut Lines) {
     }
     lines.add("spawn-ring", &FromSpawn::Ring { id: ID });
     lines.add("spawn-ring-gone", &FromSpawn::RingGone { id: ID });
+    lines.add("spawn-ping", &ToSpawn::Ping);
+    lines.add("spawn-pong", &FromSpawn::Pong);
 }
 
 fn others(lines: &mut Lines) {

@@ -122,6 +122,30 @@ fn hung_daemons_degrade_their_own_feature_and_nothing_else() {
 }
 
 #[test]
+fn a_hung_spawn_is_treated_like_a_dead_one() {
+    let setup = Setup::new();
+    tick(&setup);
+    let before = pid_of(&setup, "tick");
+    stopped(&setup.house, "vmm-spawn", || {
+        let run = ["run", "hello", "hello.spt", "--memory", "64", "--cpu", "0"];
+        // The first has it found out, and each gets an answer.
+        for _ in 0..2 {
+            let refused = setup.client("dev", &run);
+            assert_ne!(refused.code, Some(0));
+            assert!(refused.err.contains("vmm-spawn"), "{}", refused.err);
+        }
+        for verb in ["info", "statistics", "log"] {
+            setup.client("admin", &[verb, "tick"]).expect(0);
+        }
+        setup.client("admin", &["quota"]).expect(0);
+        assert!(!numbers(&setup).is_empty());
+    });
+    let run = ["run", "hello", "hello.spt", "--memory", "64", "--cpu", "0", "--replace"];
+    wait_until("vmm-spawn", || setup.client("dev", &run).code == Some(0)).unwrap();
+    assert_eq!(pid_of(&setup, "tick"), before);
+}
+
+#[test]
 fn a_new_supervisor_ends_what_nobody_owns() {
     let mut setup = Setup::new();
     tick(&setup);

@@ -26,6 +26,15 @@ pub enum Request {
     Order(Order),
 }
 
+/// What a packet means.
+#[derive(Debug)]
+pub enum Said {
+    /// There is something to do.
+    Request(Request),
+    /// The supervisor wants to know whether somebody is there.
+    Ping,
+}
+
 /// What the supervisor wants.
 #[derive(Debug)]
 pub enum Order {
@@ -134,7 +143,7 @@ impl Peer {
     ///
     /// # Errors
     /// It is not allowed, or nonsense: the connection is to be ended.
-    pub fn understand(&mut self, packet: Packet, access: &Access) -> Result<Request, Violation> {
+    pub fn understand(&mut self, packet: Packet, access: &Access) -> Result<Said, Violation> {
         let Packet { bytes, descriptors } = packet;
         let message = wire::decode(&bytes)?;
         if !descriptors.none() && !matches!(message, ToSpawn::Start(_)) {
@@ -146,7 +155,7 @@ impl Peer {
                     return Err(Violation::Foreign(self.uid, role));
                 }
                 self.standing = Standing::Joined(role);
-                Ok(Request::Joined(role))
+                Ok(Said::Request(Request::Joined(role)))
             }
             (Standing::Unknown(_), ToSpawn::Hello { version, .. }) => {
                 Err(Violation::Version(version))
@@ -159,15 +168,16 @@ impl Peer {
     }
 }
 
-fn order(message: ToSpawn, descriptors: Descriptors) -> Result<Request, Violation> {
+fn order(message: ToSpawn, descriptors: Descriptors) -> Result<Said, Violation> {
     let order = match message {
         ToSpawn::Hello { .. } => return Err(Violation::HelloAgain),
+        ToSpawn::Ping => return Ok(Said::Ping),
         ToSpawn::Start(start) => Order::Start(start, descriptors),
         ToSpawn::Stop { id, run, force } => Order::Stop(id, run, force),
         ToSpawn::EndSeen { id, run } => Order::EndSeen(id, run),
         ToSpawn::Forget { id } => Order::Forget(id),
     };
-    Ok(Request::Order(order))
+    Ok(Said::Request(Request::Order(order)))
 }
 
 impl AsFd for Peer {

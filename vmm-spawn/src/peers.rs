@@ -14,7 +14,7 @@ use vmm_proto::message::wire;
 use crate::access::Access;
 use crate::outbox::{Full, Outgoing};
 use crate::packet::{self, Received};
-use crate::peer::{Peer, Request, Standing, Violation};
+use crate::peer::{Peer, Request, Said, Standing, Violation};
 use crate::poller::{Poller, Token};
 
 /// Connections at once that have not said who they are.
@@ -93,7 +93,11 @@ impl Peers {
             }
         };
         match understood {
-            Ok(request) => {
+            Ok(Said::Ping) => {
+                self.send(number, FromSpawn::Pong.into());
+                None
+            }
+            Ok(Said::Request(request)) => {
                 if let Request::Joined(role) = request {
                     self.replace(number, role);
                 }

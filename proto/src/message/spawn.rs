@@ -54,6 +54,9 @@ pub enum ToSpawn {
         /// Which one.
         id: MachineId,
     },
+    /// Say something: whoever answers is there, and not stopped. From the supervisor; answered by
+    /// [`FromSpawn::Pong`].
+    Ping,
 }
 
 /// How to start a machine.
@@ -142,4 +145,6 @@ pub enum FromSpawn {
         /// Which machine.
         id: MachineId,
     },
+    /// The answer to [`ToSpawn::Ping`].
+    Pong,
 }

@@ -31,6 +31,7 @@ fn the_console_may_not_give_orders() {
         ToSpawn::Stop { id: id(1), run: run_of(id(1)), force: true },
         ToSpawn::EndSeen { id: id(1), run: run_of(id(1)) },
         ToSpawn::Forget { id: id(1) },
+        ToSpawn::Ping,
     ];
     for order in orders {
         let mut console = daemon.console();
@@ -42,6 +43,16 @@ fn the_console_may_not_give_orders() {
     console.is_closed();
     daemon.logs("it asked as the console for what only the supervisor may ask for");
     assert_eq!(daemon.census().1, 0);
+}
+
+#[test]
+fn the_supervisor_may_ask_whether_somebody_is_there() {
+    let daemon = Daemon::start();
+    let mut supervisor = daemon.supervisor();
+    for _ in 0..3 {
+        supervisor.send(&ToSpawn::Ping);
+        assert_eq!(supervisor.next(), FromSpawn::Pong);
+    }
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::Duration;
+
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use vmm_engine::{Event, KnownRun};
 use vmm_proto::id::MachineId;
 use vmm_proto::message::client::Error;
@@ -20,6 +23,10 @@ use crate::records;
 
 /// Commands that wait for `vmm-spawn`. Past that, starts fail.
 const QUEUE: usize = 1024;
+
+/// How long `vmm-spawn` may say nothing before it is asked, and may take to answer or to read. It
+/// never waits for anyone, so that one which takes longer is stopped: then it is as good as gone.
+const ANSWER: Duration = Duration::from_secs(3);
 
 /// A command, and for a start the image.
 type Command = (ToSpawn, Option<OwnedFd>);
@@ -151,13 +158,24 @@ impl SpawnLink {
         stats: &StatsLink,
         out: &mut mpsc::Receiver<Command>,
     ) -> io::Result<()> {
+        let mut silence = Silence::default();
         loop {
             tokio::select! {
-                message = next(connection) => self.heard(stats, message?),
+                message = next(connection) => {
+                    silence = Silence::default();
+                    self.heard(stats, message?);
+                }
                 command = out.recv() => match command {
                     Some((message, image)) => send(connection, &message, image).await?,
                     None => return Ok(()),
                 },
+                () = tokio::time::sleep_until(silence.until) => {
+                    if silence.asked {
+                        return Err(does_not_answer());
+                    }
+                    send(connection, &ToSpawn::Ping, None).await?;
+                    silence = Silence { asked: true, ..Silence::default() };
+                }
             }
         }
     }
@@ -178,6 +196,7 @@ impl SpawnLink {
                 let exit = records::exit_to_engine(exit);
                 self.core.notice(Event::Exited { id, run, exit, output_end, jitter });
             }
+            FromSpawn::Pong => {}
             FromSpawn::Welcome { .. }
             | FromSpawn::Known { .. }
             | FromSpawn::Ring { .. }
@@ -195,7 +214,27 @@ async fn send(
 ) -> io::Result<()> {
     let bytes = wire::encode(message).map_err(io::Error::other)?;
     let descriptors: Vec<_> = image.iter().map(AsFd::as_fd).collect();
-    connection.send(&bytes, &descriptors).await
+    tokio::time::timeout(ANSWER, connection.send(&bytes, &descriptors))
+        .await
+        .map_err(|_| does_not_answer())?
+}
+
+/// How long `vmm-spawn` has said nothing.
+struct Silence {
+    until: Instant,
+    /// Whether it was asked to say something.
+    asked: bool,
+}
+
+impl Default for Silence {
+    fn default() -> Self {
+        Self { until: Instant::now() + ANSWER, asked: false }
+    }
+}
+
+fn does_not_answer() -> io::Error {
+    let message = format!("it does not answer within {} seconds", ANSWER.as_secs());
+    io::Error::new(io::ErrorKind::TimedOut, message)
 }
 
 async fn next(connection: &PacketSocket) -> io::Result<FromSpawn> {
