@@ -3,16 +3,17 @@
 //! Bytes are hashed while they are written and are never held in memory whole. Which image may be
 //! used by whom is the engine's business.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 use ruzstd::decoding::StreamingDecoder;
 use sha2::{Digest as _, Sha256};
-use vmm_engine::{ImageId, Kind};
+use vmm_engine::{ImageId, Keep, KeptMachine, KeptPhase, KeptStop, KeptThen, Kind, Spec};
 use vmm_proto::id::Digest;
 use vmm_proto::resource::{Encoding, Image};
 
@@ -53,31 +54,70 @@ pub(crate) enum ImageError {
 #[derive(Debug, Clone)]
 pub(crate) struct Images {
     dir: Arc<PathBuf>,
+    /// The next image's number.
+    next: Arc<AtomicU64>,
     kinds: Arc<Mutex<HashMap<ImageId, Kind>>>,
     /// Parts whose upload broke off. Until when they are kept is the engine's business.
     parked: Arc<Mutex<HashMap<ImageId, Upload>>>,
 }
 
 impl Images {
-    /// The store in `dir`. What a former run left there belongs to no machine and is removed.
-    pub(crate) fn open(dir: &Path) -> anyhow::Result<Self> {
+    /// The store in `dir`, with the images that kept machines need. What else is there belongs to no
+    /// machine and is removed.
+    pub(crate) fn open(dir: &Path, kept: &[Keep]) -> anyhow::Result<Self> {
+        let mut kinds = HashMap::new();
+        for keep in kept {
+            if let Keep::Machine(machine) = keep {
+                needed(machine, &mut |spec| {
+                    kinds.insert(spec.image, spec.kind);
+                });
+            }
+        }
         let dir = dir.join("images");
         std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let names: BTreeSet<_> = kinds.keys().map(|image| file_name(*image)).collect();
         for entry in std::fs::read_dir(&dir)? {
-            let path = entry?.path();
+            let entry = entry?;
+            if entry.file_name().to_str().is_some_and(|name| names.contains(name)) {
+                continue;
+            }
+            let path = entry.path();
             std::fs::remove_file(&path)
                 .with_context(|| format!("cannot remove {}", path.display()))?;
         }
-        Ok(Self { dir: Arc::new(dir), kinds: Arc::default(), parked: Arc::default() })
+        let next = kinds.keys().map(|image| image.0).max().unwrap_or(0) + 1;
+        Ok(Self {
+            dir: Arc::new(dir),
+            next: Arc::new(AtomicU64::new(next)),
+            kinds: Arc::new(Mutex::new(kinds)),
+            parked: Arc::default(),
+        })
+    }
+
+    /// A number for an image that no other has.
+    pub(crate) fn fresh(&self) -> ImageId {
+        ImageId(self.next.fetch_add(1, Ordering::Relaxed))
     }
 
     fn path(&self, image: ImageId) -> PathBuf {
-        self.dir.join(format!("{:016x}.image", image.0))
+        self.dir.join(file_name(image))
     }
 
     /// Opens a stored image for reading.
     pub(crate) fn read(&self, image: ImageId) -> io::Result<File> {
         File::open(self.path(image))
+    }
+
+    /// Opens the image of a machine, which must still be what it was.
+    pub(crate) fn read_for(&self, spec: &Spec) -> io::Result<File> {
+        let file = self.read(spec.image)?;
+        let (found, expected) = (file.metadata()?.len(), spec.image_size);
+        if found != u64::from(expected) {
+            let name = file_name(spec.image);
+            let message = format!("images/{name} has {found} bytes instead of {expected}");
+            return Err(io::Error::other(message));
+        }
+        Ok(file)
     }
 
     /// Begins to store an image, or goes on where an upload of it broke off. What is neither
@@ -138,6 +178,29 @@ impl Images {
     }
 }
 
+fn file_name(image: ImageId) -> String {
+    format!("{:016x}.image", image.0)
+}
+
+/// Every machine that a kept one brings along, and itself.
+fn needed(machine: &KeptMachine, each: &mut impl FnMut(&Spec)) {
+    each(&machine.spec);
+    if let Some(probation) = &machine.probation {
+        needed(&probation.former, each);
+    }
+    let stop = match &machine.phase {
+        KeptPhase::Starting { stop: Some(stop), .. } | KeptPhase::Stopping(stop) => stop,
+        KeptPhase::Starting { stop: None, .. }
+        | KeptPhase::Running
+        | KeptPhase::Waiting { .. }
+        | KeptPhase::Queued
+        | KeptPhase::Ended { .. } => return,
+    };
+    if let KeptStop { then: KeptThen::Replace { successor, .. }, .. } = stop {
+        needed(successor, each);
+    }
+}
+
 /// An image that is being stored.
 #[derive(Debug)]
 pub(crate) struct Upload {
@@ -180,7 +243,8 @@ impl Upload {
         if found != self.sha256 {
             return Err(ImageError::Digest { found, expected: self.sha256 });
         }
-        Ok(Complete { path: self.path.take() })
+        let file = self.file.try_clone()?;
+        Ok(Complete { path: self.path.take(), file })
     }
 }
 
@@ -188,9 +252,23 @@ impl Upload {
 #[derive(Debug)]
 pub(crate) struct Complete {
     path: Option<PathBuf>,
+    file: File,
 }
 
 impl Complete {
+    /// Makes the file and its name durable, on a thread where that may take its time: before anything
+    /// is that needs it.
+    pub(crate) async fn durable(self) -> Result<Self, ImageError> {
+        let sync = move || {
+            self.file.sync_all()?;
+            if let Some(dir) = self.path.as_deref().and_then(Path::parent) {
+                File::open(dir)?.sync_all()?;
+            }
+            Ok(self)
+        };
+        tokio::task::spawn_blocking(sync).await.map_err(io::Error::other)?
+    }
+
     /// Keeps the file.
     pub(crate) fn keep(mut self) {
         self.path = None;
@@ -269,7 +347,10 @@ pub(crate) fn unpack(
 
 #[cfg(test)]
 mod tests {
+    use vmm_engine::KeptProbation;
+
     use super::*;
+    use crate::journal::samples;
 
     fn digest(bytes: &[u8]) -> Digest {
         Digest(Sha256::digest(bytes).into())
@@ -282,7 +363,7 @@ mod tests {
     #[test]
     fn only_the_signed_bytes_are_kept() {
         let dir = tempfile::tempdir().unwrap();
-        let images = Images::open(dir.path()).unwrap();
+        let images = Images::open(dir.path(), &[]).unwrap();
         let begin = |id| images.begin(ImageId(id), digest(b"image"), 5).unwrap();
 
         let mut right = begin(1);
@@ -311,9 +392,38 @@ mod tests {
     }
 
     #[test]
+    fn what_kept_machines_need_survives_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let images = Images::open(dir.path(), &[]).unwrap();
+        for id in 1..=6 {
+            let mut upload = images.begin(ImageId(id), digest(b"image"), 5).unwrap();
+            upload.write(b"image").unwrap();
+            upload.finish().unwrap().keep();
+        }
+        let successor = Box::new(samples::machine(3, KeptPhase::Running));
+        let then = KeptThen::Replace { successor, probation_ms: 0 };
+        let stop =
+            KeptStop { timeout_ms: 1, deadline_unix_ms: None, killed: false, gone: false, then };
+        let mut replaced = samples::machine(2, KeptPhase::Stopping(stop));
+        let former = samples::machine(5, KeptPhase::Queued);
+        let probation = KeptProbation { former, probation_ms: 1, until_unix_ms: None };
+        replaced.probation = Some(Box::new(probation));
+        let kept = [Keep::Machine(Box::new(replaced.clone()))];
+
+        let images = Images::open(dir.path(), &kept).unwrap();
+        assert_eq!(files(dir.path()), 3);
+        assert_eq!(images.kind(ImageId(5)), Some(Kind::Spt));
+        assert_eq!(images.fresh(), ImageId(6));
+        assert!(images.read_for(&replaced.spec).is_ok());
+        std::fs::write(images.path(ImageId(2)), "imag").unwrap();
+        let error = images.read_for(&replaced.spec).unwrap_err().to_string();
+        assert!(error.contains("4 bytes instead of 5"), "{error}");
+    }
+
+    #[test]
     fn a_parked_part_is_gone_on_with_or_removed() {
         let dir = tempfile::tempdir().unwrap();
-        let images = Images::open(dir.path()).unwrap();
+        let images = Images::open(dir.path(), &[]).unwrap();
         let begin = |id| images.begin(ImageId(id), digest(b"image"), 5).unwrap();
         for id in [1, 2] {
             let mut part = begin(id);

@@ -108,12 +108,12 @@ pub async fn serve(options: &Options, mut passed: Passed) -> anyhow::Result<()> 
     let claim = door::local::claim(&dirs)?;
     let doors = door::tls::listen(&options.listen, passed.tcp(TLS)?).await?;
     let local = Arc::new(door::local::listen(&dirs, claim, passed.unix(LOCAL)?)?);
-    let images = Images::open(&own_dir)?;
 
     let journal = Journal::open(&own_dir)?;
     let mut engine =
         Engine::new(limits, identity.root.key()).with_on_expiry(options.on_expiry.into());
     let left = journal.load()?;
+    let images = Images::open(&own_dir, &left.kept)?;
     left.kept.into_iter().for_each(|kept| engine.restore(kept));
     let (core, inbox) = core::new();
     let (stats, stats_out) = StatsLink::new();

@@ -8,10 +8,9 @@ pub(crate) mod perform;
 pub(crate) mod task;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, oneshot, watch};
-use vmm_engine::{Answer, Engine, Event, ImageId, Refusal, Token};
+use vmm_engine::{Answer, Engine, Event, Refusal, Token};
 use vmm_proto::authority::Authorization;
 use vmm_proto::id::MachineId;
 use vmm_proto::message::client::{Error, ErrorCode};
@@ -119,7 +118,6 @@ pub(crate) struct Core {
     requests: mpsc::Sender<Ask>,
     /// Facts are never refused: there are as many as machines and sessions can cause.
     notices: mpsc::UnboundedSender<Ask>,
-    images: Arc<AtomicU64>,
     /// Counts what was revoked.
     revoked: watch::Sender<u64>,
 }
@@ -134,12 +132,7 @@ pub(crate) struct Inbox {
 pub(crate) fn new() -> (Core, Inbox) {
     let (requests, requests_in) = mpsc::channel(QUEUE);
     let (notices, notices_in) = mpsc::unbounded_channel();
-    let core = Core {
-        requests,
-        notices,
-        images: Arc::new(AtomicU64::new(1)),
-        revoked: watch::Sender::new(0),
-    };
+    let core = Core { requests, notices, revoked: watch::Sender::new(0) };
     (core, Inbox { requests: requests_in, notices: notices_in })
 }
 
@@ -250,10 +243,5 @@ impl Core {
     /// Word whenever something was revoked: chains that were accepted may not be any more.
     pub(crate) fn revoked(&self) -> watch::Receiver<u64> {
         self.revoked.subscribe()
-    }
-
-    /// A number for an image that was never used before.
-    pub(crate) fn fresh_image(&self) -> ImageId {
-        ImageId(self.images.fetch_add(1, Ordering::Relaxed))
     }
 }

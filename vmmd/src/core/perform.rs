@@ -166,7 +166,7 @@ impl Performer {
             cpus: spec.cpus.ids().to_vec(),
             arguments: spec.arguments.words().to_vec(),
         };
-        match self.deeds.images.read(spec.image) {
+        match self.deeds.images.read_for(spec) {
             Ok(image) => self.deeds.spawn.tell(ToSpawn::Start(start), Some(image.into())),
             Err(error) => {
                 self.deeds.spawn.fail(id, run, format!("its image cannot be read: {error}"));

@@ -8,6 +8,8 @@
 mod machines;
 mod outbox;
 mod record;
+#[cfg(test)]
+pub(crate) mod samples;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -250,6 +252,48 @@ mod tests {
         drop(journal);
         let journal = Journal::open(dir.path()).unwrap();
         assert_eq!(journal.load().unwrap().kept, [keep("dev", 2), keep("qa", 4)]);
+    }
+
+    #[test]
+    fn machines_the_host_and_its_boot_come_back_as_they_were() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(dir.path()).unwrap();
+        let machine = |image, run| {
+            let machine = samples::machine(image, vmm_engine::KeptPhase::Running);
+            Keep::Machine(Box::new(vmm_engine::KeptMachine { run, ..machine }))
+        };
+        let host = |draining| Keep::Host(vmm_engine::KeptHost { draining });
+        assert_eq!(journal.load().unwrap().boot, None);
+        let boot = Some("this one".to_owned());
+        let first = changes([machine(1, 1), machine(2, 1), host(true)]);
+        journal.commit(&Changes { boot: boot.clone(), ..first }).unwrap();
+        let id = vmm_proto::id::MachineId(2_u128.to_be_bytes());
+        journal.commit(&changes([machine(1, 2), Keep::ForgetMachine { id }])).unwrap();
+        drop(journal);
+        let left = Journal::open(dir.path()).unwrap().load().unwrap();
+        assert_eq!((left.kept, left.boot), (vec![machine(1, 2), host(true)], boot));
+    }
+
+    #[test]
+    fn a_machine_that_cannot_be_read_is_named_with_the_file_and_the_way_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(dir.path()).unwrap();
+        let machine = samples::machine(1, vmm_engine::KeptPhase::Running);
+        journal.commit(&changes([Keep::Machine(Box::new(machine.clone()))])).unwrap();
+        drop(journal);
+        let path = dir.path().join("journal.redb");
+        let database = Database::create(&path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        let machines: TableDefinition<'_, [u8; 16], &[u8]> = TableDefinition::new("machines");
+        let mut der = record::machine_to_der(&machine).unwrap();
+        der[8] ^= 0x80;
+        transaction.open_table(machines).unwrap().insert(machine.id.0, der.as_slice()).unwrap();
+        transaction.commit().unwrap();
+        drop(database);
+        let error = format!("{:#}", Journal::open(dir.path()).unwrap().load().unwrap_err());
+        for part in [path.to_str().unwrap(), "put it back", &machine.id.to_string()] {
+            assert!(error.contains(part), "{error}");
+        }
     }
 
     #[test]

@@ -119,7 +119,7 @@ impl Drop for Place {
 async fn obtain(turn: &mut Turn, order: &Order) -> Result<Hold, Failure> {
     let (sha256, size) = order.identify(turn).await?;
     let core = turn.shared.core.clone();
-    let fresh = core.fresh_image();
+    let fresh = turn.shared.images.fresh();
     let (name, need, replace) = (order.name.clone(), order.need(), order.machine.replace);
     let chain = Chain::from(&*turn.authorization);
     let offer =
@@ -178,7 +178,8 @@ async fn store(
         Image::Digest { .. } => receive(turn, Arriving::new(images, image, upload)).await?,
         Image::Embedded { .. } => unpack(turn, Arc::clone(&order.machine), upload).await?,
     };
-    let kind = look_at(turn, image).await?;
+    let durable = async { complete.durable().await.map_err(|error| image_error(&error)) };
+    let (kind, complete) = tokio::try_join!(look_at(turn, image), durable)?;
     complete.keep();
     Ok(kind)
 }
