@@ -6,5 +6,6 @@
 pub mod census;
 pub mod forge;
 pub mod links;
+pub mod managed;
 pub mod peer;
 pub mod setup;

@@ -4,14 +4,14 @@
 
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
+use vmm_tests::managed::{Started, activated, command, packets, unix};
 use vmm_tests::setup::Setup;
-use xtask::house::{DAEMONS, Signal, signal, wait_until};
+use xtask::house::{DAEMONS, Signal, signal};
 
 /// How long anything may take that a daemon should do at once.
 const SOON: Duration = Duration::from_mins(1);
@@ -37,70 +37,6 @@ impl Notified {
             }
         }
     }
-}
-
-/// A daemon that was started here. Dropped, it is killed.
-struct Started(Child);
-
-impl Started {
-    /// Asks it to end, and waits until it has, well.
-    fn stop(mut self) {
-        signal(self.0.id(), Signal::TERM).unwrap();
-        wait_until("the end of a daemon", || self.0.try_wait().unwrap().is_some()).unwrap();
-        assert!(self.0.wait().unwrap().success());
-    }
-
-    /// What it said when it ended by itself.
-    fn failure(mut self) -> String {
-        wait_until("the end of a daemon", || self.0.try_wait().unwrap().is_some()).unwrap();
-        assert_eq!(self.0.wait().unwrap().code(), Some(1));
-        std::io::read_to_string(self.0.stderr.take().unwrap()).unwrap()
-    }
-}
-
-impl Drop for Started {
-    fn drop(&mut self) {
-        if let Ok(None) = self.0.try_wait() {
-            self.0.kill().unwrap();
-            self.0.wait().unwrap();
-        }
-    }
-}
-
-/// The command that starts a daemon, as the walkthrough does.
-fn command(setup: &Setup, name: &str) -> Command {
-    std::fs::create_dir_all(setup.file("run")).unwrap();
-    let arguments = setup.house.arguments(name);
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    setup.house.command(name, &arguments)
-}
-
-/// Started with these sockets as descriptors 3 and 4, at most two, with these names.
-fn activated(setup: &Setup, name: &str, sockets: &[&OwnedFd], names: &str) -> Started {
-    let plain = command(setup, name);
-    let mut shell = Command::new("/bin/sh");
-    // Only a shell can put descriptors at given numbers without unsafe code here.
-    let script = "exec 3<&0 4<&1 </dev/null >/dev/null; LISTEN_PID=$$ exec \"$@\"";
-    shell.args(["-c", script, "sh"]).arg(plain.get_program()).args(plain.get_args());
-    shell.current_dir(plain.get_current_dir().unwrap());
-    shell.env("LISTEN_FDS", sockets.len().to_string()).env("LISTEN_FDNAMES", names);
-    let mut places = sockets.iter().map(|socket| Stdio::from(socket.try_clone().unwrap()));
-    shell.stdin(places.next().unwrap_or_else(Stdio::null));
-    shell.stdout(places.next().unwrap_or_else(Stdio::null));
-    Started(shell.stderr(Stdio::piped()).spawn().unwrap())
-}
-
-fn unix(path: &Path) -> OwnedFd {
-    UnixListener::bind(path).unwrap().into()
-}
-
-fn packets(path: &Path) -> OwnedFd {
-    let flags = rustix::net::SocketFlags::CLOEXEC;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None);
-    let socket = socket.unwrap();
-    rustix::net::bind(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
-    rustix::net::listen(&socket, 16).unwrap();
-    socket
 }
 
 #[test]
