@@ -1,11 +1,14 @@
-//! The layout of a console ring: a file of fixed size in memory that `vmm-spawn` writes and
-//! `vmm-console` reads by position.
+//! The layout of a console ring: a file of fixed size that `vmm-spawn` writes and `vmm-console`
+//! reads by position.
 //!
-//! The first page holds two counters of bytes ever written, each stored as the number and its
-//! complement, so that a reader who looks while one is stored can tell, and looks again:
+//! The first page holds three counters, each stored as the number and its complement, so that a
+//! reader who looks while one is stored can tell, and looks again. Two are of bytes ever written:
 //!
 //! * `claimed` at 0: the writer has perhaps overwritten everything up to `claimed - CAPACITY`;
 //! * `written` at 16: everything before is there to read.
+//!
+//! The third, `rest` at 32, is for the writer alone, and for the one that comes after it: it says
+//! which bytes that it has taken out of the console are in the ring already.
 //!
 //! The data follows at [`DATA`]; byte `n` stands at `DATA + n % CAPACITY`. The writer claims,
 //! writes the data, then moves `written`; the reader takes `written`, reads the data, then looks at
@@ -26,6 +29,11 @@ pub const CLAIMED: u64 = 0;
 
 /// Where the counter of written bytes stands.
 pub const WRITTEN: u64 = 16;
+
+/// Where the writer notes which of the bytes that wait beside the ring are in it already: 0 when
+/// none are, or 1 more than the number of bytes at their end that are not. It stands right behind
+/// `written`, and both change by one write.
+pub const REST: u64 = 32;
 
 /// A counter as it is stored.
 pub fn encode_counter(value: u64) -> [u8; 16] {

@@ -45,6 +45,8 @@ struct Known {
     console: Arc<watch::Sender<Console>>,
     /// The task that looks at the ring when it has grown.
     watcher: AbortHandle,
+    /// What its machine writes while no `vmm-spawn` lives is in these, as long as they are open.
+    _held: [OwnedFd; 2],
     /// Which connection to `vmm-spawn` named it last.
     connection: u64,
 }
@@ -56,11 +58,11 @@ impl Default for Consoles {
 }
 
 impl Consoles {
-    /// Takes a machine's ring and the eventfd that tells of its growth, as `connection` (a number)
-    /// to `vmm-spawn` sent them.
+    /// Takes a machine's ring, the eventfd that tells of its growth, and what is only to be held open,
+    /// as `connection` (a number) to `vmm-spawn` sent them.
     ///
-    /// The same ring gotten again goes on with its history. Another ring takes the place of the one
-    /// before.
+    /// The same ring gotten again, also from another `vmm-spawn`, goes on with its history. Another
+    /// ring takes the place of the one before.
     ///
     /// # Errors
     /// When they aren't a ring that can be read and something to wait for.
@@ -69,6 +71,7 @@ impl Consoles {
         id: MachineId,
         ring: OwnedFd,
         growth: OwnedFd,
+        held: [OwnedFd; 2],
         connection: u64,
     ) -> anyhow::Result<()> {
         let arrived = Console::new(Ring::new(ring)?)?;
@@ -86,7 +89,7 @@ impl Consoles {
             None => Arc::new(watch::Sender::new(arrived)),
         };
         let watcher = tokio::spawn(watch_growth(id, growth, Arc::clone(&console))).abort_handle();
-        known.insert(id, Known { console, watcher, connection });
+        known.insert(id, Known { console, watcher, _held: held, connection });
         drop(known);
         self.arrivals.send_replace(());
         Ok(())

@@ -12,7 +12,8 @@ use vmm_service::socket::Backoff;
 use crate::consoles::Consoles;
 
 /// Keeps a connection to `vmm-spawn` for ever. While there is none, the rings that are held stay
-/// readable: the machines' output still gets into them as long as `vmm-spawn` lives.
+/// readable: the machines' output still gets into them as long as `vmm-spawn` lives, and waits for
+/// the next one if it does not.
 pub async fn follow(path: &Path, consoles: &Consoles) -> Infallible {
     let mut backoff = Backoff::default();
     let mut connection = 0;
@@ -55,7 +56,7 @@ async fn session(
             tracing::debug!("vmm-spawn has named its rings; {gone} of earlier are gone");
         }
         let Some((packet, descriptors)) = socket.receive().await? else { bail!("it has closed") };
-        match (wire::decode(&packet)?, <[_; 2]>::try_from(descriptors)) {
+        match (wire::decode(&packet)?, <[_; 4]>::try_from(descriptors)) {
             (FromSpawn::Welcome { version: VERSION, known, .. }, _) => {
                 *welcome = true;
                 to_come = Some(known);
@@ -66,11 +67,11 @@ async fn session(
                  the older one"
             ),
             (_, _) if !*welcome => bail!("it said something before its welcome"),
-            (FromSpawn::Ring { id }, Ok([ring, growth])) => {
-                consoles.arrived(id, ring, growth, connection)?;
+            (FromSpawn::Ring { id }, Ok([ring, growth, console, stage])) => {
+                consoles.arrived(id, ring, growth, [console, stage], connection)?;
                 to_come = to_come.map(|rings| rings - 1);
             }
-            (FromSpawn::Ring { .. }, Err(_)) => bail!("a ring came without its two descriptors"),
+            (FromSpawn::Ring { .. }, Err(_)) => bail!("a ring came without its four descriptors"),
             (FromSpawn::RingGone { id }, _) => consoles.gone(id),
             (message, _) => tracing::warn!("not for a console: {message:?}"),
         }

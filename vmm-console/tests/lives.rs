@@ -25,10 +25,33 @@ fn readers_do_not_notice_that_vmm_spawn_was_away() {
     assert_eq!(reader.bytes(5), "away ");
     assert_eq!(daemon.attach(id(1), BEGIN, true).bytes(12), "before away ");
 
+    let mut ring = ring.taken_over();
     let spawn = Spawn::listen(daemon.dir.path()).accept_with(1);
     spawn.send_ring(id(1), &ring);
     ring.write("after");
     assert_eq!(reader.bytes(5), "after");
+}
+
+#[test]
+fn what_waits_for_a_new_vmm_spawn_is_held_until_the_machine_is_forgotten() {
+    let (daemon, spawn) = Daemon::with_spawn();
+    let mut ring = spawn.machine(id(1));
+    ring.write("here");
+    let mut reader = daemon.attach(id(1), BEGIN, true);
+    assert_eq!(reader.bytes(4), "here");
+    let waiting = ring.let_go();
+    drop(spawn);
+    for pipe in &waiting {
+        rustix::io::write(pipe, b"waits").unwrap();
+    }
+    let spawn = Spawn::listen(daemon.dir.path()).accept_with(1);
+    let mut new = RingWriter::new();
+    new.write("new");
+    spawn.send_ring(id(1), &new);
+    assert!(matches!(reader.next(), FromConsole::Output(_)));
+    for pipe in &waiting {
+        until(|| (rustix::io::write(pipe, b"x") == Err(rustix::io::Errno::PIPE)).then_some(()));
+    }
 }
 
 #[test]

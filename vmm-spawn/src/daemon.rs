@@ -13,7 +13,7 @@ use vmm_proto::message::spawn::{FromSpawn, Role};
 
 use crate::inherited;
 use crate::jail;
-use crate::machines::Machines;
+use crate::machines::{AdoptError, Machines};
 use crate::manager::{self, PassedError, Watchdog};
 use crate::options::{Config, ConfigError};
 use crate::peer::{Order, Request};
@@ -21,6 +21,7 @@ use crate::peers::{Message, Peers};
 use crate::poller::{Poller, Readiness, Token};
 use crate::signals;
 use crate::socket::{self, Listener};
+use crate::state::{self, State};
 
 /// How long machines may take to end when all are killed. Only one that is stuck in the kernel
 /// takes long.
@@ -41,6 +42,12 @@ pub enum Error {
     /// {0}
     #[error(transparent)]
     Socket(#[from] socket::Error),
+    /// {0}
+    #[error(transparent)]
+    State(#[from] state::Error),
+    /// machines cannot be gone on with
+    #[error("cannot go on with the machines of an earlier vmm-spawn, which run on: {0}")]
+    Adopt(#[from] AdoptError),
     /// cannot {what}: {error}
     #[error("cannot {what}: {error}")]
     Kernel {
@@ -62,10 +69,11 @@ fn failed<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> Error {
     move |error| Error::Kernel { what, error: error.into() }
 }
 
-/// Runs until a signal tells it to end ([`signals::to_end`]), and then ends all machines.
+/// Runs until a signal tells it to end ([`signals::to_end`]). Machines run on, or are ended first if
+/// that was asked for.
 ///
 /// # Errors
-/// It could not begin, or machines could not be ended.
+/// It could not begin, or machines could not be ended that should be.
 pub fn run(config: &Config) -> Result<(), Error> {
     let mut daemon = Daemon::begin(config)?;
     while !daemon.over()? {
@@ -85,8 +93,12 @@ struct Daemon {
     watchdog: Watchdog,
     peers: Peers,
     machines: Machines,
-    /// When all machines must have ended, once this process is to end.
+    /// Whether machines are ended with this process.
+    stop_machines: bool,
+    /// When all machines must have ended, once this process is to end with them.
     end_by: Option<Instant>,
+    /// Whether this process is to end as it is.
+    done: bool,
 }
 
 impl Daemon {
@@ -95,32 +107,38 @@ impl Daemon {
         inherited::keep_to_ourselves().map_err(failed("keep inherited descriptors"))?;
         let signals = signals::to_end().map_err(failed("handle signals"))?;
         let poller = Rc::new(Poller::new().map_err(failed("make an epoll instance"))?);
+        allow_many_descriptors();
+        // Who has the lock may look at the state; who connects meanwhile waits.
         let listener = Listener::open(config, passed)?;
+        let state = State::open(&config.dir)?;
         let watch = |error: Errno| failed("watch a descriptor")(error);
         poller.watch(&signals, Token::Signals).map_err(watch)?;
         poller.watch(&listener, Token::Listener).map_err(watch)?;
-        allow_many_descriptors();
+        let mut machines = Machines::new(config.tender.clone(), state, Rc::clone(&poller))
+            .map_err(failed("make a pipe"))?;
+        machines.adopt(Instant::now())?;
         for missing in jail::missing() {
             warn!("no jail: {missing}");
         }
-        warn!("machines do not survive vmm-spawn yet: they are ended with it");
         info!(tender = %config.tender.display(), "listening on {}", listener.path().display());
         manager::ready();
         Ok(Self {
             watchdog: Watchdog::new(),
             peers: Peers::new(Rc::clone(&poller), config.access),
-            machines: Machines::new(config.tender.clone(), Rc::clone(&poller)),
+            machines,
+            stop_machines: config.stop_machines,
             poller,
             listener: Some(listener),
             accept_from: None,
             signals,
             end_by: None,
+            done: false,
         })
     }
 
     /// Whether everything is done.
     fn over(&self) -> Result<bool, Error> {
-        let Some(end_by) = self.end_by else { return Ok(false) };
+        let Some(end_by) = self.end_by else { return Ok(self.done) };
         match self.machines.running() {
             0 => Ok(true),
             left if end_by <= Instant::now() => Err(Error::Survivors { left }),
@@ -143,7 +161,7 @@ impl Daemon {
             self.handle(event, now);
         }
         self.peers.expire(now);
-        self.machines.on_time(now);
+        self.machines.on_time(now, &mut self.peers);
         self.accept_again(now);
         self.watchdog.turned(now);
         Ok(())
@@ -164,8 +182,8 @@ impl Daemon {
                 }
             }
             Token::Console(number) => self.machines.on_console(number, now),
-            Token::Status(number) => self.machines.on_status(number, &mut self.peers),
-            Token::Process(number) => self.machines.on_process(number, &mut self.peers),
+            Token::Statuses => self.machines.on_statuses(&mut self.peers),
+            Token::Process(number) => self.machines.on_process(number, now, &mut self.peers),
         }
     }
 
@@ -176,16 +194,19 @@ impl Daemon {
                 self.machines.start(now, &start, image, &mut self.peers);
             }
             Request::Order(Order::Stop(id, run, force)) => self.machines.stop(id, run, force),
-            Request::Order(Order::EndSeen(id, run)) => self.machines.end_seen(id, run),
+            Request::Order(Order::EndSeen(id, run)) => {
+                self.machines.end_seen(id, run, &mut self.peers);
+            }
             Request::Order(Order::Forget(id)) => self.machines.forget(id, &mut self.peers),
         }
     }
 
     fn welcome(&mut self, role: Role) {
         let (known, state) = match role {
-            Role::Supervisor => (self.machines.known(), self.machines.for_supervisor()),
-            Role::Console => (self.machines.known(), self.machines.for_console()),
+            Role::Supervisor => self.machines.for_supervisor(),
+            Role::Console => self.machines.for_console(),
         };
+        let known = u32::try_from(known).unwrap_or(u32::MAX);
         let welcome = FromSpawn::Welcome { version: VERSION, jail: jail::missing(), known };
         let messages = iter::once(Message::from(welcome)).chain(state).collect();
         self.peers.answer_hello(role, messages);
@@ -225,7 +246,12 @@ impl Daemon {
             Err(Errno::AGAIN | Errno::INTR) => return,
             Err(error) => error!("cannot tell which signal came, so it is taken for one: {error}"),
         }
-        if self.end_by.is_some() {
+        if self.end_by.is_some() || self.done {
+            return;
+        }
+        if !self.stop_machines {
+            info!("told to end: {} machines run on", self.machines.running());
+            self.done = true;
             return;
         }
         info!("told to end: {} machines are ended first", self.machines.running());
@@ -236,8 +262,8 @@ impl Daemon {
     }
 }
 
-/// A running machine takes four descriptors here, so that the usual soft limit of 1024 would be
-/// the end at 250 of them.
+/// A running machine takes five descriptors here, so that the usual soft limit of 1024 would be
+/// the end at 200 of them.
 fn allow_many_descriptors() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;

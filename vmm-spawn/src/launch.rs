@@ -3,16 +3,16 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
-use rustix::fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl, open};
+use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tracing::error;
 use vmm_proto::message::spawn::Start;
 
 use crate::affinity::{self, Pinned};
+use crate::birth;
 
 /// Why the process of a machine was not started. Nothing is left of it then.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +46,20 @@ fn failed(what: &'static str) -> impl FnOnce(Errno) -> Error {
     move |error| Error::Kernel { what, error }
 }
 
-/// A process that was just started, and what connects it with this one.
+/// What connects a machine with this process, and outlives it. All of it is the machine's end.
+#[derive(Debug)]
+pub struct Streams {
+    /// Its standard output and error.
+    pub console: OwnedFd,
+    /// Its standard input. It is there to be held open and is never read ([`crate::stage`]).
+    pub stage: OwnedFd,
+    /// What its tender says before its guest runs.
+    pub status: OwnedFd,
+    /// What its process writes about itself before it becomes the tender ([`crate::birth`]).
+    pub birth: OwnedFd,
+}
+
+/// A process that was just started.
 #[derive(Debug)]
 pub struct Launched {
     /// Its number.
@@ -54,43 +67,44 @@ pub struct Launched {
     child: Child,
     /// The process itself.
     pub process: OwnedFd,
-    /// What it writes; does not block.
-    pub console: OwnedFd,
-    /// What it says before its guest runs; does not block.
-    pub status: OwnedFd,
 }
 
 impl Launched {
-    /// Ends the process again, as it cannot be watched.
-    pub fn abandon(self) {
-        abandon(self.child);
+    /// What it is made of: its number, the child, and the process itself.
+    pub fn into_parts(self) -> (Pid, Child, OwnedFd) {
+        (self.pid, self.child, self.process)
     }
 }
 
-/// Starts `tender` for a machine, with `image`.
+/// Starts `tender` for a machine, with `image` and `streams`.
 ///
 /// # Errors
 /// The image is open for writing, a CPU is not there, or the kernel lacks something.
-pub fn launch(tender: &Path, start: &Start, image: OwnedFd) -> Result<Launched, Error> {
+pub fn launch(
+    tender: &Path,
+    start: &Start,
+    image: OwnedFd,
+    streams: Streams,
+) -> Result<Launched, Error> {
     let access = fcntl_getfl(&image).map_err(failed("look at the image"))?;
     if access & OFlags::ACCMODE != OFlags::RDONLY {
         return Err(Error::WritableImage);
     }
-    let (console, output) = console_pipe().map_err(failed("make a console pipe"))?;
-    let (status, status_end) = status_pipe().map_err(failed("make a status pipe"))?;
-    let errors = output.try_clone().map_err(|error| Error::Kernel {
-        what: "make a console pipe",
+    let Streams { console, stage, status, birth } = streams;
+    let errors = console.try_clone().map_err(|error| Error::Kernel {
+        what: "pass its console",
         error: Errno::from_io_error(&error).unwrap_or(Errno::MFILE),
     })?;
 
     // From here to the end of this function these can be inherited. There is one thread, and they
     // are closed before anything else is started.
-    let inherited = [image, status_end];
+    let inherited = [image, status];
     for descriptor in &inherited {
         fcntl_setfd(descriptor, FdFlags::empty()).map_err(failed("pass descriptors"))?;
     }
     let mut command = command(tender, start, &inherited);
-    command.stdin(Stdio::null()).stdout(output).stderr(errors);
+    command.stdin(stage).stdout(console).stderr(errors);
+    birth::register(&mut command, birth);
     let pinned = Pinned::to(&start.cpus)?;
     let child = command
         .spawn()
@@ -98,7 +112,7 @@ pub fn launch(tender: &Path, start: &Start, image: OwnedFd) -> Result<Launched, 
     drop(pinned);
     let pid = Pid::from_child(&child);
     match pidfd_open(pid, PidfdFlags::empty()) {
-        Ok(process) => Ok(Launched { pid, child, process, console, status }),
+        Ok(process) => Ok(Launched { pid, child, process }),
         Err(error) => {
             abandon(child);
             Err(failed("watch the process")(error))
@@ -120,25 +134,9 @@ fn command(tender: &Path, start: &Start, [image, status]: &[OwnedFd; 2]) -> Comm
     command
 }
 
-/// A console pipe: the end to read from, and the machine's. That one is open for reading too, so
-/// that the pipe always has a reader: a machine must not end by SIGPIPE because this process did.
-fn console_pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
-    let (console, _) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-    let path = format!("/proc/self/fd/{}", console.as_raw_fd());
-    let output = open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
-    Ok((console, output))
-}
-
-/// A status pipe: the end to read from, which does not block, and the tender's, which does.
-fn status_pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
-    let (status, end) = pipe_with(PipeFlags::CLOEXEC)?;
-    fcntl_setfl(&status, OFlags::NONBLOCK)?;
-    Ok((status, end))
-}
-
 /// Gets rid of a process that has just started and cannot be watched. It is killed, so that waiting
 /// for it is short.
-fn abandon(mut child: Child) {
+pub fn abandon(mut child: Child) {
     let gone = child.kill().and_then(|()| child.wait());
     if let Err(error) = gone {
         error!("process {} cannot be got rid of: {error}", child.id());

@@ -3,7 +3,8 @@
 //! It answers two clients on one sequenced-packet socket, in the words of
 //! [`vmm_proto::message::spawn`]: `vmmd`, which has machines started and stopped and is told how
 //! they ended, and `vmm-console`, which is handed a ring of each machine's output. Both may come
-//! and go; machines, their exits and their output wait here.
+//! and go; machines, their ends and their output wait here. And this process may come and go: what
+//! it knows is in files, and another one goes on from there.
 //!
 //! One thread, one loop ([`daemon`]), and nothing in it ever waits for anyone:
 //!
@@ -11,26 +12,35 @@
 //!   spawn.sock ── socket ── packet ── peers ┐
 //!                                           ├─ daemon ── poller (epoll)
 //!   tender ── launch ── status ── machine ──┘     │
-//!     └ pipe ── console ── ring (memfd) ── rate   └ machines
+//!     └ FIFO ── stage ── ring (file) ── rate      └ machines ── state (files)
 //! ```
 //!
 //! * [`launch`] is the only place that starts a process, [`process`] the only one that reaps one,
-//!   [`jail`] says what confines it and what does not. Unsafe code is in [`process`] and
-//!   [`inherited`] alone, for one system call each.
+//!   [`jail`] says what confines it and what does not. Unsafe code is in [`process`], [`birth`]
+//!   and [`inherited`] alone, for one purpose each.
 //! * [`machine::Run`] is one life of a machine, whoever started it; [`machines`] is the table.
 //! * [`peers`] owns the connections: who may speak ([`access`]), in what order, and what waits to be
 //!   sent. [`manager`] is a service manager's side.
+//! * [`state`] is what is on disk: a directory a machine ([`state::place`] lists its files). A
+//!   start is written down before there is a process, the process writes down itself who it is
+//!   ([`birth`]), and its end is written down before it is reaped.
+//! * [`stage`] brings output from a FIFO into a ring so that no byte is lost or comes twice,
+//!   whenever this process is killed. [`failpoint`] lets tests kill it at every step.
 //!
-//! What it promises: a machine's exit is kept until the supervisor has acknowledged it; every byte
-//! that a machine wrote before it ended is counted, and in its ring unless newer bytes took its
-//! place; a machine inherits its image, its status pipe, its console and `/dev/null`, and nothing
-//! else. Machines do not yet survive the end of this process: it ends them before it goes, and one
-//! that is killed leaves them running without a parent that knows them.
+//! What it promises: every start that came to a process ends with exactly one report, which is
+//! kept until the supervisor has acknowledged it; every byte that a machine wrote is counted, and
+//! in its ring unless newer bytes took its place; a machine inherits its image, its status file, its
+//! console and its stage, and nothing else. Machines run on when this process ends in whatever
+//! way, and the next one with the same directory adopts those that are still who they were: same
+//! process number, same time of birth, same boot. How an adopted one ends is known where the kernel
+//! tells (Linux 6.15 and later); how one ended while nobody was there is not known to anyone.
 
 pub mod access;
 pub mod affinity;
+pub mod birth;
 pub mod console;
 pub mod daemon;
+pub mod failpoint;
 pub mod inherited;
 pub mod jail;
 pub mod launch;
@@ -49,7 +59,10 @@ pub mod rate;
 pub mod ring;
 pub mod signals;
 pub mod socket;
+pub mod stage;
+pub mod state;
 pub mod status;
+pub mod timers;
 
 use std::process::ExitCode;
 

@@ -41,6 +41,10 @@ pub struct Options {
     /// The program that runs a machine [default: vmm-tender beside this program]
     #[arg(long, value_name = "PATH")]
     pub tender: Option<PathBuf>,
+    /// End all machines when this program is told to end; otherwise they run on, and the next one
+    /// with the same directory goes on with them
+    #[arg(long)]
+    pub stop_machines: bool,
     /// Log more (-vv: everything)
     #[arg(short, action = ArgAction::Count)]
     pub verbose: u8,
@@ -71,6 +75,8 @@ pub struct Config {
     pub access: Access,
     /// The group that the socket is given to.
     pub socket_group: Option<u32>,
+    /// Whether machines are ended with this process.
+    pub stop_machines: bool,
 }
 
 /// Why the daemon cannot work as it was asked to.
@@ -115,8 +121,9 @@ impl Options {
             .map_err(|error| ConfigError::Tender { path: tender.clone(), error })?;
         let dir = self.dir.clone().unwrap_or_else(|| RUN_DIR.into());
         let access = Access { supervisor: self.supervisor_user, console: self.console_user };
+        let (make_dir, stop_machines) = (self.dir.is_some(), self.stop_machines);
         let socket_group = self.socket_group;
-        Ok(Config { dir, make_dir: self.dir.is_some(), tender, access, socket_group })
+        Ok(Config { dir, make_dir, tender, access, socket_group, stop_machines })
     }
 }
 

@@ -16,8 +16,8 @@ use vmm_proto::message::spawn::MAX_PACKET;
 /// told from enough. What comes beyond, the kernel closes.
 const DESCRIPTORS_IN: usize = 2;
 
-/// Descriptors beside a packet that is sent: a ring has two.
-pub const DESCRIPTORS_OUT: usize = 2;
+/// Descriptors beside a packet that is sent: a ring has four.
+pub const DESCRIPTORS_OUT: usize = 4;
 
 /// What a socket had to say.
 #[derive(Debug)]

@@ -22,12 +22,12 @@ pub enum Token {
     Signals,
     /// A connection.
     Peer(u64),
-    /// The console pipe of a run.
+    /// The console of a machine.
     Console(u64),
     /// The process of a run.
     Process(u64),
-    /// The status pipe of a run.
-    Status(u64),
+    /// What tenders say before their guests run.
+    Statuses,
 }
 
 /// The numbers' share of a token; the low bits say what kind it is.
@@ -41,7 +41,7 @@ impl Token {
             Self::Peer(number) => (number, 2),
             Self::Console(number) => (number, 3),
             Self::Process(number) => (number, 4),
-            Self::Status(number) => (number, 5),
+            Self::Statuses => (0, 5),
         };
         number << SHIFT | kind
     }
@@ -54,7 +54,7 @@ impl Token {
             2 => Self::Peer(number),
             3 => Self::Console(number),
             4 => Self::Process(number),
-            5 => Self::Status(number),
+            5 => Self::Statuses,
             _ => return None,
         })
     }
@@ -104,6 +104,14 @@ impl Poller {
         epoll::modify(&self.epoll, fd, EventData::new_u64(token.encode()), flags)
     }
 
+    /// Watches for its end alone (what epoll calls a hang-up), and no longer for something to read.
+    ///
+    /// # Errors
+    /// It is not watched.
+    pub fn only_end(&self, fd: impl AsFd, token: Token) -> Result<(), Errno> {
+        epoll::modify(&self.epoll, fd, EventData::new_u64(token.encode()), EventFlags::empty())
+    }
+
     /// Watches it no longer.
     ///
     /// # Errors
@@ -149,10 +157,10 @@ mod tests {
 
     #[test]
     fn every_token_comes_back_as_it_was() {
-        let numbered = [Token::Peer, Token::Console, Token::Process, Token::Status];
+        let numbered = [Token::Peer, Token::Console, Token::Process];
         let numbers = [0, 1, u64::MAX >> SHIFT];
         let tokens = numbered.iter().flat_map(|make| numbers.map(make));
-        for token in tokens.chain([Token::Listener, Token::Signals]) {
+        for token in tokens.chain([Token::Listener, Token::Signals, Token::Statuses]) {
             assert_eq!(Token::decode(token.encode()), Some(token));
         }
     }

@@ -5,8 +5,10 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, OFlags, fcntl_getfl, fcntl_setfl, flock};
+use rustix::fs::{FlockOperation, OFlags, fcntl_getfl, fcntl_lock, fcntl_setfl, flock};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, UCred, accept_with, bind, listen,
@@ -22,6 +24,12 @@ pub const SOCKET: &str = "spawn.sock";
 /// The name of the file that the only instance holds a lock on. It stays when that ends: to
 /// remove it would let two instances each lock a file of that name.
 pub const LOCK: &str = "spawn.lock";
+
+/// How long a process may take from its birth to becoming the tender. It takes milliseconds.
+const BIRTH_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often that is looked at.
+const BIRTH_STEP: Duration = Duration::from_millis(2);
 
 /// Connections that the kernel may hold before they are accepted.
 const BACKLOG: i32 = 16;
@@ -48,6 +56,12 @@ pub enum Error {
     /// another vmm-spawn runs
     #[error("another vmm-spawn runs with the directory {0:?}: there can be only one")]
     InUse(PathBuf),
+    /// processes of a vmm-spawn that is gone are stuck
+    #[error(
+        "a process that an earlier vmm-spawn with the directory {0:?} was starting does not get \
+         on: wait, or kill it"
+    )]
+    Births(PathBuf),
     /// {0:?} is in the way: it is not a socket
     #[error("{0:?} is in the way: it is not a socket, and is not removed")]
     InTheWay(PathBuf),
@@ -160,10 +174,22 @@ fn lock(dir: &Path) -> Result<File, Error> {
         .mode(0o600)
         .open(&path)
         .map_err(|error| Error::Lock { path: path.clone(), error })?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(Errno::WOULDBLOCK) => Err(Error::InUse(dir.into())),
-        Err(error) => Err(Error::Lock { path, error: error.into() }),
+    // This lock is of the process, and gone with it at once.
+    match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK | Errno::ACCESS) => return Err(Error::InUse(dir.into())),
+        Err(error) => return Err(Error::Lock { path, error: error.into() }),
+    }
+    // This one is of the open file, which a process that is being started has as well until it
+    // becomes the tender. By then it has written down who it is.
+    let until = Instant::now() + BIRTH_PATIENCE;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(Errno::WOULDBLOCK) if Instant::now() < until => thread::sleep(BIRTH_STEP),
+            Err(Errno::WOULDBLOCK) => return Err(Error::Births(dir.into())),
+            Err(error) => return Err(Error::Lock { path, error: error.into() }),
+        }
     }
 }
 

@@ -232,6 +232,10 @@ impl House {
         let log_path = self.dir.join(format!("{name}.err"));
         let log = File::options().create(true).append(true).open(&log_path)?;
         let mut command = Command::new(self.programs.path(name));
+        if name == "vmm-spawn" {
+            // Nothing of an installation in a directory is left behind.
+            command.arg("--stop-machines");
+        }
         if let Some((user, group)) = user {
             command.uid(user).gid(group);
         }

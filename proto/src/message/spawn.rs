@@ -42,7 +42,8 @@ pub enum ToSpawn {
         /// At once (SIGKILL), or asked to (SIGTERM).
         force: bool,
     },
-    /// The end of this run ([`FromSpawn::Exited`]) was seen and need not be kept.
+    /// The end of this run ([`FromSpawn::Exited`] or [`FromSpawn::StartFailed`]) was seen and need
+    /// not be kept. A machine whose only start failed is forgotten with it.
     EndSeen {
         /// Which one.
         id: MachineId,
@@ -65,7 +66,7 @@ pub struct Start {
     /// Which one; started before, it writes to the same ring.
     pub id: MachineId,
     /// Which start of it this is: 1 or more, and more than every one before. A start that was
-    /// given before is refused.
+    /// given before is not given again: it is answered with what became of it.
     pub run: u64,
     /// MiB of guest memory.
     pub memory_mib: u32,
@@ -108,7 +109,9 @@ pub enum FromSpawn {
         /// Its process.
         pid: u32,
     },
-    /// The machine could not be started, and nothing of the attempt is left.
+    /// The machine could not be started, and nothing of the attempt is left. Kept until
+    /// [`ToSpawn::EndSeen`] where a process was started for it; what was refused at once counts as
+    /// never asked for.
     StartFailed {
         /// Which one.
         id: MachineId,
@@ -117,7 +120,7 @@ pub enum FromSpawn {
         /// Why.
         reason: String,
     },
-    /// The machine has ended.
+    /// The machine has ended. Kept until [`ToSpawn::EndSeen`].
     Exited {
         /// Which one.
         id: MachineId,
@@ -134,8 +137,10 @@ pub enum FromSpawn {
         /// The most memory that was resident, in KiB.
         max_resident_kib: u64,
     },
-    /// To the console: a machine's ring. Two descriptors beside it: the ring ([`crate::ring`]) and
-    /// an eventfd that becomes readable when the ring has grown.
+    /// To the console: a machine's ring. Four descriptors beside it: the ring ([`crate::ring`]), open
+    /// for reading; an eventfd that becomes readable when the ring has grown; and two FIFOs that
+    /// are only to be held open, never read: what a machine writes while no `vmm-spawn` lives is in
+    /// them, and stays there as long as anyone has them open, also when the machine ends.
     Ring {
         /// Which machine.
         id: MachineId,

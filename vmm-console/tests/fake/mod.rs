@@ -18,6 +18,7 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
+use rustix::pipe::PipeFlags;
 use vmm_proto::frame::{self, HEADER, Header};
 use vmm_proto::id::MachineId;
 use vmm_proto::message::console::{FromConsole, ToConsole};
@@ -240,7 +241,7 @@ impl Spawn {
     }
 
     fn send(&self, message: &FromSpawn, descriptors: &[&OwnedFd]) {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
         let mut beside = SendAncillaryBuffer::new(&mut space);
         let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
         assert!(beside.push(SendAncillaryMessage::ScmRights(&descriptors)));
@@ -251,7 +252,8 @@ impl Spawn {
 
     pub fn send_ring(&self, id: MachineId, ring: &RingWriter) {
         let file = OwnedFd::from(ring.file.try_clone().unwrap());
-        self.send(&FromSpawn::Ring { id }, &[&file, &ring.growth]);
+        let [console, stage] = &ring.fifos;
+        self.send(&FromSpawn::Ring { id }, &[&file, &ring.growth, console, stage]);
     }
 
     pub fn send_gone(&self, id: MachineId) {
@@ -270,6 +272,10 @@ impl Spawn {
 pub struct RingWriter {
     file: File,
     growth: OwnedFd,
+    /// What is only to be held: here, the reading ends of pipes.
+    fifos: [OwnedFd; 2],
+    /// Their writing ends: broken once nobody holds the others.
+    held: [OwnedFd; 2],
     pub written: u64,
 }
 
@@ -278,7 +284,10 @@ impl RingWriter {
         let file = File::from(memfd_create("ring", MemfdFlags::CLOEXEC).unwrap());
         file.set_len(FILE_SIZE).unwrap();
         let growth = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap();
-        let ring = Self { file, growth, written: 0 };
+        let [(console, into_console), (stage, into_stage)] = [(); 2]
+            .map(|()| rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap());
+        let (fifos, held) = ([console, stage], [into_console, into_stage]);
+        let ring = Self { file, growth, fifos, held, written: 0 };
         ring.store(CLAIMED, 0);
         ring.store(WRITTEN, 0);
         ring
@@ -286,6 +295,17 @@ impl RingWriter {
 
     fn store(&self, offset: u64, value: u64) {
         self.file.write_all_at(&encode_counter(value), offset).unwrap();
+    }
+
+    /// Closes what is to be held; what breaks once nobody holds it is left.
+    pub fn let_go(self) -> [OwnedFd; 2] {
+        self.held
+    }
+
+    /// What a new `vmm-spawn` has of it: the same ring, and another growth.
+    pub fn taken_over(self) -> Self {
+        let growth = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap();
+        Self { growth, ..self }
     }
 
     pub fn write(&mut self, data: impl AsRef<[u8]>) {

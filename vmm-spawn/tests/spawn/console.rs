@@ -6,7 +6,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use vmm_proto::message::Exit;
 use vmm_proto::ring::CAPACITY;
 
-use crate::harness::{Daemon, Ring, eventually, id, run_of};
+use crate::harness::{Daemon, eventually, id, run_of};
 
 /// Writes `count` numbered lines of 16 bytes.
 const LINES: &str = "say ready; n=0
@@ -40,11 +40,11 @@ fn the_reader_is_told_of_growth_while_the_machine_runs() {
     let mut supervisor = daemon.supervisor();
     let image = daemon.image("image", "say ready; echo hello; exec /bin/sleep 1000");
     supervisor.run(id(1), &image, &[]);
-    let (_, Ring { file, grown }) = console.ring();
+    let (_, ring) = console.ring();
     let timeout = Timespec { tv_sec: 20, tv_nsec: 0 };
-    let told = poll(&mut [PollFd::new(&grown, PollFlags::IN)], Some(&timeout));
+    let told = poll(&mut [PollFd::new(&ring.grown, PollFlags::IN)], Some(&timeout));
     assert_eq!(told, Ok(1));
-    assert_eq!(Ring { file, grown }.text(), "hello\n");
+    assert_eq!(ring.text(), "hello\n");
 }
 
 #[test]

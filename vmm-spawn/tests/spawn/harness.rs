@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -25,6 +25,7 @@ use vmm_proto::id::MachineId;
 use vmm_proto::message::spawn::{FromSpawn, Role, Start, ToSpawn};
 use vmm_proto::message::{Exit, VERSION, wire};
 use vmm_proto::ring;
+use vmm_spawn::birth::Born;
 
 /// How long anything may take that should happen at once, on a machine that is busy with other
 /// tests.
@@ -43,6 +44,21 @@ say() { echo "$@" > /proc/self/fd/$status; }
 pub(crate) struct Daemon {
     pub(crate) dir: TempDir,
     pub(crate) child: Child,
+    tender: PathBuf,
+    options: Vec<String>,
+}
+
+fn spawn(dir: &TempDir, mut command: Command, tender: &Path, options: &[String]) -> Child {
+    let log = OpenOptions::new().append(true).create(true).open(dir.path().join("log")).unwrap();
+    command
+        .args(["--dir".as_ref(), dir.path().join("run").as_os_str()])
+        .args(["--tender".as_ref(), tender.as_os_str()])
+        .args(options)
+        .arg("-v")
+        .stdin(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap()
 }
 
 impl Daemon {
@@ -68,19 +84,59 @@ impl Daemon {
         Self::start_in(tempfile::tempdir().unwrap(), program, tender)
     }
 
-    fn start_in(dir: TempDir, mut command: Command, tender: &Path) -> Self {
-        let log = File::create(dir.path().join("log")).unwrap();
-        let child = command
-            .args(["--dir".as_ref(), dir.path().join("run").as_os_str()])
-            .args(["--tender".as_ref(), tender.as_os_str()])
-            .arg("-v")
-            .stdin(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let daemon = Self { dir, child };
-        eventually("the daemon listens", || daemon.log().contains("listening on").then_some(()));
+    fn start_in(dir: TempDir, command: Command, tender: &Path) -> Self {
+        let (tender, options) = (tender.to_owned(), Vec::new());
+        let child = spawn(&dir, command, &tender, &options);
+        let daemon = Self { dir, child, tender, options };
+        daemon.listens(1);
         daemon
+    }
+
+    fn listens(&self, times: usize) {
+        eventually("the daemon listens", || {
+            (self.log().matches("listening on").count() >= times).then_some(())
+        });
+    }
+
+    /// Another one in the same directory, that dies at a failpoint if one is named. The one before
+    /// has ended, or is killed.
+    pub(crate) fn again(&mut self, failpoint: Option<&str>) {
+        if self.child.try_wait().unwrap().is_none() {
+            self.signal(Signal::KILL);
+            self.child.wait().unwrap();
+        }
+        let times = self.log().matches("listening on").count();
+        let mut program = Command::new(env!("CARGO_BIN_EXE_vmm-spawn"));
+        if let Some(failpoint) = failpoint {
+            program.env("VMM_SPAWN_DIE_AT", failpoint);
+        }
+        self.child = spawn(&self.dir, program, &self.tender, &self.options);
+        if failpoint.is_none() {
+            self.listens(times + 1);
+        }
+    }
+
+    /// The same, with other options from now on.
+    pub(crate) fn again_with(&mut self, options: &[&str]) {
+        self.options = options.iter().map(|&option| option.to_owned()).collect();
+        self.again(None);
+    }
+
+    /// The directory of a machine.
+    pub(crate) fn place(&self, id: MachineId) -> PathBuf {
+        self.dir.path().join("run/spawn").join(id.to_string())
+    }
+
+    /// The processes of all machines that are kept in the directory, and still are who they were.
+    pub(crate) fn machines(&self) -> Vec<Born> {
+        let Ok(places) = fs::read_dir(self.dir.path().join("run/spawn")) else { return Vec::new() };
+        let files = places.flatten().filter_map(|place| fs::read_dir(place.path()).ok()).flatten();
+        files
+            .flatten()
+            .filter(|file| file.file_name().to_string_lossy().starts_with("birth-"))
+            .filter_map(|file| Born::parse(&fs::read_to_string(file.path()).ok()?))
+            .filter(|born| matches!(Born::of(born.pid), Ok(Some(same)) if same == *born))
+            .collect()
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
@@ -105,6 +161,19 @@ impl Daemon {
         let mut client = Client::connect(&self.socket());
         client.hello(Role::Console);
         client
+    }
+
+    /// A connection in a role, unless the daemon is gone.
+    pub(crate) fn try_join(&self, role: Role) -> Option<Client> {
+        let mut client = Client::try_connect(&self.socket())?;
+        if !client.try_send(&ToSpawn::Hello { version: VERSION, role }, &[]) {
+            return None;
+        }
+        match client.try_receive()?.0 {
+            FromSpawn::Welcome { known, .. } => client.known = known,
+            other => panic!("{other:?}"),
+        }
+        Some(client)
     }
 
     /// What it holds: open descriptors and children, dead ones included.
@@ -146,6 +215,10 @@ impl Drop for Daemon {
                 assert!(status.success(), "{status}\n{}", self.log());
             }
         }
+        // Machines run on; not these.
+        for machine in self.machines() {
+            kill_process(machine.pid, Signal::KILL).unwrap_or_default();
+        }
         if std::thread::panicking() {
             eprintln!("{}", self.log());
         }
@@ -184,11 +257,25 @@ pub(crate) type Incoming = (FromSpawn, Vec<OwnedFd>);
 
 impl Client {
     pub(crate) fn connect(path: &Path) -> Self {
+        Self::try_connect(path).unwrap()
+    }
+
+    fn try_connect(path: &Path) -> Option<Self> {
         let socket =
             socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .unwrap();
-        connect(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
-        Self { socket, jail: Vec::new(), known: 0 }
+        connect(&socket, &SocketAddrUnix::new(path).unwrap()).ok()?;
+        Some(Self { socket, jail: Vec::new(), known: 0 })
+    }
+
+    /// Sends, unless the other side is gone.
+    pub(crate) fn try_send(&self, message: &ToSpawn, descriptors: &[BorrowedFd<'_>]) -> bool {
+        self.send_bytes(&wire::encode(message).unwrap(), descriptors).is_ok()
+    }
+
+    /// The next message, unless the other side is gone.
+    pub(crate) fn try_receive(&mut self) -> Option<Incoming> {
+        self.receive()
     }
 
     pub(crate) fn hello(&mut self, role: Role) {
@@ -272,8 +359,7 @@ impl Client {
     pub(crate) fn ring(&mut self) -> (MachineId, Ring) {
         let (message, fds) = self.receive().expect("the connection lives");
         let FromSpawn::Ring { id } = message else { panic!("{message:?}") };
-        let [file, grown] = fds.try_into().unwrap();
-        (id, Ring { file, grown })
+        (id, Ring::of(fds))
     }
 
     /// Starts a machine on CPU 0.
@@ -340,9 +426,17 @@ pub(crate) fn id(number: u8) -> MachineId {
 pub(crate) struct Ring {
     pub(crate) file: OwnedFd,
     pub(crate) grown: OwnedFd,
+    /// What keeps output that no daemon has taken yet.
+    _held: [OwnedFd; 2],
 }
 
 impl Ring {
+    /// From the descriptors beside its message.
+    pub(crate) fn of(descriptors: Vec<OwnedFd>) -> Self {
+        let [file, grown, console, stage] = descriptors.try_into().unwrap();
+        Self { file, grown, _held: [console, stage] }
+    }
+
     pub(crate) fn counter(&self, offset: u64) -> u64 {
         eventually("a whole counter", || {
             let mut bytes = [0; 16];

@@ -49,9 +49,10 @@ fn test_connect(path: &std::path::Path) -> bool {
 }
 
 #[test]
-fn told_to_end_it_ends_its_machines_and_leaves_no_socket() {
+fn told_to_stop_machines_when_it_ends_it_ends_them_first_and_leaves_no_socket() {
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let mut daemon = Daemon::start();
+        daemon.again_with(&["--stop-machines"]);
         let mut supervisor = daemon.supervisor();
         let image = daemon.image("image", "trap '' TERM; say ready; exec /bin/sleep 1000");
         let pids = [1, 2, 3].map(|number| supervisor.run(id(number), &image, &[]));

@@ -78,10 +78,12 @@ fn a_machine_inherits_nothing_but_what_is_its_own() {
     let (descriptors, rest): (Vec<&str>, Vec<&str>) =
         text.lines().partition(|line| line.starts_with(|c: char| c.is_ascii_digit()));
     let count = |what: &str| descriptors.iter().filter(|line| line.contains(what)).count();
-    // Standard input; the image; output of ls, standard error, status; the directory that ls reads.
-    assert_eq!(count("/dev/null"), 1, "{text}");
+    // Standard input and error; the image; the status; output of ls, and the directory it reads.
+    assert_eq!(count("/stage"), 1, "{text}");
+    assert_eq!(count("/console"), 1, "{text}");
     assert_eq!(count("/image"), 1, "{text}");
-    assert_eq!(count("pipe:"), 3, "{text}");
+    assert_eq!(count("/status-1"), 1, "{text}");
+    assert_eq!(count("pipe:"), 1, "{text}");
     assert_eq!(count("/fd"), 1, "{text}");
     assert_eq!(descriptors.len(), 6, "{text}");
     let expected =
@@ -134,9 +136,11 @@ fn why_a_start_failed_is_told_and_nothing_is_left() {
     for (script, expected) in cases {
         supervisor.start(id(1), daemon.image("image", script), &[]);
         assert_eq!(supervisor.start_fails(id(1)), expected);
+        supervisor.send(&ToSpawn::EndSeen { id: id(1), run: run_of(id(1)) });
         assert_eq!(console.ring().0, id(1));
         assert_eq!(console.next(), FromSpawn::RingGone { id: id(1) });
         daemon.comes_back_to(census);
+        assert!(!daemon.place(id(1)).exists());
     }
 }
 
@@ -155,13 +159,14 @@ fn a_failed_start_of_a_machine_that_ran_before_keeps_its_console() {
 }
 
 #[test]
-fn a_tender_that_says_nothing_is_ended_after_a_while() {
+fn a_tender_that_says_nothing_or_too_much_is_ended() {
     let daemon = Daemon::start();
     let mut supervisor = daemon.supervisor();
     let census = daemon.census();
     // One at a time would take as long twice.
     let slow = daemon.image("slow", "exec /bin/sleep 1000");
-    let chatty = daemon.image("chatty", "while say 'wait for me'; do :; done");
+    let chatty =
+        daemon.image("chatty", "while :; do echo 'wait for me'; done >> /proc/self/fd/$status");
     supervisor.start(id(1), &slow, &[]);
     supervisor.start(id(2), &chatty, &[]);
     let mut reasons = [supervisor.next(), supervisor.next()].map(|message| match message {
@@ -170,7 +175,11 @@ fn a_tender_that_says_nothing_is_ended_after_a_while() {
     });
     reasons.sort();
     let late = "its guest did not run within 10 s";
-    assert_eq!(reasons, [(id(1), late.to_owned()), (id(2), late.to_owned())]);
+    let much = "its tender said more than it should";
+    assert_eq!(reasons, [(id(1), late.to_owned()), (id(2), much.to_owned())]);
+    for id in [id(1), id(2)] {
+        supervisor.send(&ToSpawn::EndSeen { id, run: run_of(id) });
+    }
     daemon.comes_back_to(census);
 }
 
@@ -254,23 +263,34 @@ fn what_is_ended_before_its_guest_runs_has_not_started() {
         supervisor.start(id(1), &image, &[]);
         supervisor.send(&order);
         assert_eq!(supervisor.start_fails(id(1)), expected);
+        supervisor.send(&ToSpawn::EndSeen { id: id(1), run: run_of(id(1)) });
         daemon.comes_back_to(census);
     }
 }
 
 #[test]
-fn a_start_that_was_given_before_is_refused_and_a_stop_of_another_one_does_nothing() {
+fn a_start_that_is_given_again_is_answered_with_what_became_of_it() {
     let daemon = Daemon::start();
     let mut supervisor = daemon.supervisor();
-    let image = daemon.image("image", "say ready; read line; exit 3");
-    let first = ToSpawn::Start(start(id(1), &[]));
+    let go = daemon.dir.path().join("go");
+    let script = "say ready; while [ ! -e $1 ]; do /bin/sleep 0.01; done; exit 3";
+    let image = daemon.image("image", script);
+    let first = ToSpawn::Start(start(id(1), &[go.to_str().unwrap()]));
     supervisor.send_with(&first, &[image.as_fd()]);
-    assert!(matches!(supervisor.next(), FromSpawn::Started { run: 1, .. }));
+    let started = supervisor.next();
+    assert!(matches!(started, FromSpawn::Started { run: 1, .. }));
     supervisor.send(&ToSpawn::Stop { id: id(1), run: 2, force: true });
-    assert_eq!(supervisor.exit(id(1)).0, Exit::Code(3));
+    supervisor.send_with(&first, &[image.as_fd()]);
+    assert_eq!(supervisor.next(), started);
+    std::fs::write(&go, "").unwrap();
+    let exited = supervisor.next();
+    assert!(matches!(exited, FromSpawn::Exited { run: 1, exit: Exit::Code(3), .. }));
+    supervisor.send_with(&first, &[image.as_fd()]);
+    assert_eq!(supervisor.next(), exited);
+    supervisor.send(&ToSpawn::EndSeen { id: id(1), run: 1 });
     supervisor.send_with(&first, &[image.as_fd()]);
     assert_eq!(supervisor.start_fails(id(1)), "start 1 of it was given before: the last one was 1");
-    supervisor.run(id(1), &image, &[]);
+    supervisor.run(id(1), &image, &[go.to_str().unwrap()]);
 }
 
 #[test]

@@ -7,6 +7,8 @@
 mod console;
 mod guests;
 mod harness;
+mod killed;
 mod life;
 mod machines;
 mod peers;
+mod survive;

@@ -162,7 +162,7 @@ fn without_acknowledgements_a_machine_is_not_started_forever() {
         supervisor.exit(id(1));
     }
     supervisor.start(id(1), &image, &[]);
-    assert_eq!(supervisor.start_fails(id(1)), "8 of its exits were not acknowledged");
+    assert_eq!(supervisor.start_fails(id(1)), "8 of its ends were not acknowledged");
     supervisor.send(&ToSpawn::EndSeen { id: id(1), run: 1 });
     supervisor.run(id(1), &image, &[]);
 }
