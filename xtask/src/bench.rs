@@ -228,19 +228,19 @@ fn resident(house: &House) -> Result<f64> {
     Ok(megabytes(total))
 }
 
-/// Proportional memory of all daemons and of the files in memory that `vmm-spawn` holds, in KiB.
+/// Proportional memory of all daemons and of the files that `vmm-spawn` keeps, in KiB.
 fn daemons_kib(house: &House) -> Result<u64> {
     let mut total = 0;
     for pid in daemon_pids(house) {
         total += kib(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?, "Pss:");
     }
-    let spawn = house.daemon("vmm-spawn").context("vmm-spawn runs")?.pid();
-    for entry in fs::read_dir(format!("/proc/{spawn}/fd"))? {
-        use std::os::unix::fs::MetadataExt;
-        let path = entry?.path();
-        let target = fs::read_link(&path)?;
-        if target.to_string_lossy().starts_with("/memfd:") {
-            total += fs::metadata(&path)?.blocks() / 2;
+    for machine in fs::read_dir(house.dir.join("run/spawn"))? {
+        let path = machine?.path();
+        if path.is_dir() {
+            for file in fs::read_dir(path)? {
+                use std::os::unix::fs::MetadataExt;
+                total += file?.metadata()?.blocks() / 2;
+            }
         }
     }
     Ok(total)

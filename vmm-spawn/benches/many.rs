@@ -1,0 +1,98 @@
+//! What many machines cost: how fast they start, what this process has resident, and how long the
+//! next one takes to go on with all of them.
+//!
+//! `cargo bench -p vmm-spawn --bench many [-- COUNT]`, with the real tender and the sample guests
+//! built (`cargo xtask guests`, `cargo build --release -p vmm-tender`).
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a bench fails by panicking, and prints"
+)]
+#![allow(clippy::cast_precision_loss, reason = "figures for people")]
+
+#[allow(dead_code, reason = "shared with the tests")]
+#[path = "../tests/spawn/harness.rs"]
+mod harness;
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use harness::{Client, Daemon};
+use vmm_proto::id::MachineId;
+use vmm_proto::message::spawn::{FromSpawn, ToSpawn};
+
+fn main() {
+    let count = std::env::args().skip(1).find_map(|word| word.parse().ok()).unwrap_or(1000_u32);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    let tender = root.join("release/vmm-tender");
+    let ticker = File::open(root.join("guests/ticker.spt")).unwrap();
+    let hello = File::open(root.join("guests/hello.spt")).unwrap();
+    let mut daemon = Daemon::start_with(&tender);
+    let mut supervisor = daemon.supervisor();
+
+    for present in [0, count / 10, count / 2, count] {
+        let from = running(&daemon);
+        let begun = Instant::now();
+        for number in from..present {
+            supervisor.run(id(number), &ticker, &["--every=100000"]);
+        }
+        let took = begun.elapsed();
+        if present > from {
+            let each = f64::from(present - from) / took.as_secs_f64();
+            println!("{from} to {present} machines: {each:.0} starts a second, one at a time");
+        }
+        let median = create_to_running(&mut supervisor, &hello);
+        println!("with {present} present: start to running {:.2} ms", median.as_secs_f64() * 1e3);
+    }
+    resident(&daemon);
+
+    let begun = Instant::now();
+    daemon.again(None);
+    let took = begun.elapsed();
+    println!("killed and serving again with {count}: {:.0} ms", took.as_secs_f64() * 1e3);
+    let begun = Instant::now();
+    let mut supervisor = daemon.supervisor();
+    let known = supervisor.known;
+    let alive = (0..known)
+        .filter(|_| matches!(supervisor.next(), FromSpawn::Known { pid: Some(_), ready: true, .. }))
+        .count();
+    println!("{alive} told to a supervisor in {:.0} ms", begun.elapsed().as_secs_f64() * 1e3);
+    assert_eq!(alive, usize::try_from(count).unwrap());
+    resident(&daemon);
+}
+
+fn id(number: u32) -> MachineId {
+    let mut bytes = [0; 16];
+    bytes[..4].copy_from_slice(&number.to_be_bytes());
+    MachineId(bytes)
+}
+
+fn running(daemon: &Daemon) -> u32 {
+    u32::try_from(daemon.machines().len()).unwrap()
+}
+
+/// The median of 21 machines that say hello and end.
+fn create_to_running(supervisor: &mut Client, hello: &File) -> Duration {
+    let id = id(u32::MAX);
+    let mut all: Vec<Duration> = (0..21)
+        .map(|_| {
+            let begun = Instant::now();
+            supervisor.run(id, hello, &[]);
+            let took = begun.elapsed();
+            supervisor.exit(id);
+            supervisor.send(&ToSpawn::EndSeen { id, run: harness::run_of(id) });
+            took
+        })
+        .collect();
+    supervisor.send(&ToSpawn::Forget { id });
+    all.sort_unstable();
+    all[all.len() / 2]
+}
+
+fn resident(daemon: &Daemon) {
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.child.id())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    let descriptors = daemon.census().0;
+    println!("vmm-spawn: {} resident, {descriptors} descriptors", line[6..].trim());
+}
