@@ -42,9 +42,7 @@ const fn code(refusal: &Refusal) -> ErrorCode {
         | Refusal::UnknownDelegation { .. }
         | Refusal::Revoked { .. }
         | Refusal::ListNotTaken(_) => ErrorCode::Chain,
-        Refusal::NotKept { .. } | Refusal::Draining | Refusal::NotDraining | Refusal::Ending => {
-            ErrorCode::Unavailable
-        }
+        Refusal::NotKept { .. } => ErrorCode::Unavailable,
         Refusal::Outside { .. } => ErrorCode::Permission,
         Refusal::Quota { .. }
         | Refusal::Cpu { .. }
@@ -55,7 +53,7 @@ const fn code(refusal: &Refusal) -> ErrorCode {
         Refusal::NoImage { .. } => ErrorCode::Image,
         Refusal::NameInUse { .. } | Refusal::AlreadyRunning { .. } => ErrorCode::Name,
         Refusal::NotFound { .. } => ErrorCode::NotFound,
-        Refusal::StartFailed { .. } | Refusal::NoSpawn { .. } => ErrorCode::StartFailed,
+        Refusal::StartFailed { .. } => ErrorCode::StartFailed,
         Refusal::Busy { .. } | Refusal::CalledOff { .. } => ErrorCode::Busy,
         Refusal::IdInUse { .. } | Refusal::ImageInUse { .. } => ErrorCode::Internal,
     }
@@ -64,9 +62,7 @@ const fn code(refusal: &Refusal) -> ErrorCode {
 /// The request that led to a record.
 pub(crate) const fn cause(record: &Record) -> Option<Token> {
     match record {
-        Record::Machine { cause, .. }
-        | Record::Revoked { cause, .. }
-        | Record::Doors { cause, .. } => *cause,
+        Record::Machine { cause, .. } | Record::Revoked { cause, .. } => *cause,
         Record::Renewed { .. } => None,
     }
 }
@@ -91,7 +87,6 @@ pub(crate) fn entry(record: &Record, by: Option<&Requester>) -> Entry {
         Record::Revoked { issuer, number, serials, .. } => {
             Entry::of("list", issuer).with("number", number).with("serials", serials)
         }
-        Record::Doors { draining, .. } => Entry::of(if *draining { "drain" } else { "open" }, ""),
         Record::Renewed { path, before, generation } => {
             Entry::of("renewed", path).with("before", before).with("generation", generation)
         }
@@ -117,7 +112,6 @@ fn details(entry: Entry, what: &What) -> Entry {
         }
         What::Stopping { timeout_ms } => entry.with("timeout_ms", timeout_ms),
         What::Replaced { by } => entry.with("by_machine", by),
-        What::RolledBack { to, reason } => entry.with("to_machine", to).with("reason", reason),
         What::PushedOut { full } => entry.with("full", full),
         What::Expires { path, not_after } => {
             entry.with("delegation", path).with("not_after", rfc3339(*not_after))

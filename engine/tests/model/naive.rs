@@ -38,15 +38,14 @@ pub(crate) fn below<'a>(world: &'a World, node: &str) -> impl Iterator<Item = Vi
     world.engine.machines(&Target::Below(path(node)))
 }
 
-/// What one listed machine holds: as much as the largest of it, its successor and its former.
+/// What one listed machine holds: with its successor, the larger of the two.
 fn held_by(world: &World, view: &View<'_>) -> Amount {
     if !view.state.is_live() {
         return Amount::default();
     }
     let memory = |id: &MachineId| world.deployed.get(id).map_or(0, |spec| spec.memory_mib);
-    let others = [view.successor, view.former].into_iter().flatten();
-    let largest = others.map(|id| memory(&id)).fold(memory(&view.id), u32::max);
-    Amount { machines: 1, memory_mib: largest.into() }
+    let both = memory(&view.id).max(view.successor.map_or(0, |id| memory(&id)));
+    Amount { machines: 1, memory_mib: both.into() }
 }
 
 /// What the machines below a node hold, but for the one of that name.
@@ -154,8 +153,7 @@ pub(crate) fn admits(
         let dead = matches!(view.state, State::Exited | State::Failed | State::Revoked);
         (dead || replace) && view.successor.is_none()
     });
-    let open = !world.engine.is_draining();
-    open && gives_way && chain_is_valid(world, &name.path) && fits(world, name, memory_mib, wanted)
+    gives_way && chain_is_valid(world, &name.path) && fits(world, name, memory_mib, wanted)
 }
 
 /// The images of listed machines and of those that wait to take their places.
@@ -164,7 +162,7 @@ pub(crate) fn images_in_use(world: &World) -> BTreeSet<ImageId> {
     world
         .list()
         .iter()
-        .flat_map(|view| [Some(view.id), view.successor, view.former])
+        .flat_map(|view| [Some(view.id), view.successor])
         .flatten()
         .filter_map(of)
         .collect()
