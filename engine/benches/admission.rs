@@ -64,6 +64,7 @@ impl Host {
             HostLimits { machines: u32::MAX, memory_mib: u64::MAX, storage_mib: 0, cpus: cpus() };
         let root = Digest([0; 32]);
         let mut host = Self { engine: Engine::new(limits, root), tokens: 0, tenants: Vec::new() };
+        host.handle(Event::SpawnKnows { same_boot: true, known: Vec::new(), jitter: 0 });
         for tenant in 0..machines / PER_PATH {
             let top: Label = format!("t{}", tenant / 1000).parse().unwrap();
             let own: Label = format!("p{tenant}").parse().unwrap();
@@ -131,6 +132,7 @@ impl Host {
             },
             chain: Chain { links: links.clone(), ..Chain::default() },
             replace: false,
+            probation_ms: 0,
         };
         let now = Now { unix_ms: 1_700_000_000_000, monotonic_ms: self.tokens };
         let begun = Instant::now();

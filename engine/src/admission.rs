@@ -12,7 +12,7 @@ use crate::engine::{Engine, Turn};
 use crate::event::{Chain, ImageId, Now, Spec, Token};
 use crate::images::{Content, Offer};
 use crate::ledger::Amount;
-use crate::machine::{Machine, Phase, Then};
+use crate::machine::{Machine, Phase, Replacement, Then};
 use crate::record::What;
 use crate::refusal::Refusal;
 
@@ -41,6 +41,7 @@ pub(crate) struct Newcomer {
     pub(crate) id: MachineId,
     pub(crate) name: MachineName,
     pub(crate) spec: Spec,
+    pub(crate) probation_ms: u64,
 }
 
 /// What an order takes; nothing is reserved yet.
@@ -146,12 +147,11 @@ impl Engine {
         replace: bool,
     ) {
         let admitted = self.admit(turn, &newcomer, shown, replace);
-        let Newcomer { id, name, spec } = newcomer;
-        let Admitted { chain, incumbent, held, reserve } = match admitted {
+        let Newcomer { id, name, spec, probation_ms } = newcomer;
+        let Admitted { chain, incumbent, .. } = match admitted {
             Ok(admitted) => admitted,
             Err(refusal) => return turn.refuse(token, name, Some(id), refusal),
         };
-        self.ledger.exchange(&name.path, held, reserve);
         self.images.used(spec.image);
         let leaf = shown.leaf.clone().filter(|_| shown.of_machine);
         let machine = Machine::new(id, name, spec, chain, leaf, token);
@@ -163,8 +163,11 @@ impl Engine {
         };
         turn.record(&machine, Some(token), what);
         match incumbent {
-            None => self.install(turn, machine, reserve),
-            Some(incumbent) => self.replace(turn, incumbent, machine, token, reserve),
+            None => self.install(turn, machine),
+            Some(incumbent) => {
+                let replacement = Replacement { machine, token: Some(token), probation_ms };
+                self.replace(turn, incumbent, replacement, token);
+            }
         }
     }
 
@@ -175,9 +178,10 @@ impl Engine {
         shown: &Chain,
         replace: bool,
     ) -> Result<Admitted, Refusal> {
-        let Newcomer { id, name, spec } = newcomer;
+        let Newcomer { id, name, spec, .. } = newcomer;
         self.present(turn, shown)?;
-        if self.machines.contains_key(id) || self.successors.contains(id) {
+        let machines = &self.machines;
+        if machines.contains(*id) || self.successors.contains(id) || self.formers.contains(id) {
             return Err(Refusal::IdInUse { id: *id });
         }
         let links = &shown.links;
@@ -223,7 +227,9 @@ impl Engine {
         weighed: &'a Admitted,
     ) -> impl Iterator<Item = Refusal> + 'a {
         let path = &order.name.path;
-        self.invalid(now, &weighed.chain, path)
+        self.closed()
+            .into_iter()
+            .chain(self.invalid(now, &weighed.chain, path))
             .chain(self.name_taken(order))
             .chain(self.unfit(order.wish(weighed)))
     }
@@ -252,37 +258,39 @@ impl Engine {
         Some(Refusal::Busy { name: name.clone(), doing: "is being replaced" })
     }
 
-    /// Lists a machine for which `held` is reserved, and has it started.
-    pub(crate) fn install(&mut self, turn: &mut Turn, mut machine: Machine, held: Amount) {
-        let amount = machine.amount();
-        self.ledger.exchange(&machine.name.path, held, amount);
-        machine.held = amount;
-        let (id, start) = (machine.id, machine.start());
+    /// Lists a machine that was admitted, and has it started.
+    pub(crate) fn install(&mut self, turn: &mut Turn, mut machine: Machine) {
+        machine.run = 1;
+        machine.looked_s = turn.now.unix_s();
+        let id = machine.id;
         self.enlist(machine);
+        self.hold(id);
         self.watch_expiry(turn.now.unix_s(), id);
-        turn.push(start);
+        self.give_start(turn, id);
     }
 
-    /// Puts a machine into the place of another, for both of which `reserve` is held: at once if
-    /// that one has no process, or else when it has ended.
+    /// Puts a machine into the place of another: at once if that one has no process, or else when it
+    /// has ended. The other one comes back if it fails on probation, unless nobody wanted it to run.
     fn replace(
         &mut self,
         turn: &mut Turn,
         incumbent: MachineId,
-        machine: Machine,
+        mut replacement: Replacement,
         token: Token,
-        reserve: Amount,
     ) {
-        let Some(old) = self.machines.get_mut(&incumbent) else {
-            return self.install(turn, machine, reserve);
+        let Some(old) = self.machines.get(incumbent) else {
+            return self.install(turn, replacement.machine);
         };
-        old.held = reserve;
+        if !matches!(old.stop().map(|stop| &stop.then), None | Some(Then::Start(_) | Then::Hold)) {
+            replacement.probation_ms = 0;
+        }
         if old.has_process() {
-            self.successors.insert(machine.id);
-            let then = Then::Replace(Box::new(machine), token);
+            self.successors.insert(replacement.machine.id);
+            let then = Then::Replace(Box::new(replacement));
             self.ask_to_stop(turn, incumbent, DEFAULT_STOP_MS, then, Some(token));
+            self.hold(incumbent);
         } else {
-            self.succeed(turn, incumbent, machine);
+            self.succeed(turn, incumbent, replacement);
         }
     }
 
@@ -296,17 +304,18 @@ impl Engine {
     ) -> impl Iterator<Item = Refusal> + 'a {
         let name = &machine.name;
         let state = match &machine.phase {
-            Phase::Waiting | Phase::Ended { .. } => None,
+            Phase::Waiting | Phase::Queued | Phase::Ended { .. } => None,
             Phase::Running { .. } => Some(Refusal::AlreadyRunning { name: name.clone() }),
             Phase::Starting { .. } | Phase::Stopping(_) => Some(machine.busy()),
         };
         let has_ended = matches!(machine.phase, Phase::Ended { .. });
+        let closed = self.closed().filter(|_| has_ended || self.doors.ending);
         let room = has_ended.then(|| {
             let revoked = self.not_revoked([], machine.leaf.as_ref()).err();
             let invalid = self.invalid(now, &machine.chain, &name.path);
             revoked.into_iter().chain(invalid).chain(self.unfit(machine.wish(own)))
         });
-        state.into_iter().chain(room.into_iter().flatten())
+        state.into_iter().chain(closed).chain(room.into_iter().flatten())
     }
 }
 
@@ -328,6 +337,8 @@ impl Machine {
         let doing = match self.stop().map(|stop| &stop.then) {
             None => "is being started",
             Some(Then::Stay) => "is being stopped",
+            Some(Then::Fail) => "was given up, as vmm-spawn does not answer",
+            Some(Then::Hold) => "is being stopped together with the supervisor",
             Some(Then::Revoke) => "is being stopped, since it was revoked",
             Some(Then::Destroy) => "is being destroyed",
             Some(Then::Start(_)) => "is being restarted",

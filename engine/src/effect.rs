@@ -27,6 +27,9 @@ pub enum Effect {
         /// what it is
         spec: Arc<Spec>,
     },
+    /// What vmm-spawn knows was taken into account ([`crate::Event::SpawnKnows`]). Orders to it that
+    /// were given before, and did not reach it yet, are void: those that still count follow again.
+    Joined,
     /// End this machine's process. Comes back as [`crate::Event::Exited`]. May name a machine that
     /// the engine does not list: one that it found running and never asked for.
     StopMachine {
@@ -87,10 +90,11 @@ impl Effect {
     /// * `Reply(Ok(_))`: the word would be broken. `Running` is not: the start was durable when it
     ///   was given, and the next process learns from vmm-spawn that it succeeded. `Accepted`, `Have`
     ///   and `Upload` change nothing but what is in memory.
-    /// * `Reply(Err(_))`: nobody relies upon what was refused; a request that is carried out after
-    ///   all, since the end of its machine was not durable, was durable when it was made.
+    /// * `Reply(Err(_))` is none: what a refusal says is so because of what is durable already, or
+    ///   because of a report that comes again. But for `NoSpawn`, by which a start is given up that
+    ///   the next process would go on with.
     /// * `Record`: it becomes durable with what its event keeps, or not at all.
-    /// * `Settled`: the readers who are told are those of this process.
+    /// * `Settled`, `Joined`: whom they concern are readers and a connection of this process.
     /// * `Keep` of a delegation, a list or the host is itself one: nobody would tell the next process
     ///   what was learned there, so that nothing may follow from it before it is durable. What is
     ///   kept of a machine may wait: either a promise follows, or vmm-spawn tells it again.
@@ -102,7 +106,12 @@ impl Effect {
             | Self::JudgeSessions => true,
             Self::StopMachine { force, .. } => !*force,
             Self::Reply { answer: Ok(answer), .. } => match answer {
-                Answer::Stopped { .. } | Answer::Revoked { .. } | Answer::Destroyed { .. } => true,
+                Answer::Stopped { .. }
+                | Answer::Revoked { .. }
+                | Answer::Destroyed { .. }
+                | Answer::Doors { .. }
+                | Answer::Drained
+                | Answer::AllStopped => true,
                 Answer::Accepted | Answer::Have(_) | Answer::Upload(_) | Answer::Running { .. } => {
                     false
                 }
@@ -114,7 +123,8 @@ impl Effect {
                 | Keep::Host(_) => true,
                 Keep::Machine(_) | Keep::ForgetMachine { .. } => false,
             },
-            Self::Reply { answer: Err(_), .. } | Self::Record(_) | Self::Settled { .. } => false,
+            Self::Reply { answer: Err(refusal), .. } => matches!(refusal, Refusal::NoSpawn { .. }),
+            Self::Record(_) | Self::Settled { .. } | Self::Joined => false,
         }
     }
 }
@@ -149,6 +159,17 @@ pub enum Answer {
         /// run are being killed
         machines: Vec<MachineId>,
     },
+    /// The host takes new machines, or none.
+    Doors {
+        /// whether it takes none
+        draining: bool,
+        /// how many machines are live
+        live: u32,
+    },
+    /// Nothing is live, and nothing new is taken.
+    Drained,
+    /// No machine has a process any more.
+    AllStopped,
     /// The machine is gone.
     Destroyed {
         /// its former id

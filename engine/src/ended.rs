@@ -11,8 +11,8 @@ use crate::per_path::PerPath;
 /// that what just ended, by itself or stopped, can still be looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
-    sequence: u64,
-    id: MachineId,
+    pub(crate) sequence: u64,
+    pub(crate) id: MachineId,
 }
 
 /// The ended machines at and below each path.
@@ -31,6 +31,14 @@ impl Ended {
             list.insert(place);
         });
         place
+    }
+
+    /// Lists a machine at `path` that ended in the life of a former process, in its place.
+    pub(crate) fn restore(&mut self, path: &Path, place: Place) {
+        self.sequence = self.sequence.max(place.sequence);
+        self.lists.change_lineage(path, |list| {
+            list.insert(place);
+        });
     }
 
     /// Takes a machine at `path` off the lists.

@@ -1,5 +1,7 @@
 //! How machines are brought to an end, and what comes then.
 
+use std::sync::Arc;
+
 use vmm_proto::id::MachineId;
 use vmm_proto::name::Path;
 
@@ -8,9 +10,10 @@ use crate::engine::{Engine, Turn};
 use crate::event::{Spec, Token};
 use crate::keep::Outcome;
 use crate::ledger::Amount;
-use crate::machine::{Machine, Phase, Stop, Then, Why};
+use crate::machine::{Phase, Probation, Replacement, Stop, Then, Why};
 use crate::record::What;
 use crate::refusal::Refusal;
+use crate::restart::End;
 
 /// How long a machine that is replaced or destroyed may take to end before it is killed.
 pub const DEFAULT_STOP_MS: u64 = 10_000;
@@ -27,7 +30,11 @@ impl Engine {
         then: Then,
         cause: Option<Token>,
     ) {
-        let Some(machine) = self.machines.get_mut(&id) else { return };
+        // Who asks for that has looked after it.
+        if !matches!(then, Then::Hold | Then::Fail) {
+            self.end_probation(turn, id);
+        }
+        let Some(machine) = self.machines.change(id) else { return };
         match &mut machine.phase {
             Phase::Starting { stop: stop @ None, .. } => *stop = Some(Stop::new(timeout_ms, then)),
             Phase::Running { .. } => self.signal(turn, id, Stop::new(timeout_ms, then), cause),
@@ -45,7 +52,7 @@ impl Engine {
                 }
                 self.call_off(turn, id, revoked);
             }
-            Phase::Waiting | Phase::Ended { .. } => {}
+            Phase::Waiting | Phase::Queued | Phase::Ended { .. } => {}
         }
     }
 
@@ -57,7 +64,7 @@ impl Engine {
         stop: Stop,
         cause: Option<Token>,
     ) {
-        let Some(machine) = self.machines.get_mut(&id) else { return };
+        let Some(machine) = self.machines.change(id) else { return };
         let timeout_ms = stop.timeout_ms;
         machine.phase = Phase::Stopping(stop);
         turn.record(machine, cause, What::Stopping { timeout_ms });
@@ -70,30 +77,38 @@ impl Engine {
 
     /// Answers a request that a later one took back, and undoes what it had brought about.
     fn call_off(&mut self, turn: &mut Turn, id: MachineId, then: Then) {
-        let Some(machine) = self.machines.get_mut(&id) else { return };
+        let Some(machine) = self.machines.get(id) else { return };
         let by = match machine.stop().map(|stop| &stop.then) {
             Some(Then::Destroy) => "destroyed",
             Some(Then::Replace(..)) => "replaced",
             Some(Then::Revoke) => "revoked",
-            Some(Then::Stay | Then::Start(_)) | None => "stopped",
+            Some(Then::Stay | Then::Fail | Then::Hold | Then::Start(_)) | None => "stopped",
         };
         let refusal = Refusal::CalledOff { name: machine.name.clone(), by };
         match then {
-            Then::Stay | Then::Revoke | Then::Destroy => {}
-            Then::Start(token) => turn.refuse(token, machine.name.clone(), Some(id), refusal),
-            Then::Replace(successor, token) => {
-                let amount = machine.amount();
-                self.ledger.exchange(&machine.name.path, machine.held, amount);
-                machine.held = amount;
+            Then::Start(Some(token)) => {
+                turn.refuse(token, machine.name.clone(), Some(id), refusal);
+            }
+            Then::Stay
+            | Then::Fail
+            | Then::Revoke
+            | Then::Destroy
+            | Then::Hold
+            | Then::Start(None) => {}
+            Then::Replace(replacement) => {
+                self.hold(id);
+                let Replacement { machine: successor, token, .. } = *replacement;
                 self.successors.remove(&successor.id);
-                turn.refuse(token, successor.name, Some(successor.id), refusal);
+                if let Some(token) = token {
+                    turn.refuse(token, successor.name, Some(successor.id), refusal);
+                }
                 self.drop_if_unneeded(turn, &successor.spec);
             }
         }
     }
 
     /// A machine that was to stop has no process any more.
-    pub(crate) fn conclude(&mut self, turn: &mut Turn, id: MachineId, stop: Stop) {
+    pub(crate) fn conclude(&mut self, turn: &mut Turn, id: MachineId, stop: Stop, end: End) {
         self.set_timer(id, None);
         let Stop { stoppers, destroyers, then, .. } = stop;
         let stopped = stoppers.into_iter().map(|token| (token, Answer::Stopped { id }));
@@ -105,12 +120,25 @@ impl Engine {
             }
         };
         match then {
-            Then::Stay | Then::Revoke => {
-                let revoked = matches!(then, Then::Revoke);
-                self.end(turn, id, if revoked { Outcome::Revoked } else { Outcome::Stopped });
+            Then::Stay => {
+                self.end(turn, id, Outcome::Stopped);
                 answer(turn);
                 self.list_ended(turn, id);
             }
+            Then::Revoke => {
+                self.end(turn, id, Outcome::Revoked);
+                answer(turn);
+                self.list_ended(turn, id);
+            }
+            Then::Fail => {
+                let how = "vmm-spawn did not answer in time".to_owned();
+                if !self.roll_back(turn, id, End::NotStarted, how) {
+                    self.end(turn, id, Outcome::Failed);
+                    answer(turn);
+                    self.list_ended(turn, id);
+                }
+            }
+            Then::Hold => self.queue(id),
             Then::Destroy => {
                 self.forget(turn, id, None, What::Destroyed);
                 answer(turn);
@@ -119,20 +147,31 @@ impl Engine {
                 answer(turn);
                 self.run(turn, id, Why::Asked(token));
             }
-            Then::Replace(successor, _) => {
-                self.succeed(turn, id, *successor);
+            Then::Replace(mut replacement) => {
+                if matches!(end, End::NotStarted) {
+                    replacement.probation_ms = 0;
+                }
+                self.succeed(turn, id, *replacement);
                 answer(turn);
             }
         }
     }
 
     /// Puts a machine into the place of one that has no process.
-    pub(crate) fn succeed(&mut self, turn: &mut Turn, old: MachineId, successor: Machine) {
+    pub(crate) fn succeed(&mut self, turn: &mut Turn, old: MachineId, replacement: Replacement) {
+        let Replacement { machine: mut successor, probation_ms, .. } = replacement;
         self.successors.remove(&successor.id);
-        // What is held for both goes over to the successor, which then keeps what it needs.
-        let held = self.machines.get_mut(&old).map(|old| std::mem::take(&mut old.held));
-        self.forget(turn, old, None, What::Replaced { by: successor.id });
-        self.install(turn, successor, held.unwrap_or_default());
+        self.end_probation(turn, old);
+        let by = successor.id;
+        let is_missed = self.machines.get(old).is_some_and(|old| old.state().is_live());
+        if probation_ms > 0 && is_missed {
+            let former = self.retire(turn, old, by);
+            let new = |former| Box::new(Probation { former, ms: probation_ms, due_ms: None });
+            successor.probation = former.map(new);
+        } else {
+            self.forget(turn, old, None, What::Replaced { by });
+        }
+        self.install(turn, successor);
     }
 
     /// A machine has ended and gives its reservation back; it stays listed, see
@@ -140,7 +179,8 @@ impl Engine {
     pub(crate) fn end(&mut self, turn: &mut Turn, id: MachineId, outcome: Outcome) {
         self.set_timer(id, None);
         self.unwatch_expiry(id);
-        let Some(machine) = self.machines.get_mut(&id) else { return };
+        self.end_probation(turn, id);
+        let Some(machine) = self.machines.change(id) else { return };
         self.ledger.exchange(&machine.name.path, machine.held, Amount::default());
         machine.held = Amount::default();
         machine.pid = None;
@@ -154,9 +194,9 @@ impl Engine {
 
     /// Makes room for a machine that just ended, in the lists of everything above it.
     pub(crate) fn list_ended(&mut self, turn: &mut Turn, id: MachineId) {
-        let Some(machine) = self.machines.get(&id) else { return };
+        let Some(machine) = self.machines.get(id) else { return };
         let path = machine.name.path.clone();
-        let chain = machine.chain.clone();
+        let chain = Arc::clone(&machine.chain);
         let limits: Vec<u64> =
             self.bounds_above(&chain, &path).map(|bounds| bounds.machines).collect();
         for (above, limit) in limits.into_iter().enumerate() {
@@ -182,7 +222,8 @@ impl Engine {
     ) {
         self.set_timer(id, None);
         self.unwatch_expiry(id);
-        let Some(machine) = self.machines.remove(&id) else { return };
+        let Some(mut machine) = self.machines.remove(id) else { return };
+        let probation = machine.probation.take();
         self.ledger.exchange(&machine.name.path, machine.held, Amount::default());
         self.names.remove(&machine.name);
         turn.record(&machine, cause, what);
@@ -191,42 +232,53 @@ impl Engine {
             Phase::Starting { .. }
             | Phase::Running { .. }
             | Phase::Stopping(_)
-            | Phase::Waiting => {
+            | Phase::Waiting
+            | Phase::Queued => {
                 turn.push(Effect::Settled { id, output_end: machine.output_end });
             }
         }
         turn.push(Effect::ForgetMachine { id });
         self.drop_if_unneeded(turn, &machine.spec);
+        if let Some(probation) = probation {
+            self.forget_former(turn, id, *probation);
+        }
     }
 
-    fn drop_if_unneeded(&mut self, turn: &mut Turn, spec: &Spec) {
+    pub(crate) fn drop_if_unneeded(&mut self, turn: &mut Turn, spec: &Spec) {
         let unneeded = self.images.unused(spec.image);
         turn.effects.extend(unneeded.map(|image| Effect::DropImage { image }));
     }
 }
 
 impl Stop {
-    fn new(timeout_ms: u64, then: Then) -> Self {
-        Self { timeout_ms, killed: false, stoppers: Vec::new(), destroyers: Vec::new(), then }
+    pub(crate) fn new(timeout_ms: u64, then: Then) -> Self {
+        Self {
+            timeout_ms,
+            killed: false,
+            gone: matches!(then, Then::Destroy),
+            stoppers: Vec::new(),
+            destroyers: Vec::new(),
+            then,
+        }
     }
 
     /// Changes what comes then, and returns the wish that is not fulfilled: usually the former.
-    /// While somebody waits for the machine to be gone, it does not stay; one that is revoked can
-    /// only be replaced or destroyed.
+    /// What somebody wants to be gone does not stay; one that is revoked can only be replaced or
+    /// destroyed; and what is to end anyway need not be held or given up.
     fn then_rather(&mut self, then: Then) -> Then {
         let unfulfilled = match (&self.then, &then) {
             (Then::Revoke, Then::Stay | Then::Start(_))
-            | (Then::Replace(..) | Then::Destroy, Then::Revoke) => true,
-            (_, Then::Start(_)) => !self.destroyers.is_empty(),
+            | (Then::Replace(..) | Then::Destroy, Then::Revoke)
+            | (_, Then::Hold | Then::Fail) => true,
+            (_, Then::Start(_)) => self.gone,
             _ => false,
         };
         if unfulfilled {
             return then;
         }
+        self.gone |= matches!(then, Then::Destroy);
         match then {
-            Then::Stay if !self.destroyers.is_empty() => {
-                std::mem::replace(&mut self.then, Then::Destroy)
-            }
+            Then::Stay if self.gone => std::mem::replace(&mut self.then, Then::Destroy),
             then => std::mem::replace(&mut self.then, then),
         }
     }

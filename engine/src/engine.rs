@@ -4,7 +4,7 @@
 //! that exist, [`crate::lifecycle`] and [`crate::ending`] what becomes of their processes, and
 //! [`crate::show`] looks at it all.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use vmm_proto::authority::Link;
 use vmm_proto::id::{Digest, MachineId};
@@ -12,15 +12,19 @@ use vmm_proto::name::MachineName;
 use vmm_proto::revocation::Revocations;
 
 use crate::admission::{Newcomer, Order};
+use crate::boot::Boot;
 use crate::bounds::Claim;
 use crate::delegations::{Delegations, Renewal};
+use crate::doors::Doors;
 use crate::effect::{Answer, Effect};
 use crate::ended::Ended;
 use crate::event::{Chain, Event, HostLimits, Now, Token};
 use crate::expiry::OnExpiry;
 use crate::images::{Content, Images};
+use crate::keep::Restored;
 use crate::ledger::Ledger;
 use crate::machine::Machine;
+use crate::machines::Machines;
 use crate::names::Names;
 use crate::record::{Record, What};
 use crate::refusal::Refusal;
@@ -33,18 +37,29 @@ pub struct Engine {
     pub(crate) revocations: Revocations,
     pub(crate) ledger: Ledger,
     pub(crate) images: Images,
-    /// Boxed: a table of large values is slow to find one in, once there are many.
-    pub(crate) machines: HashMap<MachineId, Box<Machine>>,
+    pub(crate) machines: Machines,
     /// The names of listed machines.
     pub(crate) names: Names,
     /// Machines that wait to take the place of listed ones.
     pub(crate) successors: HashSet<MachineId>,
+    /// Machines whose successors are on probation.
+    pub(crate) formers: HashSet<MachineId>,
+    /// When which machine's probation is over, by the monotonic clock.
+    pub(crate) probations: BTreeSet<(u64, MachineId)>,
     pub(crate) ended: Ended,
     /// Which machine has to be looked at when.
     pub(crate) timers: BTreeSet<(u64, MachineId)>,
     pub(crate) on_expiry: OnExpiry,
     /// At which Unix second which machine's authority has to be looked at.
     pub(crate) expiries: BTreeSet<(i64, MachineId)>,
+    /// Whether vmm-spawn is there, and has said what it knows.
+    pub(crate) joined: bool,
+    /// What should run and waits for its turn.
+    pub(crate) boot: Boot,
+    /// Whether new machines are taken, and who waits for there to be none.
+    pub(crate) doors: Doors,
+    /// What was restored and not looked at yet, as the time was not known.
+    pub(crate) restored: Vec<Restored>,
     /// The time of the last event.
     pub(crate) latest: Now,
 }
@@ -96,13 +111,19 @@ impl Engine {
             revocations: Revocations::default(),
             ledger: Ledger::default(),
             images: Images::default(),
-            machines: HashMap::new(),
+            machines: Machines::default(),
             names: Names::default(),
             successors: HashSet::new(),
+            formers: HashSet::new(),
+            probations: BTreeSet::new(),
             ended: Ended::default(),
             timers: BTreeSet::new(),
             on_expiry: OnExpiry::default(),
             expiries: BTreeSet::new(),
+            joined: false,
+            boot: Boot::default(),
+            doors: Doors::default(),
+            restored: Vec::new(),
             latest: Now::default(),
         }
     }
@@ -114,7 +135,10 @@ impl Engine {
     pub fn handle(&mut self, now: Now, event: Event) -> Vec<Effect> {
         self.latest = now;
         let mut turn = Turn { now, effects: Vec::new() };
+        self.look_at_restored(&turn);
         self.take(&mut turn, event);
+        self.start_queued(&mut turn);
+        self.tell_who_waits(&mut turn);
         self.keep_changes(&mut turn);
         turn.effects
     }
@@ -137,8 +161,9 @@ impl Engine {
                 let unneeded = self.images.release(image);
                 turn.effects.extend(unneeded.map(|image| Effect::DropImage { image }));
             }
-            Event::Deploy { token, id, name, spec, chain, replace } => {
-                self.deploy(turn, token, Newcomer { id, name, spec }, &chain, replace);
+            Event::Deploy { token, id, name, spec, chain, replace, probation_ms } => {
+                let newcomer = Newcomer { id, name, spec, probation_ms };
+                self.deploy(turn, token, newcomer, &chain, replace);
             }
             Event::Started { id, run, pid } => self.started(turn, id, run, pid),
             Event::StartFailed { id, run, reason, jitter } => {
@@ -154,10 +179,16 @@ impl Engine {
             }
             Event::Destroy { token, name } => self.destroy(turn, token, name),
             Event::Revoke { token, list } => self.revoke(turn, token, &list),
-            Event::SpawnKnows { known, jitter, .. } => self.spawn_knows(turn, known, jitter),
-            Event::SpawnLost { jitter } => self.spawn_lost(turn, jitter),
+            Event::SpawnKnows { same_boot, known, jitter } => {
+                self.spawn_knows(turn, same_boot, known, jitter);
+            }
+            Event::SpawnLost => self.spawn_lost(turn),
+            Event::Drain { token, on } => self.drain(turn, token, on),
+            Event::AwaitDrained { token } => self.await_drained(turn, token),
+            Event::StopAll { token } => self.stop_all(turn, token),
             Event::Tick => {
                 self.tick(turn);
+                self.probation_tick(turn);
                 self.expiry_tick(turn);
                 self.images_tick(turn);
             }
@@ -166,8 +197,13 @@ impl Engine {
 
     /// When [`Event::Tick`] is due, in milliseconds of the monotonic clock.
     pub fn next_wake(&self) -> Option<u64> {
-        let timer = self.timers.first().map(|(due_ms, _)| *due_ms);
-        timer.into_iter().chain(self.next_expiry_wake()).chain(self.images.next_due()).min()
+        if !self.restored.is_empty() {
+            return Some(0);
+        }
+        let due = self.timers.first().map(|(due_ms, _)| *due_ms);
+        let probation = self.probations.first().map(|(due_ms, _)| *due_ms);
+        let times = due.into_iter().chain(probation);
+        times.chain(self.next_expiry_wake()).chain(self.images.next_due()).min()
     }
 
     /// Judges and remembers a chain, and does what a new bound asks for at once.
@@ -191,21 +227,28 @@ impl Engine {
 
     /// The listed machine of that name.
     pub(crate) fn listed(&self, name: &MachineName) -> Option<&Machine> {
-        self.machines.get(&self.names.get(name)?).map(AsRef::as_ref)
+        self.machines.get(self.names.get(name)?)
     }
 
     /// Lists a machine under its name.
     pub(crate) fn enlist(&mut self, machine: Machine) {
         self.names.insert(machine.name.clone(), machine.id);
-        self.machines.insert(machine.id, Box::new(machine));
+        self.machines.insert(machine);
     }
 
     /// Sets or clears the one timer of a machine.
     pub(crate) fn set_timer(&mut self, id: MachineId, due_ms: Option<u64>) {
-        let Some(machine) = self.machines.get_mut(&id) else { return };
+        let Some(machine) = self.machines.note(id) else { return };
         if let Some(old) = std::mem::replace(&mut machine.due_ms, due_ms) {
             self.timers.remove(&(old, id));
         }
         self.timers.extend(due_ms.map(|due_ms| (due_ms, id)));
+    }
+    /// Has the ledger hold what a listed machine needs now.
+    pub(crate) fn hold(&mut self, id: MachineId) {
+        let Some(machine) = self.machines.note(id) else { return };
+        let needs = machine.needs();
+        self.ledger.exchange(&machine.name.path, machine.held, needs);
+        machine.held = needs;
     }
 }

@@ -242,6 +242,9 @@ pub enum Event {
         chain: Chain,
         /// whether it may take the place of a live machine
         replace: bool,
+        /// when it takes the place of one that should run: for how many milliseconds from when it
+        /// first runs its failure brings that one back; 0 for not at all
+        probation_ms: u64,
     },
     /// A machine that was to be started runs.
     Started {
@@ -324,22 +327,45 @@ pub enum Event {
         list: Arc<RevocationList>,
     },
     /// What vmm-spawn knows, at the beginning of a connection: all machines of which it has
-    /// anything. The reports that nobody acknowledged yet follow as events of their own. The engine
-    /// ends what runs and should not, and takes as ended unseen what should run and does not.
+    /// anything. The reports that nobody acknowledged yet follow as events of their own.
+    ///
+    /// What runs and should is adopted, what runs and should not is ended, what nobody owns is swept.
+    /// A start that vmm-spawn never got is given again, under the same number. What it does not know
+    /// any more has ended unseen; after a reboot that is no failure, and it is started again, by
+    /// priority and a few at a time. Nothing is started before the first of these events.
     SpawnKnows {
-        /// whether the host has not been booted anew since the last time that vmm-spawn was heard
+        /// whether the host has not been booted anew since vmm-spawn was last heard, by this or a
+        /// former process
         same_boot: bool,
         /// the last run of each machine that it knows
         known: Vec<KnownRun>,
         /// see [`Event`]
         jitter: u32,
     },
-    /// The connection to vmm-spawn is gone. Starts in flight fail. What ran is taken to run on,
-    /// and keeps its reservation, until [`Event::SpawnKnows`]. Until then the shell answers every
-    /// [`crate::Effect::StartMachine`] with [`Event::StartFailed`].
-    SpawnLost {
-        /// see [`Event`]
-        jitter: u32,
+    /// The connection to vmm-spawn is gone. What ran is taken to run on, and keeps its reservation.
+    /// Nothing is started until [`Event::SpawnKnows`]; a request that waits for a start is refused
+    /// after [`crate::START_PATIENCE_MS`].
+    SpawnLost,
+    /// Take no new machines from now on, or take them again. Only for the host's admin. Answered
+    /// with [`crate::Answer::Doors`]. It stays so over restarts.
+    Drain {
+        /// the request
+        token: Token,
+        /// whether to take none
+        on: bool,
+    },
+    /// Wait until nothing is live while the host takes no new machines. Only for the host's admin.
+    /// Answered with [`crate::Answer::Drained`]; refused when it takes machines, also later.
+    AwaitDrained {
+        /// the request
+        token: Token,
+    },
+    /// End every process, since this program will end; nothing is started any more, and every
+    /// request to is refused. What ran, and nobody wanted stopped, runs again in the next life of
+    /// this program. Answered with [`crate::Answer::AllStopped`].
+    StopAll {
+        /// the request
+        token: Token,
     },
     /// Time has passed: due at [`crate::Engine::next_wake`], harmless at any other time.
     Tick,

@@ -47,9 +47,10 @@ impl Engine {
         ends.min_by_key(|(not_after, _)| *not_after)
     }
 
-    /// Sees to it that the next thing about the end of a machine's authority is not missed.
+    /// Sees to it that the next thing about the end of a machine's authority is not missed: what
+    /// comes due after `now_s`.
     pub(crate) fn watch_expiry(&mut self, now_s: i64, id: MachineId) {
-        let Some(machine) = self.machines.get(&id) else { return };
+        let Some(machine) = self.machines.get(id) else { return };
         let ends = self.authority_ends(&machine.chain, &machine.name.path);
         let next = ends.filter(|_| machine.state().is_live()).and_then(|(not_after, _)| {
             let [day, hour] = ANNOUNCED_S.map(|before| not_after.saturating_sub(before));
@@ -65,7 +66,7 @@ impl Engine {
     }
 
     fn set_expiry(&mut self, id: MachineId, at_s: Option<i64>) {
-        let Some(machine) = self.machines.get_mut(&id) else { return };
+        let Some(machine) = self.machines.note(id) else { return };
         if let Some(old) = std::mem::replace(&mut machine.expiry_s, at_s) {
             self.expiries.remove(&(old, id));
         }
@@ -94,9 +95,10 @@ impl Engine {
         let now_s = turn.now.unix_s();
         while let Some((at_s, id)) = self.expiries.first().copied().filter(|(at, _)| *at <= now_s) {
             self.expiries.remove(&(at_s, id));
-            let Some(machine) = self.machines.get_mut(&id) else { continue };
+            let Some(machine) = self.machines.change(id) else { continue };
             machine.expiry_s = None;
-            let machine = &self.machines[&id];
+            machine.looked_s = now_s;
+            let Some(machine) = self.machines.get(id) else { continue };
             if let Some((not_after, path)) = self.authority_ends(&machine.chain, &machine.name.path)
             {
                 if now_s <= not_after {
@@ -118,9 +120,9 @@ impl Engine {
     }
 
     fn stop_expired(&mut self, turn: &mut Turn, id: MachineId, path: &Path) {
-        let Some(machine) = self.machines.get_mut(&id) else { return };
+        let Some(machine) = self.machines.change(id) else { return };
         machine.reason = Some(format!("delegation \"{path}\" has expired"));
-        if matches!(machine.phase, Phase::Waiting) {
+        if matches!(machine.phase, Phase::Waiting | Phase::Queued) {
             self.end(turn, id, Outcome::Stopped);
             self.list_ended(turn, id);
         } else {

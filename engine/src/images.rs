@@ -102,6 +102,23 @@ impl Images {
         self.by_id.contains_key(&id)
     }
 
+    /// The numbers of all files.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = ImageId> {
+        self.by_id.keys().copied()
+    }
+
+    /// A machine that was restored uses a file that was stored for a former process.
+    pub(crate) fn restore(&mut self, id: ImageId, content: Content) {
+        if !self.is_known(id) {
+            self.expect(id, content);
+            if let Some(image) = self.by_id.get_mut(&id) {
+                image.arrival = Arrival::Stored;
+                image.holds = 0;
+            }
+        }
+        self.used(id);
+    }
+
     /// Whether a machine may use this file as this image.
     pub(crate) fn is_stored_as(&self, id: ImageId, content: &Content) -> bool {
         self.by_id

@@ -25,8 +25,10 @@
 //! ```
 
 mod admission;
+mod boot;
 mod bounds;
 mod delegations;
+mod doors;
 mod effect;
 mod ended;
 mod ending;
@@ -39,9 +41,11 @@ mod keep;
 mod ledger;
 mod lifecycle;
 mod machine;
+mod machines;
 mod names;
 mod per_path;
 mod power;
+mod probation;
 mod reconcile;
 mod record;
 mod refusal;
@@ -50,6 +54,7 @@ mod revoking;
 mod show;
 mod view;
 
+pub use boot::BOOT_AT_ONCE;
 pub use delegations::{MAX_BELOW_TOP, MAX_CHILDREN, Remembered};
 pub use effect::{Answer, Effect};
 pub use ending::DEFAULT_STOP_MS;
@@ -63,7 +68,7 @@ pub use keep::{
     StartedBy,
 };
 pub use ledger::Amount;
-pub use lifecycle::KILL_AGAIN_MS;
+pub use lifecycle::{KILL_AGAIN_MS, START_PATIENCE_MS};
 pub use record::{Record, What};
 pub use refusal::{Context, Quantity, Refusal, Share};
 pub use restart::{BACKOFF_BASE_MS, BACKOFF_CAP_MS, HEALTHY_MS};

@@ -2,14 +2,12 @@
 //! brought to an end is in [`crate::ending`].
 
 use vmm_proto::id::MachineId;
-use vmm_proto::name::Path;
 
 use crate::effect::{Answer, Effect};
 use crate::engine::{Engine, Turn};
 use crate::event::{Exit, Token};
 use crate::keep::Outcome;
-use crate::machine::{Phase, Why};
-use crate::reconcile::another;
+use crate::machine::{Machine, Phase, Stop, Then, Why};
 use crate::record::What;
 use crate::refusal::Refusal;
 use crate::restart::{self, End, HEALTHY_MS, Verdict};
@@ -18,18 +16,19 @@ use crate::restart::{self, End, HEALTHY_MS, Verdict};
 /// with the connection to vmm-spawn.
 pub const KILL_AGAIN_MS: u64 = 5_000;
 
+/// How long a request waits for a start while there is no vmm-spawn.
+pub const START_PATIENCE_MS: u64 = 30_000;
+
 impl Engine {
     /// Has a listed machine started, and reserves what it takes: the caller has seen that it fits.
     pub(crate) fn run(&mut self, turn: &mut Turn, id: MachineId, why: Why) {
         self.set_timer(id, None);
-        let Some(machine) = self.machines.get_mut(&id) else { return };
+        let Some(machine) = self.machines.change(id) else { return };
+        machine.run += 1;
         let before = std::mem::replace(&mut machine.phase, Phase::Starting { why, stop: None });
         if let Phase::Ended { place, .. } = before {
             self.ended.remove(&machine.name.path, place);
         }
-        let amount = machine.amount();
-        self.ledger.exchange(&machine.name.path, machine.held, amount);
-        machine.held = amount;
         match why {
             Why::Asked(_) => {
                 machine.in_a_row = 0;
@@ -40,35 +39,76 @@ impl Engine {
                 machine.in_a_row = machine.in_a_row.saturating_add(1);
                 machine.restarts = machine.restarts.saturating_add(1);
             }
+            Why::Host => {}
         }
-        let start = machine.start();
+        self.hold(id);
         self.watch_expiry(turn.now.unix_s(), id);
-        turn.push(start);
+        self.give_start(turn, id);
+    }
+
+    /// Gives the order for a start, if it can be given now.
+    pub(crate) fn give_start(&mut self, turn: &mut Turn, id: MachineId) {
+        let Some(machine) = self.machines.get(id) else { return };
+        if self.doors.ending {
+            if let Phase::Starting { why: Why::Asked(Some(token)), .. } = machine.phase {
+                turn.reply(token, Err(Refusal::Ending));
+            }
+            return self.queue(id);
+        }
+        if self.joined {
+            return turn.push(machine.start());
+        }
+        if let Phase::Starting { why: Why::Asked(Some(_)), .. } = machine.phase {
+            self.be_patient(turn, id);
+        }
+    }
+
+    /// Somebody waits for a start while there is no vmm-spawn: not for ever.
+    pub(crate) fn be_patient(&mut self, turn: &Turn, id: MachineId) {
+        self.set_timer(id, Some(turn.now.monotonic_ms.saturating_add(START_PATIENCE_MS)));
+    }
+
+    /// Nobody waits for a start any more. Whether vmm-spawn got the order for it is not known: the
+    /// machine keeps its place until it is, and then does not run.
+    fn give_up_start(&mut self, turn: &mut Turn, id: MachineId) {
+        let Some(machine) = self.machines.change(id) else { return };
+        let Phase::Starting { why: Why::Asked(token), stop } = &mut machine.phase else { return };
+        let token = token.take();
+        if stop.is_none() {
+            *stop = Some(Stop::new(0, Then::Fail));
+            let reason = Refusal::NoSpawn { name: machine.name.clone() }.to_string();
+            machine.reason = Some(reason);
+        }
+        if let Some(token) = token {
+            let name = machine.name.clone();
+            turn.refuse(token, name.clone(), Some(id), Refusal::NoSpawn { name });
+        }
     }
 
     pub(crate) fn started(&mut self, turn: &mut Turn, id: MachineId, run: u64, pid: u32) {
-        let Some(machine) = self.machines.get_mut(&id).filter(|machine| machine.run == run) else {
+        match self.machines.get(id).filter(|it| it.run == run).map(|it| &it.phase) {
+            Some(Phase::Starting { .. }) => self.set_timer(id, None),
+            Some(Phase::Running { .. } | Phase::Stopping(_)) => return,
             // Nobody may run that is not accounted for.
-            return turn.push(Effect::StopMachine { id, run, force: true });
-        };
-        let (why, stop) = match &mut machine.phase {
-            Phase::Starting { why, stop } => (*why, stop.take()),
-            Phase::Running { .. } | Phase::Stopping(_) => return,
-            Phase::Waiting | Phase::Ended { .. } => {
+            Some(Phase::Waiting | Phase::Queued | Phase::Ended { .. }) | None => {
                 return turn.push(Effect::StopMachine { id, run, force: true });
             }
-        };
-        machine.phase = Phase::Running { since_ms: turn.now.monotonic_ms };
+        }
+        let Some(machine) = self.machines.change(id) else { return };
+        let Phase::Starting { why, stop } = &mut machine.phase else { return };
+        let (why, stop) = (*why, stop.take());
+        machine.phase = Phase::Running { since_ms: turn.now.monotonic_ms, before_ms: 0 };
         machine.pid = Some(pid);
         machine.started_unix_ms = Some(turn.now.unix_ms);
         machine.exit = None;
-        if stop.is_none() {
+        if stop.is_none() && !matches!(why, Why::Host) {
             machine.reason = None;
         }
         turn.record(machine, why.token(), What::Started { pid });
-        if let Why::Asked(token) = why {
+        if let Some(token) = why.token() {
             turn.reply(token, Ok(Answer::Running { id, pid }));
         }
+        self.begin_probation(turn, id);
         if let Some(stop) = stop {
             self.signal(turn, id, stop, None);
         }
@@ -82,27 +122,33 @@ impl Engine {
         reason: String,
         jitter: u32,
     ) {
-        let Some(machine) = self.machines.get_mut(&id).filter(|machine| machine.run == run) else {
-            return;
+        let starting = |machine: &&Machine| {
+            machine.run == run && matches!(machine.phase, Phase::Starting { .. })
         };
+        if !self.machines.get(id).as_ref().is_some_and(starting) {
+            return;
+        }
+        self.set_timer(id, None);
+        let Some(machine) = self.machines.change(id) else { return };
         let Phase::Starting { why, stop } = &mut machine.phase else { return };
         let (why, stop) = (*why, stop.take());
         machine.reason = Some(reason.clone());
+        let how = format!("it could not be started: {reason}");
         turn.record(machine, why.token(), What::StartFailed { reason: reason.clone() });
-        let name = machine.name.clone();
+        if let Some(token) = why.token() {
+            let name = machine.name.clone();
+            turn.reply(token, Err(Refusal::StartFailed { name, reason }));
+        }
         match (why, stop) {
-            (Why::Asked(token), None) => {
-                self.end(turn, id, Outcome::Failed);
-                turn.reply(token, Err(Refusal::StartFailed { name, reason }));
-                self.list_ended(turn, id);
-            }
-            (Why::Asked(token), Some(stop)) => {
-                turn.reply(token, Err(Refusal::StartFailed { name, reason }));
-                self.conclude(turn, id, stop);
-            }
-            (Why::Policy, Some(stop)) => self.conclude(turn, id, stop),
-            (Why::Policy, None) => {
+            (_, Some(stop)) => self.conclude(turn, id, stop, End::NotStarted),
+            (Why::Policy | Why::Host, None) => {
                 self.ended_by_itself(turn, id, End::NotStarted, jitter);
+            }
+            (Why::Asked(_), None) => {
+                if !self.roll_back(turn, id, End::NotStarted, how) {
+                    self.end(turn, id, Outcome::Failed);
+                    self.list_ended(turn, id);
+                }
             }
         }
     }
@@ -115,42 +161,49 @@ impl Engine {
         (exit, output_end): (Exit, u64),
         jitter: u32,
     ) {
-        let Some(machine) = self.machines.get_mut(&id) else {
+        let Some(machine) = self.machines.get(id) else {
             // Of a machine that was forgotten, or never known: there is nothing to keep of it.
-            return turn.push(Effect::ForgetMachine { id });
+            if !self.formers.contains(&id) {
+                turn.push(Effect::ForgetMachine { id });
+            }
+            return;
         };
-        if machine.run != run {
+        if machine.run != run || !machine.has_process() {
             return;
         }
-        match &machine.phase {
-            Phase::Waiting | Phase::Ended { .. } => return,
-            Phase::Starting { .. } => {
-                machine.output_end = machine.output_end.max(output_end);
-                machine.exit = Some(exit);
-                let reason = format!("it ended while it was being started: {exit}");
-                return self.start_failed(turn, id, run, reason, jitter);
-            }
-            Phase::Running { .. } | Phase::Stopping(_) => {}
-        }
+        self.set_timer(id, None);
+        let Some(machine) = self.machines.change(id) else { return };
         machine.output_end = machine.output_end.max(output_end);
         machine.exit = Some(exit);
         machine.pid = None;
+        if matches!(machine.phase, Phase::Starting { .. }) {
+            let reason = format!("it ended while it was being started: {exit}");
+            return self.start_failed(turn, id, run, reason, jitter);
+        }
         turn.record(machine, None, What::Exited { exit });
         match std::mem::replace(&mut machine.phase, Phase::Waiting) {
-            Phase::Stopping(stop) => self.conclude(turn, id, stop),
-            Phase::Running { since_ms } => {
-                if turn.now.monotonic_ms.saturating_sub(since_ms) >= HEALTHY_MS {
+            Phase::Stopping(stop) => self.conclude(turn, id, stop, End::Exit(exit)),
+            Phase::Running { since_ms, before_ms } => {
+                let ran_ms = turn.now.monotonic_ms.saturating_sub(since_ms);
+                if ran_ms.saturating_add(before_ms) >= HEALTHY_MS {
                     machine.in_a_row = 0;
                 }
                 self.ended_by_itself(turn, id, End::Exit(exit), jitter);
             }
-            Phase::Starting { .. } | Phase::Waiting | Phase::Ended { .. } => {}
+            Phase::Starting { .. } | Phase::Waiting | Phase::Queued | Phase::Ended { .. } => {}
         }
     }
 
     /// A run ended that nobody asked to end: the restart policy decides.
     fn ended_by_itself(&mut self, turn: &mut Turn, id: MachineId, end: End, jitter: u32) {
-        let Some(machine) = self.machines.get_mut(&id) else { return };
+        let how = match end {
+            End::Exit(exit) => exit.to_string(),
+            End::NotStarted => "it could not be started".to_owned(),
+        };
+        if self.roll_back(turn, id, end, how) {
+            return;
+        }
+        let Some(machine) = self.machines.change(id) else { return };
         match restart::judge(&machine.spec.restart, end, machine.in_a_row, jitter) {
             Verdict::Again { delay_ms, attempt } => {
                 machine.phase = Phase::Waiting;
@@ -186,45 +239,42 @@ impl Engine {
 
     /// The time of one machine has come.
     fn due(&mut self, turn: &mut Turn, id: MachineId) {
-        let Some(machine) = self.machines.get_mut(&id) else { return };
+        let Some(machine) = self.machines.note(id) else { return };
         machine.due_ms = None;
-        match &mut machine.phase {
+        match &machine.phase {
+            // In its next life this program goes on with it.
+            Phase::Waiting if self.doors.ending => {}
             Phase::Waiting => self.run(turn, id, Why::Policy),
+            Phase::Starting { .. } if !self.joined => self.give_up_start(turn, id),
             Phase::Stopping(stop) => {
-                let first = !std::mem::replace(&mut stop.killed, true);
+                let (run, first) = (machine.run, !stop.killed);
                 if first {
-                    turn.record(machine, None, What::Killed);
+                    self.note_killed(turn, id);
                 }
-                turn.push(Effect::StopMachine { id, run: machine.run, force: true });
+                turn.push(Effect::StopMachine { id, run, force: true });
                 self.set_timer(id, Some(turn.now.monotonic_ms.saturating_add(KILL_AGAIN_MS)));
             }
-            Phase::Starting { .. } | Phase::Running { .. } | Phase::Ended { .. } => {}
+            Phase::Starting { .. }
+            | Phase::Running { .. }
+            | Phase::Queued
+            | Phase::Ended { .. } => {}
         }
     }
 
-    pub(crate) fn spawn_lost(&mut self, turn: &mut Turn, jitter: u32) {
-        let starting: Vec<(MachineId, u64)> = self
-            .names
-            .below(&Path::host())
-            .into_iter()
-            .filter_map(|id| self.machines.get(&id))
-            .filter(|machine| matches!(machine.phase, Phase::Starting { .. }))
-            .map(|machine| (machine.id, machine.run))
-            .collect();
-        let mut jitter = jitter;
-        for (id, run) in starting {
-            let reason = "vmm-spawn, which starts machines, is gone".to_owned();
-            self.start_failed(turn, id, run, reason, jitter);
-            jitter = another(jitter);
+    fn note_killed(&mut self, turn: &mut Turn, id: MachineId) {
+        let Some(machine) = self.machines.change(id) else { return };
+        if let Phase::Stopping(stop) = &mut machine.phase {
+            stop.killed = true;
         }
+        turn.record(machine, None, What::Killed);
     }
 }
 
 impl Why {
     fn token(self) -> Option<Token> {
         match self {
-            Self::Asked(token) => Some(token),
-            Self::Policy => None,
+            Self::Asked(token) => token,
+            Self::Policy | Self::Host => None,
         }
     }
 }

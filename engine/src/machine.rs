@@ -11,6 +11,9 @@
 //!
 //! Whoever wants a machine in `Starting` to stop leaves a [`Stop`] there: it is acted upon as soon
 //! as there is a process to stop, or none.
+//!
+//! `Queued` is beside the picture: what should run and had its process taken away by the host (a
+//! reboot, or an end of this program that stops machines) waits there for its turn to be started.
 
 use std::sync::Arc;
 
@@ -32,7 +35,7 @@ pub(crate) struct Machine {
     pub(crate) name: MachineName,
     pub(crate) spec: Arc<Spec>,
     /// The delegations of its last deploy, one for each label of its path (rule 11).
-    pub(crate) chain: Vec<Link>,
+    pub(crate) chain: Arc<[Link]>,
     /// The leaf of its last deploy, if that was its own: one that is exactly this machine.
     pub(crate) leaf: Option<LeafIdentity>,
     pub(crate) phase: Phase,
@@ -54,19 +57,26 @@ pub(crate) struct Machine {
     /// Automatic restarts since it was deployed.
     pub(crate) restarts: u32,
     pub(crate) output_end: u64,
+    /// When the end of its authority was last looked at, in Unix seconds.
+    pub(crate) looked_s: i64,
+    /// The machine whose place it has taken, while that is not for good.
+    pub(crate) probation: Option<Box<Probation>>,
 }
 
 /// What a machine is in the middle of.
 #[derive(Debug)]
 pub(crate) enum Phase {
-    /// The shell was told to start it.
+    /// It is being started, or will be as soon as there is a vmm-spawn.
     Starting { why: Why, stop: Option<Stop> },
-    /// It runs, since this time of the monotonic clock.
-    Running { since_ms: u64 },
+    /// It runs: since this time of the monotonic clock, and so long before, when another process
+    /// looked after it.
+    Running { since_ms: u64, before_ms: u64 },
     /// It was told to end.
     Stopping(Stop),
     /// It waits to be started again by its policy.
     Waiting,
+    /// It should run, and waits for its turn.
+    Queued,
     /// It has ended.
     Ended { outcome: Outcome, place: Place },
 }
@@ -74,10 +84,23 @@ pub(crate) enum Phase {
 /// Why a machine is started.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Why {
-    /// Somebody waits for it.
-    Asked(Token),
+    /// Somebody asked for it, and waits for it unless that was in another life of this program.
+    Asked(Option<Token>),
     /// By its restart policy.
     Policy,
+    /// By the host, to go on as before: after a reboot, or since what had replaced it failed.
+    Host,
+}
+
+/// A machine whose successor is on probation.
+#[derive(Debug)]
+pub(crate) struct Probation {
+    /// The machine that was replaced.
+    pub(crate) former: Machine,
+    /// How long the successor is on probation.
+    pub(crate) ms: u64,
+    /// When that is over, by the monotonic clock; nothing before the successor first runs.
+    pub(crate) due_ms: Option<u64>,
 }
 
 /// A machine is to stop: who waits for it, and what comes then.
@@ -87,6 +110,8 @@ pub(crate) struct Stop {
     pub(crate) timeout_ms: u64,
     /// Whether its time is over.
     pub(crate) killed: bool,
+    /// Whether somebody wants it to be gone.
+    pub(crate) gone: bool,
     /// Who waits for it to have stopped.
     pub(crate) stoppers: Vec<Token>,
     /// Who waits for it to be gone.
@@ -99,14 +124,28 @@ pub(crate) struct Stop {
 pub(crate) enum Then {
     /// It stays listed as stopped.
     Stay,
+    /// It stays listed as failed.
+    Fail,
     /// It stays listed as revoked.
     Revoke,
     /// It is forgotten.
     Destroy,
     /// It is started again, for this request.
-    Start(Token),
-    /// This machine takes its place, for this request.
-    Replace(Box<Machine>, Token),
+    Start(Option<Token>),
+    /// It is to run again in the next life of this program.
+    Hold,
+    /// Another machine takes its place.
+    Replace(Box<Replacement>),
+}
+
+/// A machine that waits to take the place of another.
+#[derive(Debug)]
+pub(crate) struct Replacement {
+    pub(crate) machine: Machine,
+    /// The request for it.
+    pub(crate) token: Option<Token>,
+    /// How long it will be on probation; 0: not at all.
+    pub(crate) probation_ms: u64,
 }
 
 impl Machine {
@@ -123,9 +162,9 @@ impl Machine {
             id,
             name,
             spec: Arc::new(spec),
-            chain,
+            chain: chain.into(),
             leaf,
-            phase: Phase::Starting { why: Why::Asked(token), stop: None },
+            phase: Phase::Starting { why: Why::Asked(Some(token)), stop: None },
             run: 0,
             held: Amount::default(),
             due_ms: None,
@@ -137,12 +176,13 @@ impl Machine {
             in_a_row: 0,
             restarts: 0,
             output_end: 0,
+            looked_s: i64::MIN,
+            probation: None,
         }
     }
 
-    /// Its next start: from now on reports of earlier ones count no more.
-    pub(crate) fn start(&mut self) -> Effect {
-        self.run += 1;
+    /// The order to start it.
+    pub(crate) fn start(&self) -> Effect {
         let (id, run, name) = (self.id, self.run, self.name.clone());
         Effect::StartMachine { id, run, name, spec: Arc::clone(&self.spec) }
     }
@@ -152,12 +192,23 @@ impl Machine {
         Amount::of_machine(self.spec.memory_mib)
     }
 
+    /// What is to be held in its name: while another machine may take its place, the larger of the
+    /// two, as only one of them has a process at any time.
+    pub(crate) fn needs(&self) -> Amount {
+        if !self.state().is_live() {
+            return Amount::default();
+        }
+        let former = self.probation.as_ref().map(|probation| probation.former.amount());
+        let successor = self.replacement().map(|replacement| replacement.machine.amount());
+        former.into_iter().chain(successor).fold(self.amount(), Amount::larger)
+    }
+
     pub(crate) fn state(&self) -> State {
         match &self.phase {
             Phase::Starting { stop: None, .. } => State::Starting,
             Phase::Starting { stop: Some(_), .. } | Phase::Stopping(_) => State::Stopping,
             Phase::Running { .. } => State::Running,
-            Phase::Waiting => State::Restarting,
+            Phase::Waiting | Phase::Queued => State::Restarting,
             Phase::Ended { outcome, .. } => match outcome {
                 Outcome::Stopped => State::Stopped,
                 Outcome::Exited => State::Exited,
@@ -171,7 +222,7 @@ impl Machine {
     pub(crate) fn has_process(&self) -> bool {
         match self.phase {
             Phase::Starting { .. } | Phase::Running { .. } | Phase::Stopping(_) => true,
-            Phase::Waiting | Phase::Ended { .. } => false,
+            Phase::Waiting | Phase::Queued | Phase::Ended { .. } => false,
         }
     }
 
@@ -180,16 +231,31 @@ impl Machine {
         match &self.phase {
             Phase::Starting { stop, .. } => stop.as_ref(),
             Phase::Stopping(stop) => Some(stop),
-            Phase::Running { .. } | Phase::Waiting | Phase::Ended { .. } => None,
+            Phase::Running { .. } | Phase::Waiting | Phase::Queued | Phase::Ended { .. } => None,
+        }
+    }
+
+    /// What is about to take its place.
+    pub(crate) fn replacement(&self) -> Option<&Replacement> {
+        match &self.stop()?.then {
+            Then::Replace(replacement) => Some(replacement),
+            Then::Stay
+            | Then::Fail
+            | Then::Revoke
+            | Then::Destroy
+            | Then::Start(_)
+            | Then::Hold => None,
         }
     }
 
     /// The machine that is about to take its place.
     pub(crate) fn successor(&self) -> Option<MachineId> {
-        match &self.stop()?.then {
-            Then::Replace(machine, _) => Some(machine.id),
-            Then::Stay | Then::Revoke | Then::Destroy | Then::Start(_) => None,
-        }
+        self.replacement().map(|replacement| replacement.machine.id)
+    }
+
+    /// The machine that is started again in its place if it fails in time.
+    pub(crate) fn former(&self) -> Option<MachineId> {
+        self.probation.as_ref().map(|probation| probation.former.id)
     }
 }
 

@@ -27,7 +27,7 @@ impl Engine {
         let id = machine.id;
         match machine.phase {
             Phase::Ended { .. } => turn.reply(token, Ok(Answer::Stopped { id })),
-            Phase::Waiting => {
+            Phase::Waiting | Phase::Queued => {
                 self.end(turn, id, Outcome::Stopped);
                 turn.reply(token, Ok(Answer::Stopped { id }));
                 self.list_ended(turn, id);
@@ -61,7 +61,7 @@ impl Engine {
         let obstacle = self.start_obstacles(turn.now, machine, own.depth()).next();
         match obstacle {
             Some(refusal) => turn.refuse(token, name, Some(id), refusal),
-            None => self.run(turn, id, Why::Asked(token)),
+            None => self.run(turn, id, Why::Asked(Some(token))),
         }
     }
 
@@ -79,14 +79,17 @@ impl Engine {
             .filter(|machine| matches!(machine.phase, Phase::Running { .. }))
             .map(|machine| machine.id);
         match running {
-            Some(id) => self.ask_to_stop(turn, id, timeout_ms, Then::Start(token), Some(token)),
+            Some(id) if self.doors.ending => turn.refuse(token, name, Some(id), Refusal::Ending),
+            Some(id) => {
+                self.ask_to_stop(turn, id, timeout_ms, Then::Start(Some(token)), Some(token));
+            }
             None => self.start(turn, token, name, own),
         }
     }
 
     fn wait_for_stop(&mut self, id: MachineId, wait: impl FnOnce(&mut Stop)) {
         if let Some(Phase::Starting { stop: Some(stop), .. } | Phase::Stopping(stop)) =
-            self.machines.get_mut(&id).map(|machine| &mut machine.phase)
+            self.machines.note(id).map(|machine| &mut machine.phase)
         {
             wait(stop);
         }

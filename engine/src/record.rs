@@ -32,6 +32,13 @@ pub enum Record {
         /// the request that handed it in
         cause: Option<Token>,
     },
+    /// The host takes no new machines from now on, or takes them again.
+    Doors {
+        /// whether it takes none
+        draining: bool,
+        /// the request for that
+        cause: Option<Token>,
+    },
     /// A newer certificate of a delegation was shown, and rules from now on (rule 9).
     Renewed {
         /// the delegation
@@ -116,6 +123,14 @@ pub enum What {
         /// that machine
         by: MachineId,
     },
+    /// It failed on probation: the machine that it had replaced is started again, and it is
+    /// forgotten.
+    RolledBack {
+        /// the machine that has its name again
+        to: MachineId,
+        /// how it failed
+        reason: String,
+    },
     /// It had ended, and newer ended machines took its place in the list.
     PushedOut {
         /// the delegation whose list was full
@@ -147,6 +162,7 @@ impl What {
             Self::Revoked { .. } => "revoked",
             Self::Destroyed => "destroyed",
             Self::Replaced { .. } => "replaced",
+            Self::RolledBack { .. } => "rolled-back",
             Self::PushedOut { .. } => "pushed-out",
             Self::Refused { .. } => "refused",
         }

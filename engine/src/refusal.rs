@@ -210,6 +210,28 @@ pub enum Refusal {
         /// why
         reason: String,
     },
+    /// There was no vmm-spawn to start the machine, for too long.
+    #[error(
+        "\"{name}\" could not be started: vmm-spawn, which starts machines, has not answered for {} \
+         s; the host's admin has to look after it",
+        crate::START_PATIENCE_MS / 1000
+    )]
+    NoSpawn {
+        /// the machine
+        name: MachineName,
+    },
+    /// The host takes no new machines.
+    #[error(
+        "this host is being drained: it takes no new machines, and starts none that have ended; \
+         use another host, or ask its admin to open it"
+    )]
+    Draining,
+    /// Nobody waits any more for the host to be empty, as it takes machines again.
+    #[error("this host takes machines; drain it first, to wait until it has none")]
+    NotDraining,
+    /// This program stops all machines and ends.
+    #[error("the supervisor of this host stops all machines and ends; try again when it is back")]
+    Ending,
     /// The machine is in the middle of something else.
     #[error("\"{name}\" {doing}; try again when that is over")]
     Busy {
@@ -286,7 +308,9 @@ impl Refusal {
             | Self::NoImage { .. } => "image",
             Self::NameInUse { .. } => "name",
             Self::NotFound { .. } => "not-found",
-            Self::StartFailed { .. } => "start-failed",
+            Self::StartFailed { .. } | Self::NoSpawn { .. } => "start-failed",
+            Self::Draining | Self::NotDraining => "draining",
+            Self::Ending => "ending",
             Self::Busy { .. } => "busy",
             Self::AlreadyRunning { .. } => "running",
             Self::CalledOff { .. } => "called-off",

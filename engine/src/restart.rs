@@ -10,6 +10,9 @@ pub const BACKOFF_BASE_MS: u64 = 100;
 /// No restart waits longer, jitter apart.
 pub const BACKOFF_CAP_MS: u64 = 60_000;
 
+/// No restart waits longer, jitter included.
+pub(crate) const LONGEST_WAIT_MS: u64 = BACKOFF_CAP_MS / 4 * 5;
+
 /// A machine that ran so long was healthy: the next restart is the first in a row again.
 pub const HEALTHY_MS: u64 = 10_000;
 
@@ -62,7 +65,8 @@ pub(crate) fn judge(policy: &Restart, end: End, in_a_row: u32, jitter: u32) -> V
     }
 }
 
-fn is_failure(codes: &[u8], end: End) -> bool {
+/// Whether a run failed; `codes` are the exit codes that say so, none of them for all but 0.
+pub(crate) fn is_failure(codes: &[u8], end: End) -> bool {
     match end {
         End::Exit(Exit::Code(code)) if codes.is_empty() => code != 0,
         End::Exit(Exit::Code(code)) => codes.contains(&code),

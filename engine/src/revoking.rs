@@ -48,11 +48,12 @@ impl Engine {
         turn.push(Effect::JudgeSessions);
         let mut hit: Vec<_> = self
             .machines
-            .values()
+            .iter()
             .filter_map(|machine| Some((machine.name.clone(), machine.id, self.revoked(machine)?)))
             .collect();
         hit.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other));
         self.call_off_successors(turn);
+        self.end_revoked_probations(turn);
         let mut machines = Vec::new();
         for (_, id, refusal) in hit {
             self.revoke_machine(turn, id, &refusal, token);
@@ -70,18 +71,18 @@ impl Engine {
         self.chain_revoked(machine)
     }
 
-    fn chain_revoked(&self, machine: &Machine) -> Option<Refusal> {
+    pub(crate) fn chain_revoked(&self, machine: &Machine) -> Option<Refusal> {
         let newest = machine.chain.iter().map(|link| self.delegations.newest(link));
         self.not_revoked(newest, machine.leaf.as_ref()).err()
     }
 
     fn revoke_machine(&mut self, turn: &mut Turn, id: MachineId, why: &Refusal, token: Token) {
-        let Some(machine) = self.machines.get_mut(&id) else { return };
+        let Some(machine) = self.machines.change(id) else { return };
         machine.reason = Some(why.to_string());
         turn.record(machine, Some(token), What::Revoked { reason: why.to_string() });
         match &mut machine.phase {
             Phase::Ended { outcome, .. } => *outcome = Outcome::Revoked,
-            Phase::Waiting => {
+            Phase::Waiting | Phase::Queued => {
                 self.end(turn, id, Outcome::Revoked);
                 self.list_ended(turn, id);
             }
@@ -95,15 +96,16 @@ impl Engine {
 
     /// Calls off machines that wait to take the place of others and have lost their authority.
     fn call_off_successors(&mut self, turn: &mut Turn) {
-        let waiting: Vec<MachineId> = self
+        let mut waiting: Vec<MachineId> = self
             .machines
-            .values()
-            .filter(|machine| match machine.stop().map(|stop| &stop.then) {
-                Some(Then::Replace(successor, _)) => self.chain_revoked(successor).is_some(),
-                _ => false,
+            .iter()
+            .filter(|machine| {
+                let successor = machine.replacement().map(|replacement| &replacement.machine);
+                successor.is_some_and(|successor| self.chain_revoked(successor).is_some())
             })
             .map(|machine| machine.id)
             .collect();
+        waiting.sort_unstable();
         for id in waiting {
             self.ask_to_stop(turn, id, DEFAULT_STOP_MS, Then::Stay, None);
         }

@@ -8,6 +8,7 @@ use vmm_proto::revocation::RevocationList;
 
 use crate::bounds::Bounds;
 use crate::engine::Engine;
+use crate::event::ImageId;
 use crate::ledger::Amount;
 use crate::machine::Machine;
 use crate::view::{QuotaRow, Used, View};
@@ -21,7 +22,7 @@ impl Engine {
 
     /// The listed machine of that id.
     pub fn by_id(&self, id: MachineId) -> Option<View<'_>> {
-        self.machines.get(&id).map(|machine| self.view(machine))
+        self.machines.get(id).map(|machine| self.view(machine))
     }
 
     /// The listed machines that `target` means, in the order of their names.
@@ -36,7 +37,7 @@ impl Engine {
 
     /// The listed machines at and below a path, in the order of their names.
     pub(crate) fn below<'a>(&'a self, path: &Path) -> impl Iterator<Item = &'a Machine> + use<'a> {
-        let machine = |id| self.machines.get(&id).map(AsRef::as_ref);
+        let machine = |id| self.machines.get(id);
         self.names.below(path).into_iter().filter_map(machine)
     }
 
@@ -61,6 +62,12 @@ impl Engine {
     /// The revocation list of the issuer with this key that is in force.
     pub fn list_in_force(&self, issuer: &Digest) -> Option<&RevocationList> {
         self.revocations.of_issuer(issuer).map(AsRef::as_ref)
+    }
+
+    /// The numbers of all image files that there are to be, parts of images included: after a
+    /// restart those that restored machines need.
+    pub fn images(&self) -> impl Iterator<Item = ImageId> {
+        self.images.ids()
     }
 
     /// What is reserved at and below `path`.
@@ -113,6 +120,7 @@ impl Engine {
             output_end: machine.output_end,
             over_quota: self.is_over_quota(machine),
             successor: machine.successor(),
+            former: machine.former(),
         }
     }
 }

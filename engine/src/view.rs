@@ -17,7 +17,7 @@ pub enum State {
     Stopping,
     /// It was stopped on request.
     Stopped,
-    /// It ended, and waits to be started again by its restart policy.
+    /// It ended, and waits to be started again: by its restart policy, or since the host went down.
     Restarting,
     /// It ended by itself, with whatever exit code.
     Exited,
@@ -91,6 +91,8 @@ pub struct View<'a> {
     pub over_quota: bool,
     /// When its name is about to be taken over: the id of the machine that will have it.
     pub successor: Option<MachineId>,
+    /// While it is on probation: the id of the machine that has the name again if it fails.
+    pub former: Option<MachineId>,
 }
 
 /// A limit and what is used of it.

@@ -146,12 +146,24 @@ fn a_hung_spawn_is_treated_like_a_dead_one() {
 }
 
 #[test]
-fn a_new_supervisor_ends_what_nobody_owns() {
+fn a_new_supervisor_goes_on_with_what_runs_and_ends_what_nobody_owns() {
     let mut setup = Setup::new();
     tick(&setup);
     let pid = pid_of(&setup, "tick");
-    setup.house.take("vmmd").unwrap().kill().unwrap();
     let runs = || std::path::Path::new(&format!("/proc/{pid}")).exists();
+    for _ in 0..3 {
+        setup.house.take("vmmd").unwrap().kill().unwrap();
+        setup.house.start_with("vmmd", &[]).unwrap();
+        assert_eq!(pid_of(&setup, "tick"), pid);
+    }
+    assert_eq!(kinds(&events_of(&setup, "tick")), ["deployed", "started"]);
+    setup.client("admin", &["restart", "tick"]).expect(0);
+    assert!(!runs());
+
+    let pid = pid_of(&setup, "tick");
+    let runs = || std::path::Path::new(&format!("/proc/{pid}")).exists();
+    setup.house.take("vmmd").unwrap().kill().unwrap();
+    std::fs::remove_file(setup.file("run/vmmd/journal.redb")).unwrap();
     assert!(runs(), "machines do not end with vmmd");
     setup.house.start_with("vmmd", &[]).unwrap();
     wait_until("the sweep", || !runs()).unwrap();

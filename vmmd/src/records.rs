@@ -42,7 +42,9 @@ const fn code(refusal: &Refusal) -> ErrorCode {
         | Refusal::UnknownDelegation { .. }
         | Refusal::Revoked { .. }
         | Refusal::ListNotTaken(_) => ErrorCode::Chain,
-        Refusal::NotKept { .. } => ErrorCode::Unavailable,
+        Refusal::NotKept { .. } | Refusal::Draining | Refusal::NotDraining | Refusal::Ending => {
+            ErrorCode::Unavailable
+        }
         Refusal::Outside { .. } => ErrorCode::Permission,
         Refusal::Quota { .. }
         | Refusal::Cpu { .. }
@@ -53,7 +55,7 @@ const fn code(refusal: &Refusal) -> ErrorCode {
         Refusal::NoImage { .. } => ErrorCode::Image,
         Refusal::NameInUse { .. } | Refusal::AlreadyRunning { .. } => ErrorCode::Name,
         Refusal::NotFound { .. } => ErrorCode::NotFound,
-        Refusal::StartFailed { .. } => ErrorCode::StartFailed,
+        Refusal::StartFailed { .. } | Refusal::NoSpawn { .. } => ErrorCode::StartFailed,
         Refusal::Busy { .. } | Refusal::CalledOff { .. } => ErrorCode::Busy,
         Refusal::IdInUse { .. } | Refusal::ImageInUse { .. } => ErrorCode::Internal,
     }
@@ -62,7 +64,9 @@ const fn code(refusal: &Refusal) -> ErrorCode {
 /// The request that led to a record.
 pub(crate) const fn cause(record: &Record) -> Option<Token> {
     match record {
-        Record::Machine { cause, .. } | Record::Revoked { cause, .. } => *cause,
+        Record::Machine { cause, .. }
+        | Record::Revoked { cause, .. }
+        | Record::Doors { cause, .. } => *cause,
         Record::Renewed { .. } => None,
     }
 }
@@ -87,6 +91,7 @@ pub(crate) fn entry(record: &Record, by: Option<&Requester>) -> Entry {
         Record::Revoked { issuer, number, serials, .. } => {
             Entry::of("list", issuer).with("number", number).with("serials", serials)
         }
+        Record::Doors { draining, .. } => Entry::of(if *draining { "drain" } else { "open" }, ""),
         Record::Renewed { path, before, generation } => {
             Entry::of("renewed", path).with("before", before).with("generation", generation)
         }
@@ -112,6 +117,7 @@ fn details(entry: Entry, what: &What) -> Entry {
         }
         What::Stopping { timeout_ms } => entry.with("timeout_ms", timeout_ms),
         What::Replaced { by } => entry.with("by_machine", by),
+        What::RolledBack { to, reason } => entry.with("to_machine", to).with("reason", reason),
         What::PushedOut { full } => entry.with("full", full),
         What::Expires { path, not_after } => {
             entry.with("delegation", path).with("not_after", rfc3339(*not_after))

@@ -7,6 +7,8 @@
 //! [`Effect::is_promise`] tells the two apart.
 
 mod machine;
+mod restore;
+mod save;
 
 use std::sync::Arc;
 
@@ -19,6 +21,7 @@ use crate::effect::Effect;
 use crate::engine::{Engine, Turn};
 
 pub use machine::{KeptMachine, KeptPhase, KeptProbation, KeptStop, KeptThen, Outcome, StartedBy};
+pub(crate) use restore::Restored;
 
 /// A change of what is kept. The shell makes the changes of one event, and its records, durable
 /// together: all of them or none. Changes of several events may become durable together, but never
@@ -90,11 +93,9 @@ impl Engine {
         match kept {
             Keep::Delegation(remembered) => self.delegations.restore(*remembered),
             Keep::Revocations(list) => self.revocations.restore(list),
-            // Machines are not kept yet.
-            Keep::Machine(_)
-            | Keep::Host(_)
-            | Keep::ForgetDelegation { .. }
-            | Keep::ForgetMachine { .. } => {}
+            Keep::Machine(machine) => self.restore_machine(*machine),
+            Keep::Host(KeptHost { draining }) => self.doors.draining = draining,
+            Keep::ForgetDelegation { .. } | Keep::ForgetMachine { .. } => {}
         }
     }
 
@@ -104,7 +105,13 @@ impl Engine {
             Some(remembered) => Keep::Delegation(Box::new(remembered)),
             None => Keep::ForgetDelegation { issuer, label },
         });
-        let changes: Vec<_> = delegations.map(Effect::Keep).collect();
+        let mut changes: Vec<_> = delegations.map(Effect::Keep).collect();
+        for id in self.machines.take_changed() {
+            changes.push(Effect::Keep(match self.machines.get(id) {
+                Some(machine) => Keep::Machine(Box::new(self.kept(machine))),
+                None => Keep::ForgetMachine { id },
+            }));
+        }
         turn.effects.splice(..0, changes);
     }
 }

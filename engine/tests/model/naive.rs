@@ -38,14 +38,15 @@ pub(crate) fn below<'a>(world: &'a World, node: &str) -> impl Iterator<Item = Vi
     world.engine.machines(&Target::Below(path(node)))
 }
 
-/// What one listed machine holds: with its successor, the larger of the two.
+/// What one listed machine holds: as much as the largest of it, its successor and its former.
 fn held_by(world: &World, view: &View<'_>) -> Amount {
     if !view.state.is_live() {
         return Amount::default();
     }
     let memory = |id: &MachineId| world.deployed.get(id).map_or(0, |spec| spec.memory_mib);
-    let both = memory(&view.id).max(view.successor.map_or(0, |id| memory(&id)));
-    Amount { machines: 1, memory_mib: both.into() }
+    let others = [view.successor, view.former].into_iter().flatten();
+    let largest = others.map(|id| memory(&id)).fold(memory(&view.id), u32::max);
+    Amount { machines: 1, memory_mib: largest.into() }
 }
 
 /// What the machines below a node hold, but for the one of that name.
@@ -153,7 +154,8 @@ pub(crate) fn admits(
         let dead = matches!(view.state, State::Exited | State::Failed | State::Revoked);
         (dead || replace) && view.successor.is_none()
     });
-    gives_way && chain_is_valid(world, &name.path) && fits(world, name, memory_mib, wanted)
+    let open = !world.engine.is_draining();
+    open && gives_way && chain_is_valid(world, &name.path) && fits(world, name, memory_mib, wanted)
 }
 
 /// The images of listed machines and of those that wait to take their places.
@@ -162,7 +164,7 @@ pub(crate) fn images_in_use(world: &World) -> BTreeSet<ImageId> {
     world
         .list()
         .iter()
-        .flat_map(|view| [Some(view.id), view.successor])
+        .flat_map(|view| [Some(view.id), view.successor, view.former])
         .flatten()
         .filter_map(of)
         .collect()

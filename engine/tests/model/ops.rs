@@ -8,25 +8,102 @@ use crate::world::{LABELS, NODES};
 /// One thing that somebody does. Numbers choose among what there is.
 #[derive(Debug, Clone)]
 pub(crate) enum Op {
-    Reissue { node: usize, machines: u16, memory: u32, cpus: u8, newer: u8, lasts_s: Option<u8> },
-    Present { node: usize, old: bool },
-    Offer { what: What, sha: u8, size_mib: u8 },
-    UploadEnds { which: usize, stored: bool },
-    UploadBreaks { which: usize },
-    Release { which: usize },
-    Deploy { what: What, file: usize, restart: u8 },
-    ProcessStarts { which: usize },
-    ProcessFails { which: usize },
-    ProcessExits { which: usize, exit: u8 },
-    Stop { which: usize, timeout_ms: u16 },
-    Start { which: usize },
-    Restart { which: usize, timeout_ms: u16 },
-    Destroy { which: usize },
+    Reissue {
+        node: usize,
+        machines: u16,
+        memory: u32,
+        cpus: u8,
+        newer: u8,
+        lasts_s: Option<u8>,
+    },
+    Present {
+        node: usize,
+        old: bool,
+    },
+    Offer {
+        what: What,
+        sha: u8,
+        size_mib: u8,
+    },
+    UploadEnds {
+        which: usize,
+        stored: bool,
+    },
+    UploadBreaks {
+        which: usize,
+    },
+    Release {
+        which: usize,
+    },
+    Deploy {
+        what: What,
+        file: usize,
+        restart: u8,
+    },
+    ProcessStarts {
+        which: usize,
+    },
+    ProcessFails {
+        which: usize,
+    },
+    ProcessExits {
+        which: usize,
+        exit: u8,
+    },
+    /// One that is on probation fails.
+    ProbationFails {
+        which: usize,
+    },
+    Stop {
+        which: usize,
+        timeout_ms: u16,
+    },
+    Start {
+        which: usize,
+    },
+    Restart {
+        which: usize,
+        timeout_ms: u16,
+    },
+    Destroy {
+        which: usize,
+    },
+    /// The connection to vmm-spawn breaks.
     SpawnLost,
-    Revoke { node: usize, all: bool, stale: bool, reissue: bool },
-    Crash,
-    Pass { ms: u16 },
-    Nonsense { id: u8, kind: u8 },
+    /// vmm-spawn is gone with all it had, and the host is not.
+    SpawnDies,
+    /// vmm-spawn is there again and says what it knows.
+    Join,
+    /// Everything becomes durable that is not yet.
+    Flush,
+    /// The supervisor dies in the middle of the next event.
+    Doom {
+        cut: usize,
+        durable: bool,
+    },
+    Reboot,
+    Drain {
+        on: bool,
+    },
+    /// The supervisor ends together with all machines, and is started again.
+    StopAll,
+    Revoke {
+        node: usize,
+        all: bool,
+        stale: bool,
+        reissue: bool,
+    },
+    /// The supervisor dies, and the clock is set meanwhile.
+    Crash {
+        skew_s: i8,
+    },
+    Pass {
+        ms: u16,
+    },
+    Nonsense {
+        id: u8,
+        kind: u8,
+    },
 }
 
 /// A machine that somebody wants.
@@ -40,16 +117,18 @@ pub(crate) struct What {
     pub(crate) memory: u32,
     pub(crate) cpu: u16,
     pub(crate) replace: bool,
+    pub(crate) probation_s: u8,
 }
 
 pub(crate) fn ops() -> impl Strategy<Value = Vec<Op>> {
-    let what =
-        (0..NODES.len(), 0..LABELS.len(), 0..2_usize, 0..20, 1..9_u32, 0..40_u16, any::<bool>())
-            .prop_map(|(node, label, deeper, old, memory, cpu, replace)| {
-                // Mostly CPU 0, which nearly everybody has.
-                let cpu = if cpu < 4 { cpu } else { 0 };
-                What { node, label, deeper, old: old == 0, memory, cpu, replace }
-            });
+    let how = (any::<bool>(), 0..20_u8);
+    let what = (0..NODES.len(), 0..LABELS.len(), 0..2_usize, 0..20, 1..9_u32, 0..40_u16, how)
+        .prop_map(|(node, label, deeper, old, memory, cpu, (replace, probation_s))| {
+            // Mostly CPU 0, which nearly everybody has.
+            let cpu = if cpu < 4 { cpu } else { 0 };
+            let probation_s = probation_s.saturating_sub(3) * 4;
+            What { node, label, deeper, old: old == 0, memory, cpu, replace, probation_s }
+        });
     let reissue = (1..NODES.len(), 0..7_u16, 0..32_u32, 0..32_u8, 0..3_u8, any::<u8>()).prop_map(
         |(node, machines, memory, cpus, newer, lasts)| Op::Reissue {
             node,
@@ -74,6 +153,7 @@ pub(crate) fn ops() -> impl Strategy<Value = Vec<Op>> {
         2 => any::<usize>().prop_map(|which| Op::ProcessFails { which }),
         8 => (any::<usize>(), any::<u8>())
             .prop_map(|(which, exit)| Op::ProcessExits { which, exit }),
+        4 => any::<usize>().prop_map(|which| Op::ProbationFails { which }),
         5 => (any::<usize>(), 0..500_u16)
             .prop_map(|(which, timeout_ms)| Op::Stop { which, timeout_ms }),
         5 => any::<usize>().prop_map(|which| Op::Start { which }),
@@ -84,7 +164,17 @@ pub(crate) fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => (1..NODES.len(), any::<bool>(), 0..4, any::<bool>()).prop_map(
             |(node, all, stale, reissue)| Op::Revoke { node, all, stale: stale == 0, reissue }
         ),
-        1 => (0..3).prop_map(|n| if n == 0 { Op::Crash } else { Op::SpawnLost }),
+        1 => any::<i8>().prop_map(|skew_s| Op::Crash { skew_s }),
+        1 => (0..6).prop_map(|n| match n {
+            0 => Op::Reboot,
+            1 => Op::StopAll,
+            2 => Op::SpawnDies,
+            _ => Op::SpawnLost,
+        }),
+        4 => Just(Op::Join),
+        3 => Just(Op::Flush),
+        2 => (0..8_usize, any::<bool>()).prop_map(|(cut, durable)| Op::Doom { cut, durable }),
+        1 => (0..4).prop_map(|n| Op::Drain { on: n == 0 }),
         6 => (0..12_000_u16).prop_map(|ms| Op::Pass { ms }),
         1 => Just(Op::Pass { ms: u16::MAX }),
         2 => (any::<u8>(), 0..6_u8).prop_map(|(id, kind)| Op::Nonsense { id, kind }),

@@ -4,17 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use vmm_engine::{
-    Answer, Chain, Effect, Engine, Event, Exit, HostLimits, ImageId, Keep, Kind, Need, Now,
-    Question, Record, Refusal, Remembered, Spec, Token, View,
+    Answer, Chain, Effect, Engine, Event, Exit, HostLimits, ImageId, Kind, Need, Now, Question,
+    Refusal, Spec, Token, View,
 };
 use vmm_proto::authority::{Link, Serial, Validity};
 use vmm_proto::id::{Digest, MachineId};
-use vmm_proto::name::{Label, MachineName, Path, Target};
+use vmm_proto::name::{MachineName, Path, Target};
 use vmm_proto::resource::{Arguments, Bridges, CpuSet, Delegation, Devices, Restart};
 use vmm_proto::revocation::{BadSerial, RevocationList, Serials};
 
 use crate::naive;
 use crate::ops::{Op, What};
+use crate::shell::{Doom, Shell};
+use crate::spawn::{Process, Spawn};
 
 /// The delegations there are; the empty path is the host.
 pub(crate) const NODES: [&str; 6] = ["", "a", "b", "a/x", "a/y", "a/x/z"];
@@ -22,29 +24,17 @@ pub(crate) const HOST_MACHINES: u32 = 7;
 pub(crate) const HOST_MEMORY: u64 = 40;
 /// Names of machines; "x" is the name of a delegation, too.
 pub(crate) const LABELS: [&str; 2] = ["m", "x"];
-const ROOT: Digest = Digest([255; 32]);
+pub(crate) const ROOT: Digest = Digest([255; 32]);
 
 pub(crate) fn host_cpus() -> CpuSet {
     [0, 1, 2].into_iter().collect()
-}
-
-/// A process, or the order to make one.
-#[derive(Debug)]
-pub(crate) struct Process {
-    pub(crate) name: MachineName,
-    run: u64,
-    pub(crate) memory_mib: u32,
-    /// Nothing before it has started.
-    pub(crate) pid: Option<u32>,
-    told_to_stop: bool,
-    pub(crate) killed: bool,
 }
 
 /// An image file.
 #[derive(Debug)]
 pub(crate) struct File {
     pub(crate) node: &'static str,
-    sha: u8,
+    pub(crate) sha: u8,
     pub(crate) size: u32,
     pub(crate) stored: bool,
     /// A part of it, that somebody may go on with.
@@ -52,27 +42,28 @@ pub(crate) struct File {
     pub(crate) holds: usize,
 }
 
+/// The serial numbers of each list, and its number, by issuer.
+pub(crate) type Revoked = BTreeMap<Digest, (u64, BTreeSet<Serial>)>;
+
 pub(crate) struct World {
     pub(crate) engine: Engine,
-    /// What the shell has made durable.
-    kept: BTreeMap<(Digest, Label), Box<Remembered>>,
-    kept_lists: BTreeMap<Digest, Arc<RevocationList>>,
+    pub(crate) shell: Shell,
     /// What was taken back, and the number of the last list, by issuer.
-    revoked: BTreeMap<Digest, (u64, BTreeSet<Serial>)>,
-    now: Now,
+    pub(crate) revoked: Revoked,
+    pub(crate) now: Now,
     /// All certificates of each delegation, the newest last.
     issued: BTreeMap<&'static str, Vec<Link>>,
     /// The newest ones that the host has been shown.
     pub(crate) known: BTreeMap<&'static str, Link>,
     /// Every machine that was ever admitted.
     pub(crate) deployed: BTreeMap<MachineId, Spec>,
+    /// What really runs, or is about to.
     pub(crate) processes: BTreeMap<MachineId, Process>,
-    /// The last start of each machine.
-    last_runs: BTreeMap<MachineId, u64>,
+    pub(crate) spawn: Spawn,
     pub(crate) files: BTreeMap<ImageId, File>,
     pub(crate) answers: BTreeMap<Token, u32>,
     /// What was offered by requests that are not answered yet, or were answered with an upload.
-    offers: BTreeMap<Token, (&'static str, u8, u32)>,
+    pub(crate) offers: BTreeMap<Token, (&'static str, u8, u32)>,
     /// The kinds of records and refusals that have come.
     pub(crate) seen: BTreeSet<&'static str>,
     counter: u64,
@@ -82,15 +73,14 @@ impl World {
     pub(crate) fn new() -> Self {
         let mut world = Self {
             engine: Engine::new(host(), ROOT),
-            kept: BTreeMap::new(),
-            kept_lists: BTreeMap::new(),
+            shell: Shell::default(),
             revoked: BTreeMap::new(),
             now: Now { unix_ms: 1_000_000, monotonic_ms: 0 },
             issued: BTreeMap::new(),
             known: BTreeMap::new(),
             deployed: BTreeMap::new(),
             processes: BTreeMap::new(),
-            last_runs: BTreeMap::new(),
+            spawn: Spawn::default(),
             files: BTreeMap::new(),
             answers: BTreeMap::new(),
             offers: BTreeMap::new(),
@@ -100,6 +90,7 @@ impl World {
         for node in NODES.into_iter().filter(|node| !node.is_empty()) {
             world.issue(node, 1, (4, 16, 7), None);
         }
+        world.join();
         world
     }
 
@@ -144,6 +135,7 @@ impl World {
             Op::ProcessStarts { which } => self.process_starts(which),
             Op::ProcessFails { which } => self.process_fails(which),
             Op::ProcessExits { which, exit } => self.process_exits(which, exit),
+            Op::ProbationFails { which } => self.probation_fails(which),
             Op::Stop { which, timeout_ms } => {
                 let (token, name) = (self.token(), self.some_name(which));
                 self.happen(Event::Stop { token, name, timeout_ms: timeout_ms.into() });
@@ -151,6 +143,7 @@ impl World {
             Op::Start { which } => self.start(which),
             Op::Restart { which, timeout_ms } => {
                 let (token, name) = (self.token(), self.some_name(which));
+                self.shell.somebody_wants_to_run(&self.engine, &name);
                 let timeout_ms = timeout_ms.into();
                 self.happen(Event::Restart { token, name, timeout_ms, own: Path::host() });
             }
@@ -158,10 +151,14 @@ impl World {
                 let (token, name) = (self.token(), self.some_name(which));
                 self.happen(Event::Destroy { token, name });
             }
-            Op::SpawnLost => {
-                self.processes.retain(|_, process| process.pid.is_some());
-                self.happen(Event::SpawnLost { jitter: 7 });
-            }
+            Op::SpawnLost => self.lose_spawn(),
+            Op::SpawnDies => self.kill_spawn(),
+            Op::Join => self.join(),
+            Op::Flush => self.flush(),
+            Op::Doom { cut, durable } => self.shell.doom = Some(Doom { cut, durable }),
+            Op::Reboot => self.reboot(),
+            Op::Drain { on } => self.drain(on),
+            Op::StopAll => self.stop_all(),
             Op::Revoke { node, all, stale, reissue } => {
                 self.revoke(NODES[node], all, stale);
                 if reissue {
@@ -169,24 +166,9 @@ impl World {
                     self.issue(NODES[node], last + 1, (4, 16, 7), None);
                 }
             }
-            Op::Crash => self.crash(),
+            Op::Crash { skew_s } => self.crash(skew_s.into()),
             Op::Pass { ms } => self.pass(ms.into()),
             Op::Nonsense { id, kind } => self.nonsense(id, kind),
-        }
-    }
-
-    /// Every process does what it was told, every upload ends, and time passes.
-    pub(crate) fn let_everything_finish(&mut self) {
-        for _ in 0..40 {
-            while self.processes.values().any(|process| process.pid.is_none()) {
-                self.process_starts(0);
-            }
-            while self.processes.values().any(|process| process.told_to_stop) {
-                self.process_exits(0, 0);
-            }
-            if let Some(image) = choose(self.uploads(), 0) {
-                self.upload_ends(image, true);
-            }
         }
     }
 
@@ -198,11 +180,20 @@ impl World {
         assert_eq!(answered(&effects, token, |a| *a == Answer::Accepted), accepted);
     }
 
+    /// Shows a chain; whether the supervisor lives on after that.
+    fn shows(&mut self, links: &[Link]) -> bool {
+        let lives = self.shell.lives;
+        self.present(links.to_vec());
+        lives == self.shell.lives
+    }
+
     fn offer(&mut self, what: &What, sha: u8, size: u32) {
         let (name, links, cpus) = self.wish(what);
         // As the shell does. A smaller share pushes ended machines out, which may free the name
         // or drop an image: the model judges what is there after that.
-        self.present(links.clone());
+        if !self.shows(&links) {
+            return;
+        }
         let node = NODES[what.node];
         let accepted = naive::present(self, &links)
             && naive::admits(self, &name, what.memory, &cpus, what.replace);
@@ -237,18 +228,22 @@ impl World {
         let got = |a: &Answer| matches!(a, Answer::Have(_) | Answer::Upload(_));
         assert_eq!(answered(&effects, token, got), accepted && room && !waits, "{effects:?}");
         assert_eq!(refused(&effects, token), foreseen.first(), "{question:?}");
-        assert_eq!(self.answers[&token] == 0, accepted && waits);
+        assert_eq!(is_unanswered(&effects, token), accepted && waits);
     }
 
     fn deploy(&mut self, what: &What, file: usize, restart: u8) {
         let (name, links, cpus) = self.wish(what);
         // See `offer`.
-        self.present(links.clone());
+        let lives = self.shell.lives;
+        self.shows(&links);
         if file % 8 < 5 && !self.files.values().any(|file| file.node == NODES[what.node]) {
             self.offer(what, 0, 1 << 20);
             if let Some(image) = choose(self.uploads(), file) {
                 self.upload_ends(image, true);
             }
+        }
+        if lives != self.shell.lives {
+            return;
         }
         let usable = |file: &File| file.stored && file.node == NODES[what.node];
         let chosen = choose(self.files.iter().filter(|(_, file)| usable(file)), file);
@@ -280,7 +275,7 @@ impl World {
         if admitted {
             self.deployed.insert(id, spec.clone());
         }
-        let replace = what.replace;
+        let (replace, probation_ms) = (what.replace, u64::from(what.probation_s) * 1000);
         let need = Need { memory_mib: what.memory, cpus, devices: Devices::default() };
         let (sha256, size) = (image_sha256, image_size);
         let question = Question { name: name.clone(), need, sha256, size, replace };
@@ -295,8 +290,9 @@ impl World {
             )
         });
         let chain = Chain { links, ..Chain::default() };
-        let effects = self.happen(Event::Deploy { token, id, name, spec, chain, replace });
-        assert_eq!(self.answers[&token] == 0, admitted, "{effects:?}");
+        let effects =
+            self.happen(Event::Deploy { token, id, name, spec, chain, replace, probation_ms });
+        assert_eq!(is_unanswered(&effects, token), admitted, "{effects:?}");
         match refused(&effects, token) {
             Some(Refusal::NoImage { .. }) => assert!(!usable && foreseen.is_empty()),
             refusal => assert_eq!(refusal, foreseen.first(), "{question:?}"),
@@ -351,81 +347,26 @@ impl World {
         assert_eq!(done, accepted, "{effects:?}");
     }
 
-    /// The supervisor dies, and the next one has nothing but what was kept. What ran is ended, as
-    /// nobody knows it any more. A crash before or after what an event changes has become durable
-    /// is, to everybody else, one before or after that event.
-    fn crash(&mut self) {
-        self.seen.insert("crash");
-        self.engine = Engine::new(host(), ROOT);
-        for remembered in self.kept.values() {
-            self.engine.restore(Keep::Delegation(remembered.clone()));
-        }
-        for list in self.kept_lists.values() {
-            self.engine.restore(Keep::Revocations(Arc::clone(list)));
-        }
-        self.processes.clear();
-        self.files.clear();
-        self.offers.clear();
-        // Nobody waits for an answer any more.
-        self.answers.retain(|_, answers| *answers > 0);
-    }
-
     fn start(&mut self, which: usize) {
         let name = self.some_name(which);
         let admitted = self.engine.machine(&name).is_some_and(|view| match view.state {
             vmm_engine::State::Restarting => true,
             state if state.is_live() => false,
             _ => {
-                naive::chain_is_valid(self, &name.path)
+                !self.engine.is_draining()
+                    && naive::chain_is_valid(self, &name.path)
                     && naive::fits(self, &name, view.spec.memory_mib, &view.spec.cpus)
             }
         });
         let foreseen = self.engine.explain_start(self.now, &name, &Path::host()).obstacles;
         let token = self.token();
+        self.shell.somebody_wants_to_run(&self.engine, &name);
         let effects = self.happen(Event::Start { token, name, own: Path::host() });
-        assert_eq!(self.answers[&token] == 0, admitted, "{effects:?}");
+        assert_eq!(is_unanswered(&effects, token), admitted, "{effects:?}");
         assert_eq!(refused(&effects, token), foreseen.first());
     }
 
-    fn process_starts(&mut self, which: usize) {
-        let starting = self.processes.iter().filter(|(_, process)| process.pid.is_none());
-        if let Some(id) = choose(starting.map(|(id, _)| *id), which) {
-            let pid = u32::try_from(self.count()).unwrap();
-            let process = self.processes.get_mut(&id).unwrap();
-            process.pid = Some(pid);
-            let run = process.run;
-            self.happen(Event::Started { id, run, pid });
-        }
-    }
-
-    fn process_fails(&mut self, which: usize) {
-        let starting = self.processes.iter().filter(|(_, process)| process.pid.is_none());
-        if let Some(id) = choose(starting.map(|(id, _)| *id), which) {
-            let run = self.processes.remove(&id).unwrap().run;
-            let reason = "no luck".to_owned();
-            self.happen(Event::StartFailed { id, run, reason, jitter: 5 });
-        }
-    }
-
-    fn process_exits(&mut self, which: usize, exit: u8) {
-        let started = || self.processes.iter().filter(|(_, process)| process.pid.is_some());
-        // Those that were told to stop do so before others end by themselves.
-        let obedient = started().filter(|(_, process)| process.told_to_stop).map(|(id, _)| *id);
-        let id = choose(obedient, which).or_else(|| choose(started().map(|(id, _)| *id), which));
-        let Some(id) = id else { return };
-        let exit = match exit {
-            0..60 => Exit::Code(0),
-            60..120 => Exit::Code(1),
-            120..180 => Exit::Signal(9),
-            180..220 => Exit::OutOfMemory,
-            220.. => Exit::Unknown,
-        };
-        let run = self.processes.remove(&id).unwrap().run;
-        let output_end = self.count();
-        self.happen(Event::Exited { id, run, exit, output_end, jitter: 3 });
-    }
-
-    fn upload_ends(&mut self, image: ImageId, stored: bool) {
+    pub(crate) fn upload_ends(&mut self, image: ImageId, stored: bool) {
         if stored {
             self.files.get_mut(&image).unwrap().stored = true;
         } else {
@@ -435,27 +376,31 @@ impl World {
     }
 
     /// The images that somebody is uploading.
-    fn uploads(&self) -> impl Iterator<Item = ImageId> {
+    pub(crate) fn uploads(&self) -> impl Iterator<Item = ImageId> {
         let arriving = self.files.iter().filter(|(_, file)| !file.stored && !file.parked);
         arriving.map(|(image, _)| *image)
     }
 
     /// A connection breaks in the middle of an upload.
-    fn upload_breaks(&mut self, image: ImageId) {
+    pub(crate) fn upload_breaks(&mut self, image: ImageId) {
         let file = self.files.get_mut(&image).unwrap();
         (file.parked, file.holds) = (true, file.holds - 1);
         self.happen(Event::UploadBroke { image });
         self.happen(Event::ReleaseImage { image });
     }
 
-    fn pass(&mut self, ms: u64) {
+    pub(crate) fn pass(&mut self, ms: u64) {
         self.now.unix_ms += ms;
         self.now.monotonic_ms += ms;
+        let lives = self.shell.lives;
         self.happen(Event::Tick);
+        if lives != self.shell.lives {
+            return;
+        }
         assert!(self.engine.next_wake().is_none_or(|due| due > self.now.monotonic_ms));
         let stuck = self.processes.values().filter(|p| p.told_to_stop && p.pid.is_some());
         for process in stuck {
-            let kill_is_due = ms > vmm_engine::DEFAULT_STOP_MS;
+            let kill_is_due = ms > vmm_engine::DEFAULT_STOP_MS && self.spawn.connected;
             assert!(process.killed || !kill_is_due, "{process:?}");
         }
     }
@@ -472,113 +417,6 @@ impl World {
             _ => Event::UploadEnded { image: ImageId(u64::MAX - 1), stored: true },
         };
         self.happen(event);
-    }
-
-    fn happen(&mut self, event: Event) -> Vec<Effect> {
-        let effects = self.engine.handle(self.now, event);
-        for effect in &effects {
-            self.take(effect);
-        }
-        effects
-    }
-
-    fn take(&mut self, effect: &Effect) {
-        match effect {
-            Effect::Record(Record::Machine { what, .. }) => {
-                self.seen.insert(what.as_str());
-            }
-            Effect::Record(Record::Renewed { .. }) => {
-                self.seen.insert("renewed");
-            }
-            Effect::Record(Record::Revoked { .. }) => {
-                self.seen.insert("list");
-            }
-            Effect::StartMachine { id, run, name, spec } => {
-                self.invariant_no_machine_is_started_twice((*id, *run), name, spec.memory_mib);
-            }
-            Effect::StopMachine { id, run, force } => {
-                if let Some(process) = self.processes.get_mut(id) {
-                    assert_eq!(process.run, *run);
-                    assert!(process.pid.is_some(), "there is nothing to stop yet");
-                    assert!(!*force || process.told_to_stop, "killed without having been asked");
-                    process.told_to_stop = true;
-                    process.killed |= force;
-                }
-            }
-            Effect::ForgetMachine { id } => {
-                assert!(!self.processes.contains_key(id), "forgotten while it runs");
-            }
-            Effect::DropImage { image } => {
-                let file = self.files.remove(image).expect("a file is dropped once");
-                assert!((file.stored || file.parked) && file.holds == 0, "dropped while needed");
-            }
-            Effect::Reply { token, answer } => {
-                *self.answers.get_mut(token).expect("an answer to a request") += 1;
-                match answer {
-                    Ok(Answer::Have(image)) => self.files.get_mut(image).unwrap().holds += 1,
-                    Ok(Answer::Upload(image)) => {
-                        let (node, sha, size) = self.offers[token];
-                        let file = File { node, sha, size, stored: false, parked: false, holds: 1 };
-                        if let Some(part) = self.files.insert(*image, file) {
-                            let same = (part.node, part.sha, part.size) == (node, sha, size);
-                            assert!(part.parked && same, "two uploads into {image:?}");
-                        }
-                    }
-                    Ok(Answer::Running { id, pid }) => {
-                        assert_eq!(self.processes[id].pid, Some(*pid));
-                    }
-                    Ok(Answer::Stopped { id }) => assert!(!self.processes.contains_key(id)),
-                    Ok(Answer::Destroyed { id }) => assert!(self.engine.by_id(*id).is_none()),
-                    Ok(Answer::Accepted) => {}
-                    Ok(Answer::Revoked { machines, .. }) => {
-                        for id in machines {
-                            let process = self.processes.get(id);
-                            assert!(process.is_none_or(|p| p.killed || p.pid.is_none()));
-                        }
-                    }
-                    Err(refusal) => {
-                        self.seen.insert(refusal.code());
-                    }
-                }
-            }
-            Effect::Keep(Keep::Delegation(remembered)) => {
-                let Link { issuer, label, .. } = &remembered.link;
-                self.kept.insert((*issuer, label.clone()), remembered.clone());
-            }
-            Effect::Keep(Keep::Revocations(list)) => {
-                self.kept_lists.insert(list.issuer, Arc::clone(list));
-            }
-            Effect::JudgeSessions => {}
-            Effect::Keep(Keep::ForgetDelegation { issuer, label }) => {
-                assert!(self.kept.remove(&(*issuer, label.clone())).is_some());
-            }
-            Effect::Keep(other) => panic!("{other:?} is not kept yet"),
-            Effect::Settled { id, .. } => assert!(!self.processes.contains_key(id)),
-        }
-    }
-
-    fn invariant_no_machine_is_started_twice(
-        &mut self,
-        (id, run): (MachineId, u64),
-        name: &MachineName,
-        memory_mib: u32,
-    ) {
-        let last = self.last_runs.insert(id, run);
-        assert!(last.is_none_or(|last| last < run), "start {run} of {id} comes after {last:?}");
-        assert!(self.deployed.contains_key(&id), "started without having been admitted");
-        assert!(
-            self.processes.values().all(|process| process.name != *name),
-            "{name} runs already"
-        );
-        let process = Process {
-            name: name.clone(),
-            run,
-            memory_mib,
-            pid: None,
-            told_to_stop: false,
-            killed: false,
-        };
-        assert!(self.processes.insert(id, process).is_none(), "{id} was started twice");
     }
 
     fn wish(&mut self, what: &What) -> (MachineName, Vec<Link>, CpuSet) {
@@ -641,19 +479,19 @@ impl World {
         self.issued.entry(node).or_default().push(link);
     }
 
-    fn token(&mut self) -> Token {
+    pub(crate) fn token(&mut self) -> Token {
         let token = Token(self.count());
         self.answers.insert(token, 0);
         token
     }
 
-    fn count(&mut self) -> u64 {
+    pub(crate) fn count(&mut self) -> u64 {
         self.counter += 1;
         self.counter
     }
 }
 
-fn host() -> HostLimits {
+pub(crate) fn host() -> HostLimits {
     HostLimits {
         machines: HOST_MACHINES,
         memory_mib: HOST_MEMORY,
@@ -675,7 +513,11 @@ fn refused(effects: &[Effect], token: Token) -> Option<&Refusal> {
     })
 }
 
-fn choose<T>(items: impl Iterator<Item = T>, which: usize) -> Option<T> {
+fn is_unanswered(effects: &[Effect], token: Token) -> bool {
+    !effects.iter().any(|effect| matches!(effect, Effect::Reply { token: to, .. } if *to == token))
+}
+
+pub(crate) fn choose<T>(items: impl Iterator<Item = T>, which: usize) -> Option<T> {
     let mut items: Vec<T> = items.collect();
     if items.is_empty() { None } else { Some(items.swap_remove(which % items.len())) }
 }

@@ -51,6 +51,7 @@ fn a_machine_runs_only_an_image_that_is_stored_under_its_path() {
             spec: wrong,
             chain: chain(&alice()),
             replace: false,
+            probation_ms: 0,
         });
         assert_eq!(
             asked.refusal().to_string(),
@@ -153,6 +154,7 @@ fn numbers_that_are_taken_are_refused() {
         spec: Spec { image, ..spec() },
         chain: chain(&dev()),
         replace: false,
+        probation_ms: 0,
     });
     assert_eq!(asked.refusal().code(), "internal");
 }

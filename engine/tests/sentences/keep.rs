@@ -1,28 +1,8 @@
 //! What outlives the process: what one engine keeps, the next one knows.
 
-use vmm_engine::{Effect, Engine, HostLimits, Keep};
+use vmm_engine::Keep;
 
 use crate::stage::*;
-
-/// What these effects say is to be kept; all of it before anything else.
-fn kept(effects: &[Effect]) -> Vec<Keep> {
-    let is_keep = |effect: &&Effect| matches!(effect, Effect::Keep(_));
-    let first = effects.iter().take_while(is_keep).count();
-    assert_eq!(first, effects.iter().filter(is_keep).count(), "{effects:?}");
-    let keep = |effect: &Effect| match effect {
-        Effect::Keep(keep) => Some(keep.clone()),
-        _ => None,
-    };
-    effects.iter().filter_map(keep).collect()
-}
-
-fn next_engine(stage: &mut Stage, kept: Vec<Keep>) {
-    let host = HostLimits { machines: 3, memory_mib: 100, storage_mib: 50, cpus: cpus(&[0, 1]) };
-    stage.engine = Engine::new(host, ROOT);
-    for keep in kept {
-        stage.engine.restore(keep);
-    }
-}
 
 #[test]
 fn a_delegation_is_kept_when_it_is_seen_first_and_when_it_changes() {
@@ -37,11 +17,11 @@ fn a_delegation_is_kept_when_it_is_seen_first_and_when_it_changes() {
 #[test]
 fn the_next_engine_refuses_what_the_former_one_knew_to_be_outdated() {
     let mut stage = Stage::new();
-    let mut all = kept(&stage.present(&alice()).effects);
+    stage.present(&alice());
     let newer = [dev()[0].clone(), renewed(&alice()[1], 1, 1)];
-    all.extend(kept(&stage.present(&newer).effects));
+    stage.present(&newer);
     let refusal = stage.present(&alice()).refusal();
-    next_engine(&mut stage, all);
+    stage.next_life();
     assert_eq!(stage.present(&alice()).refusal(), refusal);
     assert_eq!(stage.deploy("dev/alice/big", with_memory(2), &[]).refusal().code(), "quota");
 }

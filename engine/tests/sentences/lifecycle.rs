@@ -1,6 +1,6 @@
 //! Stop, start, restart, destroy, and what processes do by themselves.
 
-use vmm_engine::{Answer, DEFAULT_STOP_MS, Effect, Event, Exit, KILL_AGAIN_MS, KnownRun, State};
+use vmm_engine::{Answer, DEFAULT_STOP_MS, Effect, Exit, KILL_AGAIN_MS, State};
 use vmm_proto::id::MachineId;
 use vmm_proto::name::{Path, Target};
 use vmm_proto::resource::Restart;
@@ -323,36 +323,6 @@ fn an_exit_before_the_machine_ran_is_a_failed_start() {
     let refusal = answer(&effects, deploy.token).unwrap().unwrap_err();
     assert!(refusal.to_string().ends_with("it ended while it was being started: exit code 1"));
     assert_eq!(stage.state("dev/one"), Some(State::Failed));
-}
-
-#[test]
-fn when_vmm_spawn_is_lost_starts_fail_and_the_rest_is_taken_to_run() {
-    let mut stage = Stage::new();
-    let running = stage.run("dev/one", spec(), &dev());
-    let starting = stage.deploy("dev/two", spec(), &dev());
-    let effects = stage.happen(Event::SpawnLost { jitter: 1 });
-    assert_eq!(answer(&effects, starting.token).unwrap().unwrap_err().code(), "start-failed");
-    assert_eq!(stage.state("dev/one"), Some(State::Running));
-    assert_eq!(stage.used("dev"), (1, 10));
-    stage.exited(running, Exit::Unknown);
-    assert_eq!(stage.state("dev/one"), Some(State::Failed));
-}
-
-#[test]
-fn when_vmm_spawn_is_back_what_it_does_not_run_has_ended_and_what_should_not_run_is_ended() {
-    let mut stage = Stage::new();
-    let gone = stage.run("dev/one", spec(), &dev());
-    let ended = stage.run("dev/two", spec(), &dev());
-    stage.exited(ended, Exit::Code(0));
-    let nobodys = MachineId([9; 16]);
-    stage.happen(Event::SpawnLost { jitter: 1 });
-    let known = [ended, nobodys].map(|id| KnownRun { id, run: 1, pid: Some(1), ready: true });
-    let known = known.to_vec();
-    let effects = stage.happen(Event::SpawnKnows { same_boot: true, known, jitter: 1 });
-    assert_eq!(stage.view("dev/one").exit, Some(Exit::Unknown));
-    assert_eq!(stage.state("dev/one"), Some(State::Failed));
-    assert_eq!(stops(&effects), [(ended, true)]);
-    assert!(forgets(&effects, nobodys) && !forgets(&effects, gone));
 }
 
 #[test]

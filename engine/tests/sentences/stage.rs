@@ -1,8 +1,10 @@
 //! A host with some tenants to play on.
 
+use std::collections::BTreeMap;
+
 use vmm_engine::{
-    Answer, Chain, Effect, Engine, Event, Exit, Explanation, HostLimits, ImageId, Kind, Need, Now,
-    Question, Record, Refusal, Spec, State, Token, View, What,
+    Answer, Chain, Effect, Engine, Event, Exit, Explanation, HostLimits, ImageId, Keep, Kind,
+    KnownRun, Need, Now, Question, Record, Refusal, Slot, Spec, State, Token, View, What,
 };
 use vmm_proto::authority::{LeafIdentity, Link, Serial, Validity};
 use vmm_proto::id::{Digest, MachineId};
@@ -120,6 +122,14 @@ pub(crate) struct Stage {
     pub(crate) engine: Engine,
     pub(crate) now: Now,
     counter: u64,
+    /// What is durable.
+    pub(crate) kept: BTreeMap<Slot, Keep>,
+    /// The probation of what is deployed.
+    pub(crate) probation_ms: u64,
+}
+
+fn host() -> HostLimits {
+    HostLimits { machines: 3, memory_mib: 100, storage_mib: 50, cpus: cpus(&[0, 1, 2, 3]) }
 }
 
 /// A request and what came of it at once.
@@ -143,10 +153,18 @@ impl Asked {
 impl Stage {
     /// A host of 3 machines, 100 MiB, CPUs 0 to 3.
     pub(crate) fn new() -> Self {
-        let host =
-            HostLimits { machines: 3, memory_mib: 100, storage_mib: 50, cpus: cpus(&[0, 1, 2, 3]) };
         let now = Now { unix_ms: BEGIN_S.unsigned_abs() * 1000, monotonic_ms: 0 };
-        Self { engine: Engine::new(host, ROOT), now, counter: 100 }
+        let engine = Engine::new(host(), ROOT);
+        let (kept, counter) = (BTreeMap::new(), 100);
+        let mut stage = Self { engine, now, counter, kept, probation_ms: 0 };
+        stage.spawn_knows(true, &[]);
+        stage
+    }
+
+    /// vmm-spawn says what it knows.
+    pub(crate) fn spawn_knows(&mut self, same_boot: bool, known: &[KnownRun]) -> Vec<Effect> {
+        let known = known.to_vec();
+        self.happen(Event::SpawnKnows { same_boot, known, jitter: 0 })
     }
 
     pub(crate) fn count(&mut self) -> u64 {
@@ -154,8 +172,29 @@ impl Stage {
         self.counter
     }
 
+    /// Lets something happen; what is to be kept is kept at once.
     pub(crate) fn happen(&mut self, event: Event) -> Vec<Effect> {
-        self.engine.handle(self.now, event)
+        let effects = self.engine.handle(self.now, event);
+        for keep in kept(&effects) {
+            match keep {
+                Keep::ForgetDelegation { .. } | Keep::ForgetMachine { .. } => {
+                    self.kept.remove(&keep.slot());
+                }
+                _ => {
+                    self.kept.insert(keep.slot(), keep);
+                }
+            }
+        }
+        effects
+    }
+
+    /// Another process goes on from what was kept. Its monotonic clock begins anew.
+    pub(crate) fn next_life(&mut self) {
+        self.engine = Engine::new(host(), ROOT);
+        self.now.monotonic_ms = 0;
+        for keep in self.kept.values() {
+            self.engine.restore(keep.clone());
+        }
     }
 
     pub(crate) fn ask(&mut self, request: impl FnOnce(Token) -> Event) -> Asked {
@@ -239,6 +278,7 @@ impl Stage {
         let image = self.store(machine, &spec, links);
         let id = MachineId([u8::try_from(self.count()).unwrap(); 16]);
         let spec = Spec { image: image.unwrap_or(ImageId(0)), ..spec };
+        let probation_ms = self.probation_ms;
         let mut asked = self.ask(|token| Event::Deploy {
             token,
             id,
@@ -246,6 +286,7 @@ impl Stage {
             spec,
             chain: chain(links),
             replace,
+            probation_ms,
         });
         asked.id = id;
         if let Some(image) = image {
@@ -317,6 +358,18 @@ impl Stage {
         let used = self.engine.usage(&path(at));
         (used.machines, used.memory_mib)
     }
+}
+
+/// What these effects say is to be kept; all of it before anything else.
+pub(crate) fn kept(effects: &[Effect]) -> Vec<Keep> {
+    let is_keep = |effect: &&Effect| matches!(effect, Effect::Keep(_));
+    let first = effects.iter().take_while(is_keep).count();
+    assert_eq!(first, effects.iter().filter(is_keep).count(), "{effects:?}");
+    let keep = |effect: &Effect| match effect {
+        Effect::Keep(keep) => Some(keep.clone()),
+        _ => None,
+    };
+    effects.iter().filter_map(keep).collect()
 }
 
 /// The answer to a request among some effects.

@@ -128,6 +128,7 @@ impl Performer {
             // Gathered when the event was taken.
             Effect::Keep(_) | Effect::Record(_) => {}
             Effect::StartMachine { id, run, spec, .. } => self.start(id, run, &spec),
+            Effect::Joined => self.deeds.spawn.joined(),
             // It was not even asked yet.
             Effect::StopMachine { id, run, force: true } if self.stop_is_deferred(id, run) => {
                 self.deferred.push(effect);

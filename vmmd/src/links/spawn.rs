@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -29,13 +31,21 @@ const QUEUE: usize = 1024;
 const ANSWER: Duration = Duration::from_secs(3);
 
 /// A command, and for a start the image.
-type Command = (ToSpawn, Option<OwnedFd>);
+pub(crate) struct Command {
+    /// How often what `vmm-spawn` knows had been taken into account when this was given.
+    joined: u64,
+    message: ToSpawn,
+    image: Option<OwnedFd>,
+}
 
 /// The way to `vmm-spawn`.
 #[derive(Clone)]
 pub(crate) struct SpawnLink {
     queue: mpsc::Sender<Command>,
     core: Core,
+    /// How often what `vmm-spawn` knows was taken into account. A command that was given before
+    /// that of the present connection was, is void: what counts of it was given again.
+    joined: Arc<AtomicU64>,
     /// What of the jail cannot be applied; `None` while there is no connection.
     jail: watch::Sender<Option<Vec<String>>>,
 }
@@ -44,7 +54,8 @@ impl SpawnLink {
     /// The way, and the receiving end for [`SpawnLink::run`].
     pub(crate) fn new(core: Core) -> (Self, mpsc::Receiver<Command>) {
         let (queue, out) = mpsc::channel(QUEUE);
-        (Self { queue, core, jail: watch::Sender::new(None) }, out)
+        let joined = Arc::default();
+        (Self { queue, core, joined, jail: watch::Sender::new(None) }, out)
     }
 
     fn set_jail(&self, jail: Option<Vec<String>>) {
@@ -69,26 +80,28 @@ impl SpawnLink {
         }
     }
 
-    /// Gives a command. Without a connection a start fails; anything else is caught up with when
-    /// `vmm-spawn` says what it knows.
+    /// Gives a command. Without a connection it is void: what counts of it is given again when
+    /// `vmm-spawn` has said what it knows.
     pub(crate) fn tell(&self, message: ToSpawn, image: Option<OwnedFd>) {
         if self.jail().is_none() {
-            self.not_told(&message, "vmm-spawn is not running; the host's admin has to start it");
             return;
         }
-        if let Err(error) = self.queue.try_send((message, image)) {
-            let (message, _) = error.into_inner();
-            self.not_told(&message, "vmm-spawn does not keep up");
+        let joined = self.joined.load(Ordering::Relaxed);
+        if let Err(error) = self.queue.try_send(Command { joined, message, image }) {
+            match error.into_inner().message {
+                ToSpawn::Start(start) => {
+                    self.fail(start.id, start.run, "vmm-spawn does not keep up".to_owned());
+                }
+                // It is reported again on the next connection.
+                ToSpawn::EndSeen { .. } => {}
+                other => tracing::warn!("{other:?} was not told: vmm-spawn does not keep up"),
+            }
         }
     }
 
-    fn not_told(&self, message: &ToSpawn, why: &str) {
-        match message {
-            ToSpawn::Start(start) => self.fail(start.id, start.run, why.to_owned()),
-            // It is reported again when there is a connection.
-            ToSpawn::EndSeen { .. } => {}
-            other => tracing::warn!("{other:?} was not told: {why}"),
-        }
+    /// What `vmm-spawn` knows was taken into account once more: from here on commands count again.
+    pub(crate) fn joined(&self) {
+        self.joined.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Reports that a machine was not started.
@@ -104,19 +117,19 @@ impl SpawnLink {
         mut out: mpsc::Receiver<Command>,
     ) {
         let mut backoff = Backoff::default();
+        let mut connections = 0;
         loop {
             match self.connect(&socket).await {
                 Ok(connection) => {
                     backoff = Backoff::default();
+                    connections += 1;
                     tracing::info!("vmm-spawn is connected");
-                    if let Err(error) = self.serve(&connection, &stats, &mut out).await {
+                    let served = self.serve(&connection, connections, &stats, &mut out).await;
+                    if let Err(error) = served {
                         tracing::error!("vmm-spawn is lost: {error}");
                     }
                     self.set_jail(None);
-                    while let Ok((message, _)) = out.try_recv() {
-                        self.not_told(&message, "vmm-spawn is not running");
-                    }
-                    self.core.notice(Event::SpawnLost { jitter: clock::jitter() });
+                    self.core.notice(Event::SpawnLost);
                 }
                 Err(error) => tracing::debug!("vmm-spawn: {error}"),
             }
@@ -155,6 +168,7 @@ impl SpawnLink {
     async fn serve(
         &self,
         connection: &PacketSocket,
+        connections: u64,
         stats: &StatsLink,
         out: &mut mpsc::Receiver<Command>,
     ) -> io::Result<()> {
@@ -166,7 +180,10 @@ impl SpawnLink {
                     self.heard(stats, message?);
                 }
                 command = out.recv() => match command {
-                    Some((message, image)) => send(connection, &message, image).await?,
+                    Some(Command { joined, message, image }) if joined == connections => {
+                        send(connection, &message, image).await?;
+                    }
+                    Some(Command { message, .. }) => tracing::debug!("{message:?} is void"),
                     None => return Ok(()),
                 },
                 () = tokio::time::sleep_until(silence.until) => {

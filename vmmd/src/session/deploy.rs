@@ -36,7 +36,8 @@ pub(super) async fn deploy(
     let chain = Chain::from(&*turn.authorization);
     let replace = order.machine.replace;
     let name = order.name.clone();
-    let event = move |token| Event::Deploy { token, id, name, spec, chain, replace };
+    let event =
+        move |token| Event::Deploy { token, id, name, spec, chain, replace, probation_ms: 0 };
     // The way to the console is made while the machine starts; a console that hangs holds up
     // nothing but the reading.
     let console = attach.then(|| tokio::spawn(console::connect(turn)));
