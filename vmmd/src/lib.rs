@@ -16,6 +16,7 @@ mod attachments;
 mod clock;
 mod core;
 mod door;
+mod failpoint;
 mod failure;
 mod host;
 mod images;

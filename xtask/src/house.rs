@@ -85,6 +85,14 @@ impl Daemon {
         self.child.id()
     }
 
+    /// Whether it has ended by itself.
+    ///
+    /// # Errors
+    /// When it cannot be looked at.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
     /// Asks it to end and waits until it has.
     ///
     /// # Errors
@@ -167,6 +175,8 @@ pub struct House {
     pub dir: PathBuf,
     /// Where `vmmd` listens.
     pub address: SocketAddr,
+    /// What daemons that are started from now on find in their environment besides ours.
+    pub environment: Vec<(String, String)>,
     programs: Programs,
     daemons: Vec<Daemon>,
     _port: OwnedFd,
@@ -190,7 +200,8 @@ impl House {
     /// When the authority cannot be set up.
     pub fn new(programs: Programs, dir: &Path) -> Result<Self> {
         let (port, address) = reserve_port()?;
-        Ok(Self { dir: dir.to_owned(), address, programs, daemons: Vec::new(), _port: port })
+        let (dir, environment, daemons) = (dir.to_owned(), Vec::new(), Vec::new());
+        Ok(Self { dir, address, environment, programs, daemons, _port: port })
     }
 
     /// The programs it runs.
@@ -242,6 +253,7 @@ impl House {
         let child = command
             .args(self.arguments(name))
             .args(more)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.dir)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

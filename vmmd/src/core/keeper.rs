@@ -14,10 +14,10 @@ use vmm_proto::id::MachineId;
 use vmm_proto::message::log::Event;
 use vmm_proto::message::spawn::ToSpawn;
 
-use crate::clock;
 use crate::journal::{Changes, Journal, Numbering};
 use crate::links::log::{Entry, Outbox};
 use crate::links::spawn::SpawnLink;
+use crate::{clock, failpoint};
 
 /// How long a change that nobody waits for may wait for others.
 const LAZY: Duration = Duration::from_millis(10);
@@ -195,7 +195,9 @@ impl Keeper {
         *sent = self.outbox.acknowledged();
         let journal = self.journal.clone();
         let write = move || {
+            failpoint::boundary();
             let written = journal.commit(&gathered.changes);
+            failpoint::boundary();
             (gathered, written)
         };
         self.in_flight = Some(tokio::task::spawn_blocking(write));
@@ -219,6 +221,7 @@ impl Keeper {
             Ok(()) => {
                 self.failing = false;
                 self.outbox.hand_over(gathered.changes.events);
+                failpoint::boundary();
                 self.ended(gathered.ends);
                 Ok(())
             }

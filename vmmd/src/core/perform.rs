@@ -13,7 +13,7 @@ use crate::images::Images;
 use crate::links::log::{Entry, Recorder};
 use crate::links::spawn::SpawnLink;
 use crate::links::stats::StatsLink;
-use crate::records;
+use crate::{failpoint, records};
 
 /// What effects are performed with.
 pub(crate) struct Deeds {
@@ -124,6 +124,9 @@ impl Performer {
     }
 
     pub(super) fn perform(&mut self, effect: Effect) {
+        if !matches!(effect, Effect::Keep(_) | Effect::Record(_)) {
+            failpoint::boundary();
+        }
         match effect {
             // Gathered when the event was taken.
             Effect::Keep(_) | Effect::Record(_) => {}

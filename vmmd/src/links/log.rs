@@ -55,6 +55,7 @@ async fn serve(
         let all = durable(&mut reader, last);
         let on_disk =
             tokio::time::timeout(DURABLE, all).await.map_err(|_| ConnectionError::Stalled)??;
+        crate::failpoint::boundary();
         outbox.durable(on_disk);
         *backoff = Backoff::default();
         batch = outbox.batch().await;

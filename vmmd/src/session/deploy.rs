@@ -181,6 +181,7 @@ async fn store(
     };
     let durable = async { complete.durable().await.map_err(|error| image_error(&error)) };
     let (kind, complete) = tokio::try_join!(look_at(turn, image), durable)?;
+    crate::failpoint::boundary();
     complete.keep();
     Ok(kind)
 }
