@@ -95,7 +95,7 @@ impl Stage {
     /// What is not as it should be.
     fn wrong(&self) -> Result<(), String> {
         let info = self.setup.admin(&["--format", "json", "info"]);
-        let quota = self.setup.admin(&["--format", "json", "quota"]);
+        let quota = self.setup.client("admin", &["--format", "json", "quota"]);
         let events = events(&self.setup);
         if info.code != Some(0) || quota.code != Some(0) {
             return Err(format!("no answer: {} {}", info.err, quota.err));
@@ -125,12 +125,11 @@ impl Stage {
 
         let live = machines.values().filter(|machine| !machine["pid"].is_null()).count();
         let quota = quota.json();
-        let dev = quota.as_array().unwrap().iter().find(|row| row["path"] == "dev").unwrap();
-        let used = dev["machines"]["used"].as_u64().unwrap();
+        let used = quota[0]["machines"]["used"].as_u64().unwrap();
         check(used == live as u64, || format!("{used} of the quota are used, {live} are live"))?;
 
         let needed: BTreeSet<_> =
-            machines.values().map(|machine| machine["image_sha256"].as_str().unwrap()).collect();
+            machines.values().map(|machine| machine["image"]["sha256"].as_str().unwrap()).collect();
         let images = std::fs::read_dir(self.setup.file("run/vmmd/images")).unwrap().count();
         check(images == needed.len(), || format!("{images} images of {}", needed.len()))?;
         logged(&machines, &events)
@@ -215,6 +214,7 @@ fn a_supervisor_that_dies_between_any_two_deeds_is_followed_by_one_that_goes_on(
         survived += u64::from(played);
         if survived == 3 {
             assert!(at > FEW, "only {at} boundaries");
+            eprintln!("{at} boundaries");
             break;
         }
         assert!(at < MANY, "{at} boundaries, and no end");

@@ -119,7 +119,7 @@ impl SpawnLink {
         let mut backoff = Backoff::default();
         let mut connections = 0;
         loop {
-            match self.connect(&socket).await {
+            match self.connect(&socket, &stats).await {
                 Ok(connection) => {
                     backoff = Backoff::default();
                     connections += 1;
@@ -138,7 +138,11 @@ impl SpawnLink {
     }
 
     /// Connects, and brings both sides to the same knowledge of what runs.
-    async fn connect(&self, socket: &std::path::Path) -> io::Result<PacketSocket> {
+    async fn connect(
+        &self,
+        socket: &std::path::Path,
+        stats: &StatsLink,
+    ) -> io::Result<PacketSocket> {
         let connection = PacketSocket::connect(socket)?;
         let hello = ToSpawn::Hello { version: VERSION, role: Role::Supervisor };
         send(&connection, &hello, None).await?;
@@ -160,6 +164,12 @@ impl SpawnLink {
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         self.set_jail(Some(jail));
+        // Those that are adopted; what has no right to run is forgotten with the machine.
+        for KnownRun { id, pid, .. } in known.iter().filter(|known| known.ready) {
+            if let Some(pid) = *pid {
+                stats.watch(*id, pid);
+            }
+        }
         let jitter = clock::jitter();
         self.core.notice(Event::SpawnKnows { same_boot: true, known, jitter });
         Ok(connection)
