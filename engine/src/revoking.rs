@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use vmm_proto::authority::{LeafIdentity, Link};
-use vmm_proto::id::MachineId;
+use vmm_proto::id::{Digest, MachineId};
 use vmm_proto::revocation::RevocationList;
 
 use crate::effect::{Answer, Effect};
@@ -49,10 +49,14 @@ impl Engine {
         let mut hit: Vec<_> = self
             .machines
             .iter()
-            .filter_map(|machine| Some((machine.name.clone(), machine.id, self.revoked(machine)?)))
+            .filter(|machine| has_issuer(machine, &list.issuer))
+            .filter_map(|machine| {
+                let refusal = self.revoked(machine)?;
+                Some((machine.name.clone(), machine.id, refusal))
+            })
             .collect();
         hit.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other));
-        self.call_off_successors(turn);
+        self.call_off_successors(turn, &list.issuer);
         self.end_revoked_probations(turn);
         let mut machines = Vec::new();
         for (_, id, refusal) in hit {
@@ -94,14 +98,17 @@ impl Engine {
         }
     }
 
-    /// Calls off machines that wait to take the place of others and have lost their authority.
-    fn call_off_successors(&mut self, turn: &mut Turn) {
+    /// Calls off machines that wait to take the place of others and have lost their authority by a
+    /// list of this issuer.
+    fn call_off_successors(&mut self, turn: &mut Turn, issuer: &Digest) {
         let mut waiting: Vec<MachineId> = self
             .machines
             .iter()
             .filter(|machine| {
                 let successor = machine.replacement().map(|replacement| &replacement.machine);
-                successor.is_some_and(|successor| self.chain_revoked(successor).is_some())
+                successor.is_some_and(|successor| {
+                    has_issuer(successor, issuer) && self.chain_revoked(successor).is_some()
+                })
             })
             .map(|machine| machine.id)
             .collect();
@@ -110,4 +117,11 @@ impl Engine {
             self.ask_to_stop(turn, id, DEFAULT_STOP_MS, Then::Stay, None);
         }
     }
+}
+
+/// Whether this key has signed a certificate of the recorded chain. Whatever else is remembered of
+/// such a delegation, the same key has signed it.
+fn has_issuer(machine: &Machine, issuer: &Digest) -> bool {
+    let delegations = machine.chain.iter().map(|link| &link.issuer);
+    delegations.chain(machine.leaf.as_ref().map(|leaf| &leaf.issuer)).any(|one| one == issuer)
 }

@@ -4,7 +4,7 @@ use vmm_proto::authority::{Link, Validity};
 use vmm_proto::id::{Digest, MachineId};
 use vmm_proto::name::{MachineName, Path, Target};
 use vmm_proto::resource::Bridges;
-use vmm_proto::revocation::RevocationList;
+use vmm_proto::revocation::{NotTaken, RevocationList};
 
 use crate::bounds::Bounds;
 use crate::engine::Engine;
@@ -68,6 +68,14 @@ impl Engine {
     /// restart those that restored machines need.
     pub fn images(&self) -> impl Iterator<Item = ImageId> {
         self.images.ids()
+    }
+
+    /// Whether a list that has been verified would be taken.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn judge_list(&self, list: &RevocationList) -> Result<(), NotTaken> {
+        self.revocations.judge(list)
     }
 
     /// What is reserved at and below `path`.

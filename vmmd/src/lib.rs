@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod attachments;
+mod budget;
 mod clock;
 mod core;
 mod door;
@@ -39,13 +40,13 @@ use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 use vmm_engine::Engine;
-use vmm_proto::name::Path;
 use vmm_service::activation::Passed;
 use vmm_service::dirs::Dirs;
 use vmm_service::notify;
 use vmm_service::run::{allow_descriptors, asked_to_end};
 
 use crate::attachments::Attachments;
+use crate::budget::Budget;
 use crate::core::Core;
 use crate::core::perform::Deeds;
 use crate::core::task::Boots;
@@ -55,7 +56,7 @@ use crate::links::log::{Entry, Outbox, Recorder};
 use crate::links::spawn::SpawnLink;
 use crate::links::stats::StatsLink;
 use crate::options::Options;
-use crate::places::Places;
+use crate::places::{Origin, Places};
 use crate::revocation::Desk;
 
 /// How long the log may take to get the last events to disk at the end.
@@ -82,9 +83,11 @@ struct Shared {
     attachments: Attachments,
     desk: Desk,
     /// Revocation lists on their way, at every path above who sends them.
-    lists: Places<Path>,
+    lists: Places<Origin>,
+    /// Bytes of long revocation lists.
+    list_budget: Budget<Origin>,
     /// Readers of consoles and of the log, at every path above them.
-    readers: Places<Path>,
+    readers: Places<Origin>,
     /// Turns at looking at images.
     inspections: Arc<Semaphore>,
     /// Turns at unpacking embedded images.
@@ -127,13 +130,13 @@ pub async fn serve(options: &Options, mut passed: Passed) -> anyhow::Result<()> 
     tokio::spawn(recorder.clone().sum_up());
     let deeds =
         Deeds { images: images.clone(), spawn: spawn.clone(), stats, recorder: recorder.clone() };
-    let journal = (journal, left.numbering);
+    let kept = (journal.clone(), left.numbering);
     let boots = Boots { kept: left.boot, now: host::boot()? };
-    tokio::spawn(core.clone().run(engine, inbox, journal, outbox, deeds, boots));
+    tokio::spawn(core.clone().run(engine, inbox, kept, outbox, deeds, boots));
 
     recorder.record(Entry::of("up", "").with("version", env!("CARGO_PKG_VERSION")));
     let attachments = Attachments::default();
-    let desk = Desk::new(identity.clone(), core.clone());
+    let desk = Desk::new(identity.clone(), core.clone(), journal);
     let crls = options.crls.clone().unwrap_or_else(|| own_dir.join("crls"));
     desk.hand_in_directory(&crls, &recorder).await;
     tokio::spawn(on_hangup(hangups, desk.clone(), crls, recorder.clone()));
@@ -148,6 +151,7 @@ pub async fn serve(options: &Options, mut passed: Passed) -> anyhow::Result<()> 
         attachments,
         desk,
         lists: Places::default(),
+        list_budget: Budget::default(),
         readers: Places::default(),
         inspections: Arc::new(Semaphore::new(INSPECTIONS)),
         unpackings: Arc::new(Semaphore::new(UNPACKINGS)),

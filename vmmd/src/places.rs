@@ -2,6 +2,7 @@
 //! delegation.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -47,17 +48,51 @@ impl<K: Eq + Hash + Clone> Places<K> {
     }
 }
 
+/// From whom something comes: what is counted for a path itself is apart from what is counted for
+/// all below it, so that nobody below takes a place from those who can take them back.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Origin {
+    /// Whoever speaks for this path itself.
+    At(Path),
+    /// Anybody further down.
+    Below(Path),
+}
+
+impl Origin {
+    /// Everything under which that is counted which comes from whoever speaks for `path`.
+    pub(crate) fn all(path: &Path) -> impl Iterator<Item = Self> + '_ {
+        let above = (0..path.depth()).map(|depth| Self::Below(path.ancestor(depth)));
+        above.chain([Self::At(path.clone())])
+    }
+
+    /// Whether it is all delegations of the host together.
+    pub(crate) fn is_all_of_host(&self) -> bool {
+        matches!(self, Self::Below(path) if path.is_host())
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(path) if path.is_host() => f.write_str("this host itself"),
+            Self::Below(path) if path.is_host() => f.write_str("all delegations of this host"),
+            Self::At(path) => write!(f, "\"{path}/\" itself"),
+            Self::Below(path) => write!(f, "all below \"{path}/\""),
+        }
+    }
+}
+
 /// Whose places are all taken.
 #[derive(Debug)]
 pub(crate) struct Full {
-    /// `this host`, or a delegation.
-    pub(crate) of: String,
+    pub(crate) of: Origin,
     /// How many there are.
     pub(crate) limit: usize,
 }
 
-impl Places<Path> {
-    /// One place at `path`, at every delegation above it, and of the host.
+impl Places<Origin> {
+    /// One place for whoever speaks for `path`: its own, and one below every delegation above it and
+    /// below the host.
     ///
     /// # Errors
     /// Which of them has no place left.
@@ -66,15 +101,12 @@ impl Places<Path> {
         path: &Path,
         of_host: usize,
         of_delegation: usize,
-    ) -> Result<Place<Path>, Full> {
-        let limits = path.lineage().map(|path| {
-            let limit = if path.is_host() { of_host } else { of_delegation };
-            (path, limit)
+    ) -> Result<Place<Origin>, Full> {
+        let limits = Origin::all(path).map(|origin| {
+            let limit = if origin.is_all_of_host() { of_host } else { of_delegation };
+            (origin, limit)
         });
-        self.take(limits).map_err(|(path, limit)| {
-            let of = if path.is_host() { "this host".to_owned() } else { format!("\"{path}/\"") };
-            Full { of, limit }
-        })
+        self.take(limits).map_err(|(of, limit)| Full { of, limit })
     }
 }
 
@@ -105,5 +137,22 @@ mod tests {
         assert_eq!(places.take([("host", 2)]).unwrap_err(), ("host", 2));
         drop((first, second));
         assert!(places.0.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn those_below_take_no_place_from_those_above() {
+        let places = Places::default();
+        let path = |text: &str| Path::parse(text).unwrap();
+        let take = |of: &str| places.take_at(&path(of), 5, 2);
+        let mut taken = vec![take("dev/a").unwrap(), take("dev/b").unwrap()];
+        let full = take("dev/c/d").unwrap_err();
+        assert_eq!(full.of.to_string(), "all below \"dev/\"");
+        taken.extend([take("dev").unwrap(), take("dev").unwrap()]);
+        assert_eq!(take("dev").unwrap_err().of.to_string(), "\"dev/\" itself");
+        taken.push(take("ops").unwrap());
+        let full = take("ops").unwrap_err();
+        assert_eq!((full.of.to_string().as_str(), full.limit), ("all delegations of this host", 5));
+        taken.extend([take("").unwrap(), take("").unwrap()]);
+        assert_eq!(take("").unwrap_err().of.to_string(), "this host itself");
     }
 }

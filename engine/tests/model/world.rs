@@ -336,6 +336,7 @@ impl World {
             number: number.into(),
             this_update: 0,
             next_update: 0,
+            sha256: Digest([0; 32]),
             serials: Serials::collect(octets).unwrap(),
         });
         if accepted {

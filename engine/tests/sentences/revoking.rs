@@ -19,6 +19,7 @@ fn list(issuer: &str, key: Digest, number: u64, serials: &[&[u8]]) -> Arc<Revoca
         number: number.into(),
         this_update: 0,
         next_update: 0,
+        sha256: Digest([0; 32]),
         serials: Serials::collect(serials).expect("serial numbers"),
     })
 }

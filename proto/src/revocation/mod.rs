@@ -65,6 +65,8 @@ pub struct RevocationList {
     pub this_update: i64,
     /// When the next one is due, in Unix seconds. It holds after that too.
     pub next_update: i64,
+    /// SHA-256 of the list in DER, as its issuer has signed it.
+    pub sha256: Digest,
     /// The serial numbers of the certificates that are taken back.
     pub serials: Serials,
 }
@@ -161,16 +163,24 @@ impl Revocations {
     /// # Errors
     /// [`NotTaken`]; nothing is changed then.
     pub fn take(&mut self, list: Arc<RevocationList>) -> Result<Taken, NotTaken> {
-        let known = self.by_issuer.get(&list.issuer);
-        if let Some(known) = known {
-            check_number(known, &list)?;
-        }
-        let freed = known.map(|known| (known.path.clone(), known.cost()));
-        self.check_room(&list, freed.as_ref())?;
-        let replaced = known.map(|known| known.number);
+        self.judge(&list)?;
+        let replaced = self.by_issuer.get(&list.issuer).map(|known| known.number);
         let serials = list.serials.len();
         self.put(list);
         Ok(Taken { replaced, serials })
+    }
+
+    /// Whether a list that has been verified would be taken. What this takes does not depend on how
+    /// many serial numbers there are.
+    ///
+    /// # Errors
+    /// [`NotTaken`]
+    pub fn judge(&self, list: &RevocationList) -> Result<(), NotTaken> {
+        let known = self.by_issuer.get(&list.issuer);
+        if let Some(known) = known {
+            check_number(known, list)?;
+        }
+        self.check_room(list, known.map(|known| (&known.path, known.cost())))
     }
 
     /// Takes a list that held before, as it was kept, without asking whether there is room for it:
@@ -200,11 +210,11 @@ impl Revocations {
     fn check_room(
         &self,
         list: &RevocationList,
-        freed: Option<&(Path, u64)>,
+        freed: Option<(&Path, u64)>,
     ) -> Result<(), NotTaken> {
         for at in above(&list.path) {
             let freed = match freed {
-                Some((path, cost)) if *path != at && path.is_within(&at) => *cost,
+                Some((path, cost)) if *path != at && path.is_within(&at) => cost,
                 _ => 0,
             };
             let used = self.below.get(&at).copied().unwrap_or(0);
@@ -258,7 +268,7 @@ fn check_number(known: &RevocationList, given: &RevocationList) -> Result<(), No
     let path = given.path.clone();
     if known.number < given.number {
         Ok(())
-    } else if known.number == given.number && known.serials == given.serials {
+    } else if known.number == given.number && known.sha256 == given.sha256 {
         Err(NotTaken::Known { number: given.number, path })
     } else {
         Err(NotTaken::NotNewer { path, known: known.number, given: given.number })

@@ -140,6 +140,36 @@ fn gone() -> Error {
     Error::new(ErrorCode::Internal, "the supervisor is shutting down")
 }
 
+/// A request, and what its answer comes through.
+fn asking(
+    by: &Arc<Requester>,
+    make: impl FnOnce(Token) -> Event + Send + 'static,
+) -> (Ask, oneshot::Receiver<Delivery>) {
+    let (answer, answered) = oneshot::channel();
+    (Ask::Request { make: Box::new(make), by: Arc::clone(by), answer }, answered)
+}
+
+async fn answer(by: &Requester, answered: oneshot::Receiver<Delivery>) -> Result<Answer, Failure> {
+    let answer = answered.await.ok().and_then(Delivery::take).ok_or_else(gone)?;
+    // The engine has its own refusals recorded itself.
+    answer.map_err(|refusal| {
+        let recorded = !matches!(refusal, Refusal::NotKept { .. });
+        Failure { error: by.told(refusal), recorded }
+    })
+}
+
+/// A question, and what its answer comes through.
+fn looking<T: Send + 'static>(
+    question: impl FnOnce(&Engine) -> T + Send + 'static,
+) -> (Ask, oneshot::Receiver<T>) {
+    let (answer, answered) = oneshot::channel();
+    let question = move |engine: &Engine| {
+        // Whoever asked may have gone.
+        let _gone = answer.send(question(engine));
+    };
+    (Ask::Look(Box::new(question)), answered)
+}
+
 impl Core {
     /// Asks for something on behalf of `by`, and waits for what became of it.
     ///
@@ -150,15 +180,24 @@ impl Core {
         by: &Arc<Requester>,
         make: impl FnOnce(Token) -> Event + Send + 'static,
     ) -> Result<Answer, Failure> {
-        let (answer, answered) = oneshot::channel();
-        let ask = Ask::Request { make: Box::new(make), by: Arc::clone(by), answer };
+        let (ask, answered) = asking(by, make);
         self.offer(ask)?;
-        let answer = answered.await.ok().and_then(Delivery::take).ok_or_else(gone)?;
-        // The engine has its own refusals recorded itself.
-        answer.map_err(|refusal| {
-            let recorded = !matches!(refusal, Refusal::NotKept { .. });
-            Failure { error: by.told(refusal), recorded }
-        })
+        answer(by, answered).await
+    }
+
+    /// As [`Core::request`], but waits its turn however much waits already: for those of whom there
+    /// are few.
+    ///
+    /// # Errors
+    /// The engine's refusal.
+    pub(crate) async fn request_in_turn(
+        &self,
+        by: &Arc<Requester>,
+        make: impl FnOnce(Token) -> Event + Send + 'static,
+    ) -> Result<Answer, Failure> {
+        let (ask, answered) = asking(by, make);
+        self.requests.send(ask).await.map_err(|_| gone())?;
+        answer(by, answered).await
     }
 
     /// Looks at the state.
@@ -169,11 +208,22 @@ impl Core {
         &self,
         question: impl FnOnce(&Engine) -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let (answer, answered) = oneshot::channel();
-        self.offer(Ask::Look(Box::new(move |engine| {
-            // Whoever asked may have gone.
-            let _gone = answer.send(question(engine));
-        })))?;
+        let (ask, answered) = looking(question);
+        self.offer(ask)?;
+        answered.await.map_err(|_| gone())
+    }
+
+    /// As [`Core::look`], but waits its turn however much waits already: for those of whom there are
+    /// few.
+    ///
+    /// # Errors
+    /// That the supervisor ends.
+    pub(crate) async fn look_in_turn<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Engine) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let (ask, answered) = looking(question);
+        self.requests.send(ask).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())
     }
 

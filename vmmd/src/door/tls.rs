@@ -16,12 +16,11 @@ use tokio_rustls::server::TlsStream;
 use vmm_proto::authority::Authorization;
 use vmm_proto::chain;
 use vmm_proto::message::client::{Error, ErrorCode, Reply, ToServer};
-use vmm_proto::name::Path;
 use vmm_service::connection::{Reader, Writer};
 use vmm_service::socket::is_passing;
 
 use crate::links::log::Entry;
-use crate::places::{Full, Place, Places};
+use crate::places::{Full, Origin, Place, Places};
 use crate::{Shared, clock, session};
 
 /// Bytes that a peer may send before it is known (rule 1).
@@ -34,7 +33,7 @@ const TIME: Duration = Duration::from_secs(10);
 const HANDSHAKES: usize = 64;
 const HANDSHAKES_PER_SOURCE: usize = 8;
 
-/// Sessions at once, of all and below one delegation, at every depth.
+/// Sessions at once: of all delegations together, and of one delegation's own and of all below it.
 const SESSIONS: usize = 1024;
 const SESSIONS_PER_DELEGATION: usize = 256;
 
@@ -72,7 +71,7 @@ pub(crate) struct Entrance {
     acceptor: TlsAcceptor,
     /// `None` stands for all sources together.
     handshakes: Places<Option<IpAddr>>,
-    sessions: Places<Path>,
+    sessions: Places<Origin>,
 }
 
 impl Entrance {
@@ -183,7 +182,7 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
 }
 
 /// Everything that is judged right after the handshake.
-async fn admit(entrance: &Entrance, stream: &Tls) -> Result<(Authorization, Place<Path>), Error> {
+async fn admit(entrance: &Entrance, stream: &Tls) -> Result<(Authorization, Place<Origin>), Error> {
     let shared = &entrance.shared;
     let chain_error = |message: &dyn std::fmt::Display| Error::new(ErrorCode::Chain, message);
     let connection = stream.get_ref().1;
@@ -199,7 +198,10 @@ async fn admit(entrance: &Entrance, stream: &Tls) -> Result<(Authorization, Plac
     session::present(shared, &authorization).await?;
     let place = entrance.sessions.take_at(authorization.path(), SESSIONS, SESSIONS_PER_DELEGATION);
     let place = place.map_err(|Full { of, limit }| {
-        Error::new(ErrorCode::Busy, format!("{of} has {limit} sessions already; close one first"))
+        Error::new(
+            ErrorCode::Busy,
+            format!("{limit} sessions of {of} are open already; close one first"),
+        )
     })?;
     Ok((authorization, place))
 }

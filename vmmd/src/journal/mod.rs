@@ -3,22 +3,28 @@
 //!
 //! The engine says what is to be kept ([`Keep`]), and what is to be recorded of it in the log goes
 //! with it ([`outbox`]); the changes of one batch of events become durable together. What is stored
-//! is DER ([`record`]).
+//! is DER ([`record`]); long revocation lists have files of their own ([`lists`]).
 
+mod lists;
 mod machines;
 mod outbox;
 mod record;
 #[cfg(test)]
 pub(crate) mod samples;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use vmm_engine::{Keep, Slot};
+use vmm_proto::id::Digest;
 use vmm_proto::message::log::Event;
+use vmm_proto::revocation::RevocationList;
+
+use lists::{Lists, is_long};
 
 /// The delegations that are remembered, by the key that signed them and their label.
 const DELEGATIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("delegations");
@@ -28,7 +34,7 @@ const LISTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("lists");
 
 /// What this file is: the version of its tables.
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 
 /// Memory for pages of the store, in bytes.
 const CACHE: usize = 1 << 20;
@@ -74,6 +80,9 @@ pub(crate) struct Journal {
     path: Arc<PathBuf>,
     /// `None` after a failed write: the store has to be opened again then.
     database: Arc<Mutex<Option<Database>>>,
+    lists: Arc<Lists>,
+    /// Long lists that are not in force any more, and whose files may be removed.
+    replaced: Arc<Mutex<Vec<Digest>>>,
 }
 
 impl Journal {
@@ -85,10 +94,17 @@ impl Journal {
         let path = dir.join("journal.redb");
         let database =
             open(&path).with_context(|| format!("cannot open the journal {}", path.display()))?;
-        Ok(Self { path: Arc::new(path), database: Arc::new(Mutex::new(Some(database))) })
+        let lists = Lists::open(dir)
+            .with_context(|| format!("cannot make {}", dir.join("lists").display()))?;
+        Ok(Self {
+            path: Arc::new(path),
+            database: Arc::new(Mutex::new(Some(database))),
+            lists: Arc::new(lists),
+            replaced: Arc::default(),
+        })
     }
 
-    /// Everything that was kept.
+    /// Everything that was kept. Files that belong to none of it are removed.
     ///
     /// # Errors
     /// When it cannot be read: nothing is skipped, since what is missing could have refused
@@ -98,15 +114,18 @@ impl Journal {
         let database = database.as_ref().context("the journal is not open")?;
         let read = || -> anyhow::Result<Left> {
             let transaction = database.begin_read()?;
-            let mut kept = Vec::new();
+            let (mut kept, mut named) = (Vec::new(), HashSet::new());
             for entry in transaction.open_table(DELEGATIONS)?.iter()? {
                 let (_, value) = entry?;
                 kept.push(Keep::Delegation(Box::new(record::delegation(value.value())?)));
             }
             for entry in transaction.open_table(LISTS)?.iter()? {
                 let (_, value) = entry?;
-                kept.push(Keep::Revocations(Arc::new(record::list(value.value())?)));
+                named.extend(record::file_of_list(value.value())?);
+                let list = record::list(value.value(), &self.lists)?;
+                kept.push(Keep::Revocations(Arc::new(list)));
             }
+            self.lists.retain(&named).context("cannot remove what is left of former lists")?;
             let boot = machines::load(&transaction, &mut kept)?;
             let (events, numbering) = outbox::load(&transaction)?;
             Ok(Left { kept, events, numbering, boot })
@@ -131,10 +150,38 @@ impl Journal {
             Some(database) => database,
             None => open(&self.path)?,
         };
-        write(&database, changes)
+        let replaced = write(&database, changes, &self.lists)
             .with_context(|| format!("cannot write the journal {}", self.path.display()))?;
         *slot = Some(database);
+        self.replaced.lock().unwrap_or_else(PoisonError::into_inner).extend(replaced);
         Ok(())
+    }
+
+    /// Puts a long list, `der` as its issuer has signed it, where [`Journal::commit`] will look for
+    /// it. To be called before the engine is shown it; a short one goes into the journal with it.
+    ///
+    /// # Errors
+    /// When it cannot be written; nothing is left of it then.
+    pub(crate) fn store_list(&self, list: &RevocationList, der: &[u8]) -> io::Result<()> {
+        if is_long(list) { self.lists.store(der, &list.sha256) } else { Ok(()) }
+    }
+
+    /// Removes what [`Journal::store_list`] stored of a list that did not come into force.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub(crate) fn discard_list(&self, list: &RevocationList) -> io::Result<()> {
+        if is_long(list) { self.lists.remove(&list.sha256) } else { Ok(()) }
+    }
+
+    /// Removes the files of lists that newer ones have taken the place of.
+    ///
+    /// # Errors
+    /// When one cannot be removed: it is when the journal is loaded again.
+    pub(crate) fn remove_replaced_lists(&self) -> io::Result<()> {
+        let replaced =
+            std::mem::take(&mut *self.replaced.lock().unwrap_or_else(PoisonError::into_inner));
+        replaced.iter().try_for_each(|sha256| self.lists.remove(sha256))
     }
 }
 
@@ -146,8 +193,8 @@ fn open(path: &Path) -> anyhow::Result<Database> {
         let version = about.get("version")?.map(|version| version.value());
         match version {
             Some(VERSION) => {}
-            // A new one, or one with some tables less.
-            None | Some(1) => {
+            // A new one, or one with some tables and fields less.
+            None | Some(1 | 2) => {
                 about.insert("version", VERSION)?;
             }
             Some(other) => {
@@ -163,8 +210,10 @@ fn open(path: &Path) -> anyhow::Result<Database> {
     Ok(database)
 }
 
-fn write(database: &Database, changes: &Changes) -> anyhow::Result<()> {
+/// Returns the files of lists that others have taken the place of.
+fn write(database: &Database, changes: &Changes, files: &Lists) -> anyhow::Result<Vec<Digest>> {
     let transaction = database.begin_write()?;
+    let mut replaced = Vec::new();
     {
         let mut delegations = transaction.open_table(DELEGATIONS)?;
         let mut lists = transaction.open_table(LISTS)?;
@@ -177,8 +226,12 @@ fn write(database: &Database, changes: &Changes) -> anyhow::Result<()> {
                     delegations.insert(key.as_slice(), value.as_slice())?;
                 }
                 Keep::Revocations(list) => {
-                    lists
-                        .insert(list.issuer.0.as_slice(), record::list_to_der(list)?.as_slice())?;
+                    ensure!(!is_long(list) || files.has(&list.sha256), "a list has no file");
+                    let value = record::list_to_der(list)?;
+                    let former = lists.insert(list.issuer.0.as_slice(), value.as_slice())?;
+                    let former = former.map(|former| record::file_of_list(former.value()));
+                    let former = former.transpose()?.flatten();
+                    replaced.extend(former.filter(|former| *former != list.sha256));
                 }
                 Keep::ForgetDelegation { issuer, label } => {
                     delegations.remove(record::delegation_key(issuer, label).as_slice())?;
@@ -194,16 +247,14 @@ fn write(database: &Database, changes: &Changes) -> anyhow::Result<()> {
     }
     outbox::write(&transaction, &changes.events, changes.sent)?;
     transaction.commit()?;
-    Ok(())
+    Ok(replaced)
 }
 
 #[cfg(test)]
 mod tests {
     use vmm_engine::Remembered;
     use vmm_proto::authority::{Link, Serial, Validity};
-    use vmm_proto::id::Digest;
     use vmm_proto::resource::{Bridges, Delegation};
-    use vmm_proto::revocation::{BadSerial, RevocationList, Serials};
 
     use super::*;
 
@@ -294,30 +345,6 @@ mod tests {
         for part in [path.to_str().unwrap(), "put it back", &machine.id.to_string()] {
             assert!(error.contains(part), "{error}");
         }
-    }
-
-    #[test]
-    fn a_list_comes_back_as_it_was_however_long_it_is() {
-        let list = |number: u64, count: u32| {
-            let serials: Vec<_> = (1..=count).map(u32::to_be_bytes).collect();
-            let serials = serials.iter().map(|serial| Ok::<_, BadSerial>(serial.as_slice()));
-            Keep::Revocations(Arc::new(RevocationList {
-                issuer: Digest([9; 32]),
-                path: vmm_proto::name::Path::parse("dev/alice").unwrap(),
-                number: number.into(),
-                this_update: 1_700_000_000,
-                next_update: 1_800_000_000,
-                serials: Serials::collect(serials).unwrap(),
-            }))
-        };
-        let dir = tempfile::tempdir().unwrap();
-        let journal = Journal::open(dir.path()).unwrap();
-        journal.commit(&changes([list(1, 100_000)])).unwrap();
-        assert_eq!(journal.load().unwrap().kept, [list(1, 100_000)]);
-        journal.commit(&changes([list(1 << 40, 0)])).unwrap();
-        drop(journal);
-        let journal = Journal::open(dir.path()).unwrap();
-        assert_eq!(journal.load().unwrap().kept, [list(1 << 40, 0)]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use vmm_proto::id::Digest;
 use vmm_proto::name::{Label, Path};
 use vmm_proto::revocation::{CrlNumber, RevocationList, Serials};
 
+use super::lists::{self, Lists};
 use asn1::{Delegation, List};
 pub(super) use event::{event, event_to_der};
 pub(super) use machine::{machine, machine_to_der};
@@ -35,8 +36,10 @@ mod asn1 {
         pub(super) number: OctetString,
         pub(super) this_update: i64,
         pub(super) next_update: i64,
-        /// each after an octet with its length
-        pub(super) serials: OctetString,
+        /// each after an octet with its length; absent: in a file of its own
+        pub(super) serials: Option<OctetString>,
+        /// of the list as its issuer has signed it; absent before version 3
+        pub(super) sha256: Option<OctetString>,
     }
 
     /// What is remembered of a delegation.
@@ -57,35 +60,76 @@ mod asn1 {
     }
 }
 
-/// A revocation list, in DER.
+/// A revocation list, in DER; of a long one all but its serial numbers.
 ///
 /// # Errors
 /// When it cannot be encoded.
 pub(super) fn list_to_der(list: &RevocationList) -> anyhow::Result<Vec<u8>> {
-    let mut serials = Vec::with_capacity(list.serials.len() * 21);
-    for serial in list.serials.iter() {
-        serials.push(u8::try_from(serial.len()).context("a serial number of too many octets")?);
-        serials.extend_from_slice(serial);
-    }
+    let serials = if lists::is_long(list) { None } else { Some(packed(&list.serials)?) };
     let record = List {
         issuer: octets(&list.issuer.0),
         path: list.path.to_string(),
         number: octets(list.number.to_der()),
         this_update: list.this_update,
         next_update: list.next_update,
-        serials: serials.into(),
+        serials,
+        sha256: Some(octets(&list.sha256.0)),
     };
     rasn::der::encode(&record).map_err(|error| anyhow::anyhow!("a revocation list: {error}"))
 }
 
-/// A revocation list, from DER.
+/// A revocation list, from DER; a long one from its file.
+///
+/// # Errors
+/// When it is not what [`list_to_der`] makes, or the file is not what was stored.
+pub(super) fn list(der: &[u8], files: &Lists) -> anyhow::Result<RevocationList> {
+    let record = list_record(der)?;
+    let issuer = digest(&record.issuer)?;
+    let path = Path::parse(&record.path).context("a kept path")?;
+    let sha256 = signed_list(&record)?;
+    let Some(serials) = &record.serials else {
+        return files.load(&sha256, issuer, path);
+    };
+    Ok(RevocationList {
+        issuer,
+        path,
+        number: CrlNumber::from_der(&record.number).context("a kept list's number")?,
+        this_update: record.this_update,
+        next_update: record.next_update,
+        sha256,
+        serials: unpacked(serials)?,
+    })
+}
+
+/// The name of the file of a long list, from its record in DER.
 ///
 /// # Errors
 /// When it is not what [`list_to_der`] makes.
-pub(super) fn list(der: &[u8]) -> anyhow::Result<RevocationList> {
-    let record: List =
-        rasn::der::decode(der).map_err(|error| anyhow::anyhow!("a revocation list: {error}"))?;
-    let mut rest: &[u8] = &record.serials;
+pub(super) fn file_of_list(der: &[u8]) -> anyhow::Result<Option<Digest>> {
+    let record = list_record(der)?;
+    if record.serials.is_some() { Ok(None) } else { signed_list(&record).map(Some) }
+}
+
+/// The SHA-256 of what the issuer has signed; nothing has that of a list that was kept without.
+fn signed_list(record: &List) -> anyhow::Result<Digest> {
+    record.sha256.as_ref().map_or(Ok(Digest([0; 32])), digest)
+}
+
+fn list_record(der: &[u8]) -> anyhow::Result<List> {
+    rasn::der::decode(der).map_err(|error| anyhow::anyhow!("a revocation list: {error}"))
+}
+
+fn packed(serials: &Serials) -> anyhow::Result<OctetString> {
+    let mut packed = Vec::with_capacity(serials.len() * 21);
+    for serial in serials.iter() {
+        packed.push(u8::try_from(serial.len()).context("a serial number of too many octets")?);
+        packed.extend_from_slice(serial);
+    }
+    Ok(packed.into())
+}
+
+fn unpacked(packed: &OctetString) -> anyhow::Result<Serials> {
+    let mut rest: &[u8] = packed;
     let serials = std::iter::from_fn(|| {
         let (length, after) = rest.split_first()?;
         let split = after.split_at_checked(usize::from(*length));
@@ -99,14 +143,7 @@ pub(super) fn list(der: &[u8]) -> anyhow::Result<RevocationList> {
         rest = after;
         Some(Ok(serial))
     });
-    Ok(RevocationList {
-        issuer: digest(&record.issuer)?,
-        path: Path::parse(&record.path).context("a kept path")?,
-        number: CrlNumber::from_der(&record.number).context("a kept list's number")?,
-        this_update: record.this_update,
-        next_update: record.next_update,
-        serials: Serials::collect(serials)?,
-    })
+    Serials::collect(serials)
 }
 
 /// Under which key a delegation is stored: that of its issuer, and its label.
@@ -166,4 +203,29 @@ fn octets(bytes: &[u8]) -> OctetString {
 
 fn digest(octets: &OctetString) -> anyhow::Result<Digest> {
     Ok(Digest(octets.as_ref().try_into().context("a kept key is not a SHA-256")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_was_kept_before_its_digest_was_is_read() {
+        let record = List {
+            issuer: octets(&[9; 32]),
+            path: "dev/alice".to_owned(),
+            number: octets(&[5]),
+            this_update: 1,
+            next_update: 2,
+            serials: Some(octets(&[1, 7, 2, 1, 0])),
+            sha256: None,
+        };
+        let der = rasn::der::encode(&record).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let files = Lists::open(dir.path()).unwrap();
+        let list = list(&der, &files).unwrap();
+        assert_eq!((list.number, list.path.to_string().as_str()), (5.into(), "dev/alice"));
+        assert!(list.serials.contains(&[7]) && list.serials.contains(&[1, 0]));
+        assert_eq!(file_of_list(&der).unwrap(), None);
+    }
 }

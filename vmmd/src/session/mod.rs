@@ -19,23 +19,24 @@ use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 use vmm_engine::{Chain, Event};
 use vmm_proto::authority::Authorization;
 use vmm_proto::message::client::{Error, ErrorCode, MAX_OPEN, Reply, Request, ToServer};
-use vmm_proto::name::{MachineName, Path, Target};
+use vmm_proto::name::{MachineName, Target};
 use vmm_proto::verb::Verb;
 use vmm_service::connection::{ConnectionError, Reader, Writer};
 
 use crate::core::Requester;
 use crate::failure::Failure;
 use crate::links::log::Entry;
-use crate::places::{Full, Place};
+use crate::places::{Full, Origin, Place};
 use crate::{Shared, clock};
 
 /// Replies that wait to be written. Requests wait when it is full: their own connection's reader
 /// is slow, and nobody else's. Each may have a frame's size.
 const REPLIES: usize = 16;
 
-/// Readers of consoles and of the log at once, of all and below one delegation: fewer than the
-/// connections that `vmm-console` and `vmm-log` take, so that there is always one for `vmmd` itself.
-const READERS: usize = 768;
+/// Readers of consoles and of the log at once: of all delegations together, and of one delegation's own
+/// and of all below it. With the host's own they are fewer than the connections that `vmm-console` and
+/// `vmm-log` take, so that there is always one for `vmmd` itself.
+const READERS: usize = 576;
 const READERS_PER_DELEGATION: usize = 192;
 
 /// How long a client may take to send the next piece of an image or a list.
@@ -313,11 +314,11 @@ impl Turn {
 
     /// A place among those who read a console or the log: each takes a connection of a daemon that
     /// others need too.
-    fn reader_place(&self) -> Result<Place<Path>, Error> {
+    fn reader_place(&self) -> Result<Place<Origin>, Error> {
         let path = self.authorization.path();
         let place = self.shared.readers.take_at(path, READERS, READERS_PER_DELEGATION);
         place.map_err(|Full { of, limit }| {
-            let message = format!("{of} has {limit} readers of consoles and the log already");
+            let message = format!("{limit} readers of {of} read consoles or the log already");
             Error::new(ErrorCode::Busy, message)
         })
     }

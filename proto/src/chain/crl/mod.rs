@@ -41,7 +41,7 @@ use super::Root;
 use crate::authority::Link;
 use crate::id::Digest;
 use crate::name::Path;
-use crate::revocation::{self, RevocationList, Serials};
+use crate::revocation::{self, RevocationList};
 
 /// The largest list in DER, in bytes.
 pub const MAX_DER: usize = revocation::MAX_BYTES;
@@ -108,14 +108,7 @@ pub fn authorize_crl(
     if !issuer.public_key.has_signed(crl.signed, crl.algorithm, crl.signature) {
         return Err(CrlError::Signature);
     }
-    let list = RevocationList {
-        issuer: issuer.key,
-        path: Path::new(links.iter().map(|link| link.label.clone()).collect())
-            .map_err(|_| issuer::too_long(chain))?,
-        number: crl.number(),
-        this_update: crl.this_update(),
-        next_update: crl.next_update(),
-        serials: Serials::collect(crl.entries())?,
-    };
-    Ok(CrlAuthority { links, list })
+    let path = Path::new(links.iter().map(|link| link.label.clone()).collect())
+        .map_err(|_| issuer::too_long(chain))?;
+    Ok(CrlAuthority { links, list: crl.to_list(issuer.key, path)? })
 }

@@ -1,5 +1,6 @@
 //! The fields of a list (RFC 5280, 5.1 and 5.2), all but its entries.
 
+use sha2::{Digest as _, Sha256};
 use x509_parser::asn1_rs::{FromDer as _, Oid};
 use x509_parser::time::ASN1Time;
 
@@ -7,7 +8,9 @@ use super::der::{self, Element, Reader, tag};
 use super::entries::Entries;
 use super::{CrlError, MAX_DER, MAX_EXTENSIONS};
 use crate::chain::certificate::key;
-use crate::revocation::CrlNumber;
+use crate::id::Digest;
+use crate::name::Path;
+use crate::revocation::{CrlNumber, RevocationList, Serials};
 
 /// Object identifiers of extensions, as DER content octets: id-ce (2.5.29) and one more arc.
 mod oid {
@@ -21,6 +24,7 @@ mod oid {
 /// and the time are for [`super::authorize_crl`].
 #[derive(Debug, Clone)]
 pub struct Crl<'d> {
+    whole: &'d [u8],
     pub(super) signed: &'d [u8],
     pub(super) algorithm: &'static [u8],
     pub(super) signature: &'d [u8],
@@ -68,6 +72,7 @@ impl<'d> Crl<'d> {
         };
         fields.end()?;
         Ok(Self {
+            whole: der,
             signed: signed.whole,
             algorithm,
             signature,
@@ -76,6 +81,23 @@ impl<'d> Crl<'d> {
             next_update,
             entries,
             extensions,
+        })
+    }
+
+    /// What it says for the issuer with this key (SHA-256 of its SubjectPublicKeyInfo) and path, who
+    /// are believed to have signed it.
+    ///
+    /// # Errors
+    /// [`CrlError`] for what is wrong with an entry.
+    pub fn to_list(&self, issuer: Digest, path: Path) -> Result<RevocationList, CrlError> {
+        Ok(RevocationList {
+            issuer,
+            path,
+            number: self.number(),
+            this_update: self.this_update,
+            next_update: self.next_update,
+            sha256: Digest(Sha256::digest(self.whole).into()),
+            serials: Serials::collect(self.entries())?,
         })
     }
 
