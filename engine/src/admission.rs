@@ -315,7 +315,7 @@ impl Engine {
             let invalid = self.invalid(now, &machine.chain, &name.path);
             revoked.into_iter().chain(invalid).chain(self.unfit(machine.wish(own)))
         });
-        state.into_iter().chain(closed).chain(room.into_iter().flatten())
+        closed.into_iter().chain(state).chain(room.into_iter().flatten())
     }
 }
 

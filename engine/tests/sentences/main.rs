@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod delegations;
 #[cfg(test)]
+mod doors;
+#[cfg(test)]
 mod ended;
 mod expiry;
 #[cfg(test)]
@@ -14,7 +16,13 @@ mod keep;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod outlive;
+#[cfg(test)]
+mod probation;
+#[cfg(test)]
 mod quota;
+#[cfg(test)]
+mod reboot;
 #[cfg(test)]
 mod replace;
 #[cfg(test)]
@@ -22,3 +30,5 @@ mod restart;
 mod revoking;
 #[cfg(test)]
 mod stage;
+#[cfg(test)]
+mod verbs;

@@ -1,10 +1,11 @@
 //! A host with some tenants to play on.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use vmm_engine::{
     Answer, Chain, Effect, Engine, Event, Exit, Explanation, HostLimits, ImageId, Keep, Kind,
-    KnownRun, Need, Now, Question, Record, Refusal, Slot, Spec, State, Token, View, What,
+    KnownRun, Need, Now, OnExpiry, Question, Record, Refusal, Slot, Spec, State, Token, View, What,
 };
 use vmm_proto::authority::{LeafIdentity, Link, Serial, Validity};
 use vmm_proto::id::{Digest, MachineId};
@@ -13,6 +14,7 @@ use vmm_proto::resource::{
     Arguments, Bridge, BridgeName, Bridges, CpuSet, Delegation, DeviceName, Devices, Network,
     Restart,
 };
+use vmm_proto::revocation::{BadSerial, RevocationList, Serials};
 
 pub(crate) const ROOT: Digest = Digest([0; 32]);
 /// The second at which every play begins.
@@ -120,16 +122,15 @@ pub(crate) fn renewed(link: &Link, machines: u16, memory_mib: u32) -> Link {
 /// The engine, and what the shell keeps.
 pub(crate) struct Stage {
     pub(crate) engine: Engine,
+    host: HostLimits,
+    /// What the next engine does when authority ends.
+    pub(crate) on_expiry: OnExpiry,
     pub(crate) now: Now,
     counter: u64,
     /// What is durable.
     pub(crate) kept: BTreeMap<Slot, Keep>,
     /// The probation of what is deployed.
     pub(crate) probation_ms: u64,
-}
-
-fn host() -> HostLimits {
-    HostLimits { machines: 3, memory_mib: 100, storage_mib: 50, cpus: cpus(&[0, 1, 2, 3]) }
 }
 
 /// A request and what came of it at once.
@@ -153,10 +154,19 @@ impl Asked {
 impl Stage {
     /// A host of 3 machines, 100 MiB, CPUs 0 to 3.
     pub(crate) fn new() -> Self {
+        Self::with_machines(3)
+    }
+
+    /// The same with room for so many machines.
+    pub(crate) fn with_machines(machines: u32) -> Self {
+        let cpus = cpus(&[0, 1, 2, 3]);
+        let memory_mib = 100.max(u64::from(machines) * 10);
+        let host = HostLimits { machines, memory_mib, storage_mib: 50, cpus };
         let now = Now { unix_ms: BEGIN_S.unsigned_abs() * 1000, monotonic_ms: 0 };
-        let engine = Engine::new(host(), ROOT);
+        let on_expiry = OnExpiry::Keep;
+        let engine = Engine::new(host.clone(), ROOT);
         let (kept, counter) = (BTreeMap::new(), 100);
-        let mut stage = Self { engine, now, counter, kept, probation_ms: 0 };
+        let mut stage = Self { engine, host, on_expiry, now, counter, kept, probation_ms: 0 };
         stage.spawn_knows(true, &[]);
         stage
     }
@@ -190,7 +200,7 @@ impl Stage {
 
     /// Another process goes on from what was kept. Its monotonic clock begins anew.
     pub(crate) fn next_life(&mut self) {
-        self.engine = Engine::new(host(), ROOT);
+        self.engine = Engine::new(self.host.clone(), ROOT).with_on_expiry(self.on_expiry);
         self.now.monotonic_ms = 0;
         for keep in self.kept.values() {
             self.engine.restore(keep.clone());
@@ -317,6 +327,16 @@ impl Stage {
         self.happen(Event::Started { id, run, pid: 7 })
     }
 
+    /// What vmm-spawn knows of a machine whose guest runs.
+    pub(crate) fn runs(&self, id: MachineId) -> KnownRun {
+        KnownRun { id, run: self.run_of(id), pid: Some(7), ready: true }
+    }
+
+    /// What vmm-spawn knows of a machine whose last run has ended.
+    pub(crate) fn ran(&self, id: MachineId) -> KnownRun {
+        KnownRun { pid: None, ready: false, ..self.runs(id) }
+    }
+
     pub(crate) fn start_failed(&mut self, id: MachineId) -> Vec<Effect> {
         let (run, reason) = (self.run_of(id), "no luck".to_owned());
         self.happen(Event::StartFailed { id, run, reason, jitter: 0 })
@@ -342,6 +362,20 @@ impl Stage {
 
     pub(crate) fn destroy(&mut self, machine: &str) -> Asked {
         self.ask(|token| Event::Destroy { token, name: name(machine) })
+    }
+
+    /// The issuer of a certificate takes it back, and nothing else.
+    pub(crate) fn revoke(&mut self, link: &Link) -> Asked {
+        let serials = [Ok::<_, BadSerial>(&*link.serial.0)];
+        let list = Arc::new(RevocationList {
+            issuer: link.issuer,
+            path: Path::host(),
+            number: self.count().into(),
+            this_update: 0,
+            next_update: 0,
+            serials: Serials::collect(serials).unwrap(),
+        });
+        self.ask(|token| Event::Revoke { token, list })
     }
 
     pub(crate) fn view(&self, machine: &str) -> View<'_> {
@@ -420,6 +454,7 @@ pub(crate) fn records(effects: &[Effect]) -> Vec<&'static str> {
         Effect::Record(Record::Machine { what, .. }) => Some(What::as_str(what)),
         Effect::Record(Record::Renewed { .. }) => Some("renewed"),
         Effect::Record(Record::Revoked { .. }) => Some("list"),
+        Effect::Record(Record::Doors { .. }) => Some("doors"),
         _ => None,
     };
     effects.iter().filter_map(record).collect()
