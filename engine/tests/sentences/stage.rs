@@ -368,6 +368,7 @@ impl Stage {
     pub(crate) fn revoke(&mut self, link: &Link) -> Asked {
         let serials = [Ok::<_, BadSerial>(&*link.serial.0)];
         let list = Arc::new(RevocationList {
+            sha256: Digest([0; 32]),
             issuer: link.issuer,
             path: Path::host(),
             number: self.count().into(),
