@@ -80,6 +80,17 @@ impl SpawnLink {
         }
     }
 
+    /// Comes to an end when there has been no connection for `time` without a break.
+    pub(crate) async fn is_away(&self, time: Duration) {
+        let mut jail = self.jail.subscribe();
+        // The sender lives as long as `self`, so that only words of it end these waits.
+        while jail.wait_for(Option::is_none).await.is_ok() {
+            if tokio::time::timeout(time, jail.wait_for(Option::is_some)).await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Gives a command. Without a connection it is void: what counts of it is given again when
     /// `vmm-spawn` has said what it knows.
     pub(crate) fn tell(&self, message: ToSpawn, image: Option<OwnedFd>) {

@@ -1,6 +1,9 @@
 //! Starting, stopping, restarting, destroying what exists.
 
+use std::time::Duration;
+
 use vmm_engine::{Answer, Event};
+use vmm_proto::message::client::{Error, ErrorCode};
 use vmm_proto::verb::Verb;
 
 use super::Turn;
@@ -12,6 +15,9 @@ const TIMEOUT_MS: u64 = 10_000;
 /// The longest time that it can be given: an hour.
 const MAX_TIMEOUT_MS: u64 = 3_600_000;
 
+/// How long `vmm-spawn` may be away before nobody waits for a machine's end any longer.
+const ABSENCE: Duration = Duration::from_secs(5);
+
 fn timeout(timeout_ms: Option<u32>) -> u64 {
     timeout_ms.map_or(TIMEOUT_MS, u64::from).min(MAX_TIMEOUT_MS)
 }
@@ -20,7 +26,7 @@ fn timeout(timeout_ms: Option<u32>) -> u64 {
 pub(super) async fn stop(turn: &Turn, name: &str, timeout_ms: Option<u32>) -> Result<(), Failure> {
     let name = turn.machine(Verb::Stop, name)?;
     let timeout_ms = timeout(timeout_ms);
-    ask(turn, move |token| Event::Stop { token, name, timeout_ms }).await
+    end(turn, move |token| Event::Stop { token, name, timeout_ms }).await
 }
 
 /// `start`
@@ -39,13 +45,31 @@ pub(super) async fn restart(
     let name = turn.machine(Verb::Restart, name)?;
     let own = turn.authorization.path().clone();
     let timeout_ms = timeout(timeout_ms);
-    ask(turn, move |token| Event::Restart { token, name, timeout_ms, own }).await
+    end(turn, move |token| Event::Restart { token, name, timeout_ms, own }).await
 }
 
 /// `destroy`
 pub(super) async fn destroy(turn: &Turn, name: &str) -> Result<(), Failure> {
     let name = turn.machine(Verb::Destroy, name)?;
-    ask(turn, move |token| Event::Destroy { token, name }).await
+    end(turn, move |token| Event::Destroy { token, name }).await
+}
+
+/// Asks for something that ends a machine, and so needs `vmm-spawn`.
+async fn end(
+    turn: &Turn,
+    make: impl FnOnce(vmm_engine::Token) -> Event + Send + 'static,
+) -> Result<(), Failure> {
+    tokio::select! {
+        biased;
+        done = ask(turn, make) => done,
+        () = turn.shared.spawn.is_away(ABSENCE) => {
+            let message = format!(
+                "vmm-spawn has been away for {} seconds; what was asked for is done when it is back",
+                ABSENCE.as_secs()
+            );
+            Err(Error::new(ErrorCode::Unavailable, message).into())
+        }
+    }
 }
 
 async fn ask(
