@@ -210,3 +210,24 @@ fn what_was_destroyed_meanwhile_is_a_gap_up_to_its_end() {
     let there: String = texts.into_iter().map(|(_, text)| text).collect();
     assert!(all.starts_with(&there), "what there is comes before the gap");
 }
+
+/// A machine that is taken over by a new supervisor is watched like one that it started.
+#[test]
+fn statistics_of_a_machine_that_was_taken_over_go_on() {
+    let mut setup = Setup::new();
+    run(&setup, "tick", "ticker.spt", &["--every", "10"]);
+    for name in ["vmmd", "vmm-stats"] {
+        setup.house.take(name).unwrap().kill().unwrap();
+    }
+    for name in ["vmm-stats", "vmmd"] {
+        setup.house.start_with(name, &[]).unwrap();
+    }
+    let newest = || -> Option<u64> {
+        let done = setup.client("admin", &["--format", "json", "statistics", "tick"]);
+        let rows = (done.code == Some(0)).then(|| done.json())?;
+        rows[0]["samples"].as_array()?.last()?["user_us"].as_u64()
+    };
+    wait_until("a sample", || newest().is_some()).unwrap();
+    let before = newest();
+    wait_until("more of them", || newest() > before).unwrap();
+}
