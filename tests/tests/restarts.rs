@@ -173,6 +173,29 @@ fn a_new_supervisor_goes_on_with_what_runs_and_ends_what_nobody_owns() {
 }
 
 #[test]
+fn machines_that_end_with_the_supervisor_are_started_by_the_next_if_they_should_run() {
+    let mut setup = Setup::new();
+    let other = ["run", "other", "ticker.spt", "--memory", "64", "--cpu", "0"];
+    setup.client("dev", &other).expect(0);
+    setup.client("admin", &["stop", "other"]).expect(0);
+    tick(&setup);
+    let before = pid_of(&setup, "tick");
+    let runs = || std::path::Path::new(&format!("/proc/{before}")).exists();
+    setup.house.take("vmmd").unwrap().stop().unwrap();
+    assert!(runs(), "without the option they run on");
+    setup.house.start_with("vmmd", &["--stop-machines"]).unwrap();
+    wait_until("the machine", || setup.state("dev/tick").as_deref() == Some("running")).unwrap();
+    assert_eq!(pid_of(&setup, "tick"), before);
+    setup.house.take("vmmd").unwrap().stop().unwrap();
+    assert!(!runs(), "it was ended before vmmd did");
+
+    setup.house.start_with("vmmd", &[]).unwrap();
+    setup.wait_for("dev/tick", "running");
+    assert_ne!(pid_of(&setup, "tick"), before);
+    assert_eq!(setup.state("dev/other").as_deref(), Some("stopped"));
+}
+
+#[test]
 fn without_spawn_a_deploy_is_refused_and_says_why() {
     let mut setup = Setup::new();
     setup.house.take("vmm-spawn").unwrap().stop().unwrap();

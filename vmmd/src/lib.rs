@@ -7,6 +7,7 @@
 //! * [`revocation`]: lists on their way to the engine.
 //! * [`journal`]: what outlives this process.
 //! * [`images`], [`inspect`]: stored images, and what they are.
+//! * [`ending`]: the end of all machines with this process, where that was asked for.
 //!
 //! It runs without privileges and decides nothing that the engine can decide.
 
@@ -17,6 +18,7 @@ mod budget;
 mod clock;
 mod core;
 mod door;
+mod ending;
 mod failpoint;
 mod failure;
 mod host;
@@ -162,11 +164,12 @@ pub async fn serve(options: &Options, mut passed: Passed) -> anyhow::Result<()> 
         end = asked_to_end() => end?,
         never = notify::watchdog(|| core.answers()) => match never {},
     }
+    let ended = if options.stop_machines { ending::stop_machines(&core).await } else { Ok(()) };
     recorder.record(Entry::of("down", ""));
     if tokio::time::timeout(LAST_EVENTS, recorder.flushed()).await.is_err() {
         tracing::warn!("the last events did not reach vmm-log");
     }
-    Ok(())
+    ended
 }
 
 /// Looks at the directory of revocation lists whenever the process is told to.

@@ -37,6 +37,9 @@ pub struct Options {
     /// What becomes of machines that run when a delegation above them expires
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnExpiry::Keep)]
     pub on_expiry: OnExpiry,
+    /// End all machines when this program ends; those that should run are started again by the next
+    #[arg(long)]
+    pub stop_machines: bool,
     /// Machines that may run at the same time [default: 1000]
     #[arg(long, value_name = "N")]
     pub host_machines: Option<u32>,
