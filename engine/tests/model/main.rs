@@ -147,7 +147,7 @@ fn invariant_what_runs_fits_every_delegation_above_it(
 
 fn invariant_ledger_equals_the_sum_of_live_machines(world: &World) {
     for node in NODES {
-        let used = world.engine.usage(&naive::path(node));
+        let used = world.engine.usage(naive::path(node));
         assert_eq!(used, naive::held(world, node, None), "at {node:?}");
         let running = naive::running_processes(world, node);
         assert!(running.machines <= used.machines && running.memory_mib <= used.memory_mib);
@@ -218,7 +218,7 @@ fn invariant_no_image_is_lost_or_dropped_while_used(world: &World) {
 fn invariant_images_fit_and_their_room_is_their_sum(world: &World) {
     for node in NODES {
         let room = naive::image_bytes(world, node);
-        assert_eq!(world.engine.image_room(&naive::path(node)), room, "at {node:?}");
+        assert_eq!(world.engine.image_room(naive::path(node)), room, "at {node:?}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! What should be, computed the slow and plain way.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use vmm_engine::{Amount, ImageId, State, View};
 use vmm_proto::authority::Link;
@@ -11,13 +12,15 @@ use vmm_proto::resource::CpuSet;
 use crate::world::{HOST_MACHINES, HOST_MEMORY, NODES, World, host_cpus};
 
 /// The path of a node.
-pub(crate) fn path(node: &str) -> Path {
-    Path::parse(node).unwrap()
+pub(crate) fn path(node: &str) -> &'static Path {
+    static PATHS: LazyLock<[(&str, Path); NODES.len()]> =
+        LazyLock::new(|| NODES.map(|node| (node, Path::parse(node).unwrap())));
+    PATHS.iter().find(|(known, _)| *known == node).map(|(_, path)| path).unwrap()
 }
 
 /// The nodes at and above a path, the host included.
 fn above(path: &Path) -> Vec<&'static str> {
-    NODES.into_iter().filter(|node| path.is_within(&self::path(node))).collect()
+    NODES.into_iter().filter(|node| path.is_within(self::path(node))).collect()
 }
 
 /// Machines and MiB that are allowed at a node, as far as the host has been told.
@@ -35,7 +38,7 @@ fn cpus(world: &World, node: &'static str) -> CpuSet {
 
 /// The listed machines below a node.
 pub(crate) fn below<'a>(world: &'a World, node: &str) -> impl Iterator<Item = View<'a>> {
-    world.engine.machines(&Target::Below(path(node)))
+    world.engine.machines(&Target::Below(path(node).clone()))
 }
 
 /// What one listed machine holds: as much as the largest of it, its successor and its former.
@@ -64,7 +67,7 @@ pub(crate) fn held(world: &World, node: &'static str, except: Option<&MachineNam
 pub(crate) fn running_processes(world: &World, node: &'static str) -> Amount {
     let mut sum = Amount::default();
     for process in world.processes.values() {
-        if process.name.path.is_within(&path(node)) {
+        if process.name.path.is_within(path(node)) {
             sum.machines += 1;
             sum.memory_mib += u64::from(process.memory_mib);
         }
@@ -117,7 +120,7 @@ pub(crate) fn present(world: &mut World, links: &[Link]) -> bool {
         .filter_map(|depth| {
             let labels = links[..depth].iter().map(|link| link.label.clone()).collect();
             let path = Path::new(labels).unwrap();
-            NODES.into_iter().find(|node| self::path(node) == path)
+            NODES.into_iter().find(|node| *self::path(node) == path)
         })
         .collect();
     for (node, link) in nodes.iter().zip(links) {
@@ -172,15 +175,15 @@ pub(crate) fn images_in_use(world: &World) -> BTreeSet<ImageId> {
 
 /// Bytes of the image files below a node.
 pub(crate) fn image_bytes(world: &World, node: &'static str) -> u64 {
-    let below = world.files.values().filter(|file| path(file.node).is_within(&path(node)));
+    let below = world.files.values().filter(|file| path(file.node).is_within(path(node)));
     below.map(|file| u64::from(file.size)).sum()
 }
 
 /// Whether an image of that size may be uploaded below a node.
 pub(crate) fn image_fits(world: &World, node: &str, size: u32) -> bool {
-    above(&path(node)).into_iter().all(|node| {
+    above(path(node)).into_iter().all(|node| {
         let bytes = image_bytes(world, node) + u64::from(size);
-        let count = world.files.values().filter(|file| path(file.node).is_within(&path(node)));
+        let count = world.files.values().filter(|file| path(file.node).is_within(path(node)));
         let count = u32::try_from(count.count()).unwrap();
         bounds(world, node).is_some_and(|(machines, memory_mib)| {
             bytes <= memory_mib << 20 && count < 2 * machines + 2

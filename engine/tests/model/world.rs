@@ -110,7 +110,7 @@ impl World {
                 self.issue(NODES[node], last + u64::from(newer), (machines, memory, cpus), lasts_s);
             }
             Op::Present { node, old } => {
-                let links = self.chain(&naive::path(NODES[node]), old);
+                let links = self.chain(naive::path(NODES[node]), old);
                 self.present(links);
             }
             Op::Offer { what, sha, size_mib } => self.offer(&what, sha, u32::from(size_mib) << 20),
@@ -438,7 +438,7 @@ impl World {
     /// older than that.
     fn chain(&self, path: &Path, old: bool) -> Vec<Link> {
         let of = |path: &Path| {
-            let node = NODES.into_iter().find(|node| naive::path(node) == *path).unwrap();
+            let node = NODES.into_iter().find(|node| naive::path(node) == path).unwrap();
             let all = &self.issued[node];
             all[all.len().saturating_sub(if old { 2 } else { 1 })].clone()
         };
@@ -454,7 +454,7 @@ impl World {
     ) {
         let path = naive::path(node);
         let key = |path: &Path| {
-            let index = NODES.into_iter().position(|node| naive::path(node) == *path).unwrap();
+            let index = NODES.into_iter().position(|node| naive::path(node) == path).unwrap();
             if index == 0 { ROOT } else { Digest([u8::try_from(index).unwrap(); 32]) }
         };
         let serial = self.count().to_be_bytes();
@@ -525,7 +525,7 @@ pub(crate) fn choose<T>(items: impl Iterator<Item = T>, which: usize) -> Option<
 
 fn name(node: usize, label: usize) -> MachineName {
     let label = LABELS[label].parse().unwrap();
-    MachineName { path: naive::path(NODES[node]), label }
+    MachineName { path: naive::path(NODES[node]).clone(), label }
 }
 
 fn machine_id(number: u64) -> MachineId {
