@@ -27,7 +27,7 @@ impl Engine {
     pub(super) fn restore_machine(&mut self, kept: KeptMachine) {
         let due_unix_ms = match &kept.phase {
             KeptPhase::Waiting { until_unix_ms } => Some(*until_unix_ms),
-            KeptPhase::Stopping(stop) => stop.deadline_unix_ms,
+            KeptPhase::Stopping(stop) => Some(stop.deadline_unix_ms.unwrap_or(u64::MAX)),
             KeptPhase::Starting { .. }
             | KeptPhase::Running
             | KeptPhase::Queued
