@@ -55,7 +55,8 @@ impl Engine {
         let mut others: Vec<KnownRun> = known.into_values().collect();
         others.sort_unstable_by_key(|known| known.id);
         for KnownRun { id, run, pid, .. } in others {
-            if !self.formers.contains(&id) {
+            // One may have come back just now, in the place of another.
+            if !self.formers.contains(&id) && !self.machines.contains(id) {
                 turn.push(Effect::ForgetMachine { id });
             } else if pid.is_some() {
                 turn.push(Effect::StopMachine { id, run, force: true });

@@ -1,6 +1,6 @@
 //! A replacement that fails in time gives its place back.
 
-use vmm_engine::{Exit, State};
+use vmm_engine::{Event, Exit, START_PATIENCE_MS, State};
 use vmm_proto::id::MachineId;
 use vmm_proto::resource::Restart;
 
@@ -205,4 +205,19 @@ fn a_rollback_that_was_lost_is_made_up_for() {
     stage.next_life();
     stage.spawn_knows(true, &[known]);
     assert_eq!(starts(&stage.exited(new, Exit::Code(1))), [old]);
+}
+
+#[test]
+fn what_was_given_up_while_vmm_spawn_was_away_is_rolled_back_when_it_is_back() {
+    let mut stage = Stage::new();
+    let old = stage.run("dev/one", with_restart(Restart::Always), &dev());
+    stage.exited(old, Exit::Code(1));
+    let known = stage.ran(old);
+    stage.happen(Event::SpawnLost);
+    stage.probation_ms = 10_000;
+    let new = stage.deploy_as("dev/one", spec(), &dev(), true);
+    stage.pass(START_PATIENCE_MS);
+    let effects = stage.spawn_knows(true, &[known]);
+    assert_eq!(starts(&effects), [old]);
+    assert!(forgets(&effects, new.id) && !forgets(&effects, old));
 }
