@@ -461,7 +461,7 @@ impl World {
         let link = Link {
             label: path.labels().last().unwrap().clone(),
             issuer: key(&path.ancestor(path.depth() - 1)),
-            key: key(&path),
+            key: key(path),
             serial: Serial(serial.into()),
             grant: Delegation {
                 generation,
