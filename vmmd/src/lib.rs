@@ -110,17 +110,18 @@ pub async fn serve(options: &Options, mut passed: Passed) -> anyhow::Result<()> 
     let tender = inspect::find_tender(options.tender.as_deref())?;
     let limits = host::limits(options, &own_dir)?;
     let hangups = signal(SignalKind::hangup()).context("cannot watch for SIGHUP")?;
-    // The local socket comes last: once it is there, all doors are.
+    let boot = host::boot()?;
     let claim = door::local::claim(&dirs)?;
-    let doors = door::tls::listen(&options.listen, passed.tcp(TLS)?).await?;
-    let local = Arc::new(door::local::listen(&dirs, claim, passed.unix(LOCAL)?)?);
-
     let journal = Journal::open(&own_dir)?;
     let mut engine =
         Engine::new(limits, identity.root.key()).with_on_expiry(options.on_expiry.into());
     let left = journal.load()?;
     let images = Images::open(&own_dir, &left.kept)?;
     left.kept.into_iter().for_each(|kept| engine.restore(kept));
+    // Whatever can fail comes before the doors, and the local one last: once it is there, all are.
+    let doors = door::tls::listen(&options.listen, passed.tcp(TLS)?).await?;
+    let local = Arc::new(door::local::listen(&dirs, claim, passed.unix(LOCAL)?)?);
+
     let (core, inbox) = core::new();
     let (stats, stats_out) = StatsLink::new();
     let (spawn, spawn_out) = SpawnLink::new(core.clone());
@@ -133,7 +134,7 @@ pub async fn serve(options: &Options, mut passed: Passed) -> anyhow::Result<()> 
     let deeds =
         Deeds { images: images.clone(), spawn: spawn.clone(), stats, recorder: recorder.clone() };
     let kept = (journal.clone(), left.numbering);
-    let boots = Boots { kept: left.boot, now: host::boot()? };
+    let boots = Boots { kept: left.boot, now: boot };
     tokio::spawn(core.clone().run(engine, inbox, kept, outbox, deeds, boots));
 
     recorder.record(Entry::of("up", "").with("version", env!("CARGO_PKG_VERSION")));
