@@ -4,6 +4,7 @@
 //! loopback interface, all daemons running. Machines differ: the two lines of plain processes at
 //! the top say what starting a process and a bare tender cost on this one.
 
+pub mod memory;
 pub mod tender;
 
 use std::fs;
@@ -56,12 +57,12 @@ pub fn bench(root: &Path) -> Result<ExitCode> {
     house.start()?;
     let mut figures = vec![Figure {
         what: "idle daemons together, resident",
-        value: resident(&house)?,
+        value: memory::resident(&house, &DAEMONS)?,
         unit: "MB",
         limit: Some(25.0),
     }];
     figures.extend(times(&house)?);
-    figures.extend(memory(&house)?);
+    figures.extend(machine_memory(&house)?);
     figures.push(revocation(&house)?);
     house.stop()?;
     let mut right = true;
@@ -203,52 +204,9 @@ fn large(house: &House, run: usize) -> Result<Duration> {
     Ok(took)
 }
 
-/// A field of a `/proc` file in KiB lines, summed.
-fn kib(text: &str, field: &str) -> u64 {
-    let value =
-        |line: &str| line.strip_prefix(field)?.trim().strip_suffix(" kB")?.parse::<u64>().ok();
-    text.lines().filter_map(value).sum()
-}
-
-#[expect(clippy::cast_precision_loss, reason = "sizes of processes are far below 2^52")]
-fn megabytes(kib: u64) -> f64 {
-    (kib * 1024) as f64 / 1e6
-}
-
-fn daemon_pids(house: &House) -> Vec<u32> {
-    DAEMONS.iter().filter_map(|name| house.daemon(name)).map(crate::house::Daemon::pid).collect()
-}
-
-/// Resident memory of all daemons, in megabytes.
-fn resident(house: &House) -> Result<f64> {
-    let mut total = 0;
-    for pid in daemon_pids(house) {
-        total += kib(&fs::read_to_string(format!("/proc/{pid}/status"))?, "VmRSS:");
-    }
-    Ok(megabytes(total))
-}
-
-/// Proportional memory of all daemons and of the files that `vmm-spawn` keeps, in KiB.
-fn daemons_kib(house: &House) -> Result<u64> {
-    let mut total = 0;
-    for pid in daemon_pids(house) {
-        total += kib(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?, "Pss:");
-    }
-    for machine in fs::read_dir(house.dir.join("run/spawn"))? {
-        let path = machine?.path();
-        if path.is_dir() {
-            for file in fs::read_dir(path)? {
-                use std::os::unix::fs::MetadataExt;
-                total += file?.metadata()?.blocks() / 2;
-            }
-        }
-    }
-    Ok(total)
-}
-
 /// What a running machine costs on top of the pages of its guest, in MiB.
-fn memory(house: &House) -> Result<Vec<Figure>> {
-    let before = daemons_kib(house)?;
+fn machine_memory(house: &House) -> Result<Vec<Figure>> {
+    let before = memory::daemons_kib(house)?;
     for number in 0..MACHINES {
         let name = format!("tick{number}");
         let memory = MACHINE_MIB.to_string();
@@ -256,15 +214,15 @@ fn memory(house: &House) -> Result<Vec<Figure>> {
         time(&mut client(house, "dev", &run))?;
     }
     let spawn = house.daemon("vmm-spawn").context("vmm-spawn runs")?.pid();
-    let tenders = || children(spawn);
+    let tenders = || memory::children(spawn);
     wait_until("the machines", || tenders().is_ok_and(|pids| pids.len() == MACHINES))?;
     let mut outside = 0;
     for pid in tenders()? {
-        outside += outside_guest_kib(pid)?;
+        outside += memory::outside_guest_kib(pid, MACHINE_MIB)?;
     }
     let machines = MACHINES as u64;
     let own = outside / machines;
-    let daemons = daemons_kib(house)?.saturating_sub(before) / machines;
+    let daemons = memory::daemons_kib(house)?.saturating_sub(before) / machines;
     let figure = |what, kib: u64, limit| {
         let value = f64::from(u32::try_from(kib).unwrap_or(u32::MAX)) / 1024.0;
         Figure { what, value, unit: "MiB", limit }
@@ -274,24 +232,4 @@ fn memory(house: &House) -> Result<Vec<Figure>> {
         figure("a running spt machine, growth of the daemons and its ring", daemons, None),
         figure("a running spt machine, together", own + daemons, Some(1.5)),
     ])
-}
-
-fn children(parent: u32) -> Result<Vec<u32>> {
-    let text = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"))?;
-    Ok(text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect())
-}
-
-/// Proportional memory of a tender outside of its guest's address range, in KiB.
-fn outside_guest_kib(pid: u32) -> Result<u64> {
-    let maps = fs::read_to_string(format!("/proc/{pid}/smaps"))?;
-    let (mut total, mut in_guest) = (0, false);
-    for line in maps.lines() {
-        let start = line.split_once('-').and_then(|(start, _)| u64::from_str_radix(start, 16).ok());
-        match start {
-            Some(start) => in_guest = start < MACHINE_MIB << 20,
-            None if !in_guest => total += kib(line, "Pss:"),
-            None => {}
-        }
-    }
-    Ok(total)
 }

@@ -1,0 +1,154 @@
+//! What must be true after the storm.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde_json::Value;
+use vmm_tests::setup::Setup;
+use xtask::house::wait_until;
+
+use crate::crew::{self, Crew, Life};
+
+/// Every machine of the crew is as its life says, and has one process; nobody else has one.
+pub(crate) fn everything_that_should_run_runs_once(setup: &Setup, crew: &Crew) {
+    let state = |machine: &Value| {
+        let name = machine["name"].as_str().unwrap().strip_prefix("dev/").unwrap().to_owned();
+        (name, machine["state"].as_str().unwrap().to_owned())
+    };
+    let as_it_should = || {
+        let info = setup.json("admin", &["info"]);
+        let states: BTreeMap<String, String> = info.as_array().unwrap().iter().map(state).collect();
+        let names: BTreeSet<&String> = states.keys().collect();
+        names == crew.machines.keys().collect()
+            && crew.machines.iter().all(|(name, life)| match life {
+                Life::Steady => states[name] == "running",
+                Life::Recurring(_) | Life::Failing => {
+                    ["starting", "running", "restarting"].contains(&states[name].as_str())
+                }
+            })
+    };
+    let settled = wait_until("all machines as they should be", as_it_should);
+    assert!(settled.is_ok(), "not as it should be: {}", setup.client("admin", &["info"]).out);
+    let now = crew::pids(setup);
+    for (name, life) in &crew.machines {
+        if *life == Life::Steady {
+            assert_eq!(now.get(name), crew.pids.get(name), "{name} is not the process it was");
+        }
+    }
+    let once = || {
+        let listed: BTreeSet<u64> = crew::pids(setup).into_values().collect();
+        listed == processes(setup.dir())
+    };
+    if wait_until("one process for each machine", once).is_err() {
+        let listed: BTreeSet<u64> = crew::pids(setup).into_values().collect();
+        panic!("listed {listed:?}, there {:?}", processes(setup.dir()));
+    }
+}
+
+/// The processes of machines of this installation: those whose output goes to a file below it.
+fn processes(dir: &Path) -> BTreeSet<u64> {
+    let machine = |pid: u64| {
+        let output = std::fs::read_link(format!("/proc/{pid}/fd/1")).ok()?;
+        output.starts_with(dir.join("run/spawn")).then_some(pid)
+    };
+    let pids = std::fs::read_dir("/proc").unwrap().flatten();
+    pids.filter_map(|entry| machine(entry.file_name().to_str()?.parse().ok()?)).collect()
+}
+
+/// No process of a machine is left.
+pub(crate) fn nothing_runs(setup: &Setup) {
+    wait_until("no process left", || processes(setup.dir()).is_empty()).unwrap();
+}
+
+/// One record.
+#[derive(Debug)]
+struct Entry {
+    kind: String,
+    machine: Option<String>,
+    source: String,
+    sequence: u64,
+}
+
+/// The log of the host.
+#[derive(Debug)]
+pub(crate) struct Log(Vec<Entry>);
+
+impl Log {
+    /// All of it, which must be a whole chain.
+    pub(crate) fn read(setup: &Setup) -> Self {
+        let verified = setup.house.run("vmm-log", &["--verify", "--dir", "run"]).unwrap();
+        assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let log = setup.admin(&["--format", "json", "log"]);
+        let entry = |record: &Value| Entry {
+            kind: text(&record["kind"]).unwrap(),
+            machine: text(&record["machine"]),
+            source: text(&record["source"]).unwrap(),
+            sequence: record["sequence"].as_u64().unwrap(),
+        };
+        Self(log.expect(0).json().as_array().unwrap().iter().map(entry).collect())
+    }
+
+    /// Of each source every number, once and in order.
+    pub(crate) fn has_each_event_once(&self) {
+        let mut last: BTreeMap<&str, u64> = BTreeMap::new();
+        for entry in self.0.iter().filter(|entry| entry.source != "vmm-log") {
+            let before = last.insert(&entry.source, entry.sequence).unwrap_or(0);
+            assert_eq!(entry.sequence, before + 1, "{entry:?}");
+        }
+    }
+
+    /// A machine starts, then it ends, then it may start again.
+    pub(crate) fn has_a_record_of_every_start_and_every_end(&self) {
+        let mut runs: BTreeSet<&str> = BTreeSet::new();
+        for entry in &self.0 {
+            let Some(machine) = entry.machine.as_deref() else { continue };
+            match entry.kind.as_str() {
+                "started" => assert!(runs.insert(machine), "{machine} started twice: {entry:?}"),
+                "exited" => assert!(runs.remove(machine), "{machine} ended twice: {entry:?}"),
+                _ => {}
+            }
+        }
+        assert_eq!(runs, BTreeSet::new(), "started, and never ended");
+    }
+
+    /// How often a machine was started.
+    fn starts(&self, name: &str) -> usize {
+        let full = format!("dev/{name}");
+        let of_it = |entry: &&Entry| {
+            entry.kind == "started" && entry.machine.as_deref() == Some(full.as_str())
+        };
+        self.0.iter().filter(of_it).count()
+    }
+}
+
+/// What each machine printed: as many lives as the log knows of, each from its first line on, all
+/// but the last of them whole.
+pub(crate) fn every_line_is_there_in_order_once(setup: &Setup, crew: &Crew, log: &Log) {
+    for (name, life) in &crew.machines {
+        let lines = match life {
+            Life::Steady => u64::MAX,
+            Life::Recurring(lines) => *lines,
+            Life::Failing => continue,
+        };
+        let done = setup.client("admin", &["attach", name, "--no-follow", "--count", "1000000"]);
+        let numbers: Vec<u64> = done
+            .expect(0)
+            .out
+            .lines()
+            .map(|line| line.strip_prefix("tick ").and_then(|number| number.parse().ok()))
+            .map(|number| number.unwrap_or_else(|| panic!("{name}: {}", done.out)))
+            .collect();
+        let mut runs = 0;
+        let mut last = lines;
+        for number in &numbers {
+            let expected = if last == lines { 1 } else { last + 1 };
+            assert_eq!(*number, expected, "{name}, of {lines}: {numbers:?}");
+            runs += usize::from(*number == 1);
+            last = *number;
+        }
+        // One that was stopped before it printed anything has no line.
+        let started = log.starts(name);
+        assert!(runs == started || runs + 1 == started, "{name}: {runs} of {started}");
+    }
+}

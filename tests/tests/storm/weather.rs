@@ -1,0 +1,48 @@
+//! What happens to the daemons.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use vmm_tests::setup::Setup;
+use xtask::house::{DAEMONS, Signal, signal};
+
+use crate::chance::Chance;
+
+/// How often something happens.
+const EVERY: Duration = Duration::from_millis(200);
+
+/// How long a daemon that is stopped stays so, at most, in milliseconds.
+const STOPPED_MS: u64 = 600;
+
+/// Kills a daemon and starts it again, or stops it for a while, again and again.
+pub(crate) fn storm(setup: &Mutex<Setup>, mut chance: Chance, until: Instant) {
+    let (mut kills, mut stops) = (0, 0);
+    let mut next = Instant::now();
+    while Instant::now() < until {
+        let name = *chance.one_of(&DAEMONS);
+        if chance.below(3) == 0 {
+            stop_for_a_while(setup, name, Duration::from_millis(chance.below(STOPPED_MS)));
+            stops += 1;
+        } else {
+            kill(setup, name);
+            kills += 1;
+        }
+        next += EVERY;
+        // The pace of the storm, not a wait for something.
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+    eprintln!("{kills} daemons were killed, {stops} were stopped for a while");
+}
+
+fn kill(setup: &Mutex<Setup>, name: &str) {
+    let mut setup = setup.lock().unwrap();
+    setup.house.take(name).expect("it runs").kill().unwrap();
+    setup.house.start_with(name, &[]).unwrap();
+}
+
+fn stop_for_a_while(setup: &Mutex<Setup>, name: &str, pause: Duration) {
+    let pid = setup.lock().unwrap().house.daemon(name).expect("it runs").pid();
+    signal(pid, Signal::STOP).unwrap();
+    std::thread::sleep(pause);
+    signal(pid, Signal::CONT).unwrap();
+}
