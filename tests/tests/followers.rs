@@ -3,12 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::io::{BufRead, BufReader};
-use std::process::Child;
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
-
 use serde_json::Value;
+use vmm_tests::follower::Follower;
 use vmm_tests::setup::Setup;
 use xtask::house::{Signal, signal, wait_until};
 
@@ -18,60 +14,6 @@ const AWAY: [(&str, &[&str]); 3] = [
     ("vmm-log", &["log", "tick"]),
     ("vmm-stats", &["statistics", "tick"]),
 ];
-
-/// A client that goes on, and what it has printed.
-struct Follower {
-    child: Child,
-    lines: Arc<Mutex<Vec<String>>>,
-    reading: Option<JoinHandle<()>>,
-}
-
-impl Follower {
-    fn start(setup: &Setup, arguments: &[&str]) -> Self {
-        let mut child = setup.client_started("admin", arguments);
-        let out = BufReader::new(child.stdout.take().unwrap());
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let all = Arc::clone(&lines);
-        let reading = std::thread::spawn(move || {
-            for line in out.lines() {
-                all.lock().unwrap().push(line.unwrap());
-            }
-        });
-        Self { child, lines, reading: Some(reading) }
-    }
-
-    fn lines(&self) -> Vec<String> {
-        self.lines.lock().unwrap().clone()
-    }
-
-    fn len(&self) -> usize {
-        self.lines.lock().unwrap().len()
-    }
-
-    /// Waits until it has printed more.
-    fn goes_on(&self, what: &str) {
-        let before = self.len();
-        wait_until(what, || self.len() > before).unwrap();
-    }
-
-    /// Waits until it has ended by itself, well; returns all that it printed.
-    fn rest(mut self) -> Vec<String> {
-        self.reading.take().unwrap().join().unwrap();
-        let status = self.child.wait().unwrap();
-        let said = std::io::read_to_string(self.child.stderr.take().unwrap()).unwrap();
-        assert!(status.success(), "{status}: {said}");
-        self.lines()
-    }
-}
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        if let Ok(None) = self.child.try_wait() {
-            self.child.kill().unwrap();
-            self.child.wait().unwrap();
-        }
-    }
-}
 
 fn run(setup: &Setup, name: &str, image: &str, arguments: &[&str]) {
     let run = ["run", name, image, "--memory", "64", "--cpu", "0", "--"];

@@ -137,12 +137,18 @@ impl Drop for Daemon {
 }
 
 fn serves(name: &str, socket: &Path) -> bool {
-    // A sequenced-packet socket refuses a stream; that it is there is all that can be seen.
     // vmmd makes its local socket when its other doors are open; those count who connects.
     match name {
-        "vmm-spawn" => socket.exists(),
+        "vmm-spawn" => takes_packets(socket).is_ok(),
         _ => UnixStream::connect(socket).is_ok(),
     }
+}
+
+/// Whether somebody listens there for sequenced packets.
+fn takes_packets(path: &Path) -> rustix::io::Result<()> {
+    let flags = net::SocketFlags::CLOEXEC;
+    let socket = net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    net::connect(&socket, &net::SocketAddrUnix::new(path)?)
 }
 
 /// Sends a signal.

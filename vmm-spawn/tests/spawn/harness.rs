@@ -40,6 +40,21 @@ say() { echo "$@" > /proc/self/fd/$status; }
 . /proc/self/fd/$image
 "#;
 
+/// Names another place of the program under test.
+pub(crate) const PROGRAM: &str = "VMM_SPAWN_PROGRAM";
+
+/// The program under test.
+pub(crate) fn program() -> PathBuf {
+    std::env::var_os(PROGRAM).unwrap_or_else(|| env!("CARGO_BIN_EXE_vmm-spawn").into()).into()
+}
+
+fn fake_tender(dir: &TempDir) -> PathBuf {
+    let tender = dir.path().join("tender");
+    fs::write(&tender, FAKE_TENDER).unwrap();
+    fs::set_permissions(&tender, fs::Permissions::from_mode(0o755)).unwrap();
+    tender
+}
+
 /// A running daemon.
 pub(crate) struct Daemon {
     pub(crate) dir: TempDir,
@@ -70,17 +85,21 @@ impl Daemon {
     /// The same, started by a shell that does as it is told.
     pub(crate) fn start_from(script: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let tender = dir.path().join("tender");
-        fs::write(&tender, FAKE_TENDER).unwrap();
-        fs::set_permissions(&tender, fs::Permissions::from_mode(0o755)).unwrap();
+        let tender = fake_tender(&dir);
         let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", script, "sh", env!("CARGO_BIN_EXE_vmm-spawn")]);
+        shell.args(["-c", script, "sh"]).arg(program());
         Self::start_in(dir, shell, &tender)
+    }
+
+    /// In a directory where something is prepared.
+    pub(crate) fn start_at(dir: TempDir) -> Self {
+        let tender = fake_tender(&dir);
+        Self::start_in(dir, Command::new(program()), &tender)
     }
 
     /// With a tender that is there already.
     pub(crate) fn start_with(tender: &Path) -> Self {
-        let program = Command::new(env!("CARGO_BIN_EXE_vmm-spawn"));
+        let program = Command::new(program());
         Self::start_in(tempfile::tempdir().unwrap(), program, tender)
     }
 
@@ -106,7 +125,7 @@ impl Daemon {
             self.child.wait().unwrap();
         }
         let times = self.log().matches("listening on").count();
-        let mut program = Command::new(env!("CARGO_BIN_EXE_vmm-spawn"));
+        let mut program = Command::new(program());
         if let Some(failpoint) = failpoint {
             program.env("VMM_SPAWN_DIE_AT", failpoint);
         }
@@ -227,7 +246,7 @@ impl Drop for Daemon {
 
 /// The program under test.
 pub(crate) fn command(dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vmm-spawn"));
+    let mut command = Command::new(program());
     command.arg("--dir").arg(dir).stdin(Stdio::null()).stdout(Stdio::null());
     command
 }

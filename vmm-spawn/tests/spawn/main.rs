@@ -11,4 +11,5 @@ mod killed;
 mod life;
 mod machines;
 mod peers;
+mod shortage;
 mod survive;
