@@ -70,9 +70,7 @@ impl Engine {
         turn.record(machine, cause, What::Stopping { timeout_ms });
         turn.push(Effect::StopMachine { id, run: machine.run, force: false });
         self.set_timer(id, Some(turn.now.monotonic_ms.saturating_add(timeout_ms)));
-        if timeout_ms == 0 {
-            self.tick(turn);
-        }
+        self.if_due(turn, id);
     }
 
     /// Answers a request that a later one took back, and undoes what it had brought about.

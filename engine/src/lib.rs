@@ -13,15 +13,20 @@
 //! * A machine's authority ends with the first of its delegations; what then becomes of one that
 //!   runs is the host's choice.
 //! * What an issuer has taken back is refused from then on, and what runs under it is killed.
-//! * What must outlive the process is said first, as [`Effect::Keep`].
+//! * What must outlive the process is said first, as [`Effect::Keep`]; what has to wait until that is
+//!   durable is a promise ([`Effect::is_promise`]).
+//! * What vmm-spawn knows and what should be meet in one event, [`Event::SpawnKnows`]: after a restart
+//!   of either side, and after a reboot.
 //! * An image is cached for the path it was uploaded under, while a listed machine or a session
 //!   needs it.
 //!
 //! ```text
 //!   Event ─▶ engine ─┬─▶ admission ──▶ delegations (rule 9), bounds (rule 7), images (rule 10)
 //!                    ├─▶ power ──────▶ ending ─────▶ ledger, ended                  ─▶ Effects
-//!                    └─▶ lifecycle ──▶ restart, ending
-//!   show, explain: look at everything, change nothing
+//!                    ├─▶ lifecycle ──▶ restart, probation, ending
+//!                    ├─▶ reconcile ──▶ lifecycle, boot
+//!                    └─▶ doors (drain, and the end of all)
+//!   show, explain: look at everything, change nothing;  keep: what of it outlives the process
 //! ```
 
 mod admission;

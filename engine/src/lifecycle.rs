@@ -237,6 +237,15 @@ impl Engine {
         }
     }
 
+    /// Does now what is due of one machine, and of no other.
+    pub(crate) fn if_due(&mut self, turn: &mut Turn, id: MachineId) {
+        let due_ms = self.machines.get(id).and_then(|machine| machine.due_ms);
+        if due_ms.is_some_and(|due_ms| due_ms <= turn.now.monotonic_ms) {
+            self.set_timer(id, None);
+            self.due(turn, id);
+        }
+    }
+
     /// The time of one machine has come.
     fn due(&mut self, turn: &mut Turn, id: MachineId) {
         let Some(machine) = self.machines.note(id) else { return };

@@ -93,7 +93,7 @@ impl Engine {
             Phase::Starting { .. } | Phase::Running { .. } | Phase::Stopping(_) => {
                 self.ask_to_stop(turn, id, 0, Then::Revoke, None);
                 // It was not asked whether it wants to end: it does not get time to.
-                self.tick(turn);
+                self.if_due(turn, id);
             }
         }
     }

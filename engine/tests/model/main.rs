@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use vmm_engine::State;
+use vmm_engine::{OnExpiry, State};
 
 use ops::{Op, ops};
 use world::{NODES, World};
@@ -93,7 +93,8 @@ fn the_sequences_reach_everything_that_can_happen() {
 }
 
 fn play(ops: Vec<Op>) -> World {
-    let mut world = World::new();
+    let on_expiry = if ops.len() % 3 == 0 { OnExpiry::Stop } else { OnExpiry::Keep };
+    let mut world = World::new(on_expiry);
     for op in ops {
         step(&mut world, op);
     }

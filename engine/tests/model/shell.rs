@@ -174,7 +174,7 @@ impl World {
         self.shell.unkept.clear();
         self.shell.doom = None;
         self.shell.lives += 1;
-        self.engine = Engine::new(host(), ROOT);
+        self.engine = Engine::new(host(), ROOT).with_on_expiry(self.on_expiry);
         for keep in self.shell.kept.values() {
             self.engine.restore(keep.clone());
         }

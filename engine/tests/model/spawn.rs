@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use vmm_engine::{Event, Exit, KnownRun, State};
+use vmm_engine::{Event, Exit, KnownRun, OnExpiry, State};
 use vmm_proto::id::MachineId;
-use vmm_proto::name::MachineName;
+use vmm_proto::name::{MachineName, Path};
 
+use crate::naive::chain_is_valid;
 use crate::world::{World, choose};
 
 /// A process, or one that is being made.
@@ -156,7 +157,10 @@ impl World {
         let same_boot = !std::mem::take(&mut self.spawn.booted);
         let comes = |state| matches!(state, State::Starting | State::Restarting | State::Running);
         let mut should_run: Vec<_> = self.list().iter().map(|view| (view.id, view.state)).collect();
-        should_run.retain(|(_, state)| !same_boot && comes(*state));
+        // Without authority, a host may not want them to run.
+        let may = |path: &Path| self.on_expiry == OnExpiry::Keep || chain_is_valid(self, path);
+        let may = |id| self.engine.by_id(id).is_some_and(|view| may(&view.name.path));
+        should_run.retain(|(id, state)| !same_boot && comes(*state) && may(*id));
         let lives = self.shell.lives;
         self.happen(Event::SpawnKnows { same_boot, known, jitter: 7 });
         if lives != self.shell.lives {

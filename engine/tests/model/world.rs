@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use vmm_engine::{
-    Answer, Chain, Effect, Engine, Event, Exit, HostLimits, ImageId, Kind, Need, Now, Question,
-    Refusal, Spec, Token, View,
+    Answer, Chain, Effect, Engine, Event, Exit, HostLimits, ImageId, Kind, Need, Now, OnExpiry,
+    Question, Refusal, Spec, Token, View,
 };
 use vmm_proto::authority::{Link, Serial, Validity};
 use vmm_proto::id::{Digest, MachineId};
@@ -47,6 +47,7 @@ pub(crate) type Revoked = BTreeMap<Digest, (u64, BTreeSet<Serial>)>;
 
 pub(crate) struct World {
     pub(crate) engine: Engine,
+    pub(crate) on_expiry: OnExpiry,
     pub(crate) shell: Shell,
     /// What was taken back, and the number of the last list, by issuer.
     pub(crate) revoked: Revoked,
@@ -70,9 +71,10 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(on_expiry: OnExpiry) -> Self {
         let mut world = Self {
-            engine: Engine::new(host(), ROOT),
+            engine: Engine::new(host(), ROOT).with_on_expiry(on_expiry),
+            on_expiry,
             shell: Shell::default(),
             revoked: BTreeMap::new(),
             now: Now { unix_ms: 1_000_000, monotonic_ms: 0 },
@@ -394,13 +396,14 @@ impl World {
         self.now.unix_ms += ms;
         self.now.monotonic_ms += ms;
         let lives = self.shell.lives;
+        let told = self.processes.iter().filter(|(_, process)| process.told_to_stop);
+        let told: Vec<MachineId> = told.map(|(id, _)| *id).collect();
         self.happen(Event::Tick);
         if lives != self.shell.lives {
             return;
         }
         assert!(self.engine.next_wake().is_none_or(|due| due > self.now.monotonic_ms));
-        let stuck = self.processes.values().filter(|p| p.told_to_stop && p.pid.is_some());
-        for process in stuck {
+        for process in told.iter().map(|id| &self.processes[id]) {
             let kill_is_due = ms > vmm_engine::DEFAULT_STOP_MS && self.spawn.connected;
             assert!(process.killed || !kill_is_due, "{process:?}");
         }

@@ -3,6 +3,7 @@
 use vmm_engine::{
     Answer, Effect, Event, Exit, ImageId, KnownRun, OnExpiry, START_PATIENCE_MS, State,
 };
+use vmm_proto::authority::Serial;
 use vmm_proto::id::MachineId;
 use vmm_proto::resource::Restart;
 
@@ -345,4 +346,22 @@ fn a_request_is_durable_before_anything_is_done_about_it() {
     let exited = stage.exited(deploy.id, Exit::Code(0));
     assert_eq!(exited.iter().filter(|effect| effect.is_promise()).count(), 1, "{exited:?}");
     assert_eq!(first_after_keeps(&stage.destroy("dev/one").effects), Some(true));
+}
+
+#[test]
+fn a_wait_that_is_over_while_both_sides_agree_starts_a_machine_once() {
+    let mut stage = Stage::new();
+    let mut ops = vec![link(ROOT, "ops", 1, 10)];
+    ops[0].serial = Serial([5].into());
+    let waits = stage.run("ops/one", with_restart(Restart::Always), &ops);
+    stage.exited(waits, Exit::Code(1));
+    let revoked = stage.deploy("dev/one", spec(), &dev()).id;
+    stage.revoke(&dev()[0]);
+    let known = [stage.ran(waits), stage.runs(revoked)];
+    stage.now.unix_ms += 1000;
+    stage.next_life();
+    let mut effects = stage.spawn_knows(true, &known);
+    assert_eq!(stops(&effects), [(revoked, false), (revoked, true)]);
+    effects.extend(stage.pass(0));
+    assert_eq!(starts(&effects), [waits]);
 }
