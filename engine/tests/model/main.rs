@@ -93,7 +93,7 @@ fn the_sequences_reach_everything_that_can_happen() {
 }
 
 fn play(ops: Vec<Op>) -> World {
-    let on_expiry = if ops.len() % 3 == 0 { OnExpiry::Stop } else { OnExpiry::Keep };
+    let on_expiry = if ops.len().is_multiple_of(3) { OnExpiry::Stop } else { OnExpiry::Keep };
     let mut world = World::new(on_expiry);
     for op in ops {
         step(&mut world, op);
