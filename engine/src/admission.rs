@@ -1,4 +1,5 @@
-//! What may run: offers of images, deploys, and starts of machines that have ended.
+//! What may run: offers of images, and deploys. Starts of machines that have ended are in
+//! [`crate::again`].
 
 use vmm_proto::authority::Link;
 use vmm_proto::id::MachineId;
@@ -12,7 +13,7 @@ use crate::engine::{Engine, Turn};
 use crate::event::{Chain, ImageId, Now, Spec, Token};
 use crate::images::{Content, Offer};
 use crate::ledger::Amount;
-use crate::machine::{Machine, Phase, Replacement, Then};
+use crate::machine::{Machine, Replacement, Then};
 use crate::record::What;
 use crate::refusal::Refusal;
 
@@ -235,7 +236,7 @@ impl Engine {
     }
 
     /// The delegations of a chain that are revoked or not valid now, by their newest certificates.
-    fn invalid<'a>(
+    pub(crate) fn invalid<'a>(
         &'a self,
         now: Now,
         chain: &'a [Link],
@@ -292,58 +293,5 @@ impl Engine {
         } else {
             self.succeed(turn, incumbent, replacement);
         }
-    }
-
-    /// Everything that stands in the way of starting a listed machine: one that has ended has to
-    /// fit like a new one, one that waits to be started again has its place.
-    pub(crate) fn start_obstacles<'a>(
-        &'a self,
-        now: Now,
-        machine: &'a Machine,
-        own: usize,
-    ) -> impl Iterator<Item = Refusal> + 'a {
-        let name = &machine.name;
-        let state = match &machine.phase {
-            Phase::Waiting | Phase::Queued | Phase::Ended { .. } => None,
-            Phase::Running { .. } => Some(Refusal::AlreadyRunning { name: name.clone() }),
-            Phase::Starting { .. } | Phase::Stopping(_) => Some(machine.busy()),
-        };
-        let has_ended = matches!(machine.phase, Phase::Ended { .. });
-        let closed = self.closed().filter(|_| has_ended || self.doors.ending);
-        let room = has_ended.then(|| {
-            let revoked = self.not_revoked([], machine.leaf.as_ref()).err();
-            let invalid = self.invalid(now, &machine.chain, &name.path);
-            revoked.into_iter().chain(invalid).chain(self.unfit(machine.wish(own)))
-        });
-        closed.into_iter().chain(state).chain(room.into_iter().flatten())
-    }
-}
-
-impl Machine {
-    /// The room that it needs to be started.
-    pub(crate) fn wish(&self, own: usize) -> Wish<'_> {
-        Wish {
-            chain: &self.chain,
-            path: &self.name.path,
-            own,
-            claim: Claim::from(&*self.spec),
-            held: self.held,
-            reserve: self.amount(),
-        }
-    }
-
-    /// A start of a machine that is in the middle of something.
-    fn busy(&self) -> Refusal {
-        let doing = match self.stop().map(|stop| &stop.then) {
-            None => "is being started",
-            Some(Then::Stay) => "is being stopped",
-            Some(Then::Fail) => "was given up, as vmm-spawn does not answer",
-            Some(Then::Hold) => "is being stopped together with the supervisor",
-            Some(Then::Revoke) => "is being stopped, since it was revoked",
-            Some(Then::Destroy) => "is being destroyed",
-            Some(Then::Start(_)) => "is being restarted",
-            Some(Then::Replace(..)) => "is being replaced",
-        };
-        Refusal::Busy { name: self.name.clone(), doing }
     }
 }

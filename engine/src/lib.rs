@@ -22,7 +22,7 @@
 //!
 //! ```text
 //!   Event ─▶ engine ─┬─▶ admission ──▶ delegations (rule 9), bounds (rule 7), images (rule 10)
-//!                    ├─▶ power ──────▶ ending ─────▶ ledger, ended                  ─▶ Effects
+//!                    ├─▶ power ──────▶ again, ending ─▶ ledger, ended               ─▶ Effects
 //!                    ├─▶ lifecycle ──▶ restart, probation, ending
 //!                    ├─▶ reconcile ──▶ lifecycle, boot
 //!                    └─▶ doors (drain, and the end of all)
@@ -30,6 +30,7 @@
 //! ```
 
 mod admission;
+mod again;
 mod boot;
 mod bounds;
 mod delegations;

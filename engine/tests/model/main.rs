@@ -11,6 +11,8 @@ mod naive;
 #[cfg(test)]
 mod ops;
 #[cfg(test)]
+mod perform;
+#[cfg(test)]
 mod shell;
 #[cfg(test)]
 mod spawn;

@@ -6,15 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vmm_engine::{
-    Answer, Effect, Engine, Event, Keep, KeptPhase, KeptThen, Record, Slot, State, Token, What,
-};
+use vmm_engine::{Effect, Engine, Event, Keep, KeptPhase, KeptThen, Record, Slot, State, What};
 use vmm_proto::authority::Link;
 use vmm_proto::id::MachineId;
 use vmm_proto::name::MachineName;
 
-use crate::spawn::Process;
-use crate::world::{File, ROOT, Revoked, World, host};
+use crate::world::{ROOT, Revoked, World, host};
 
 /// In which moment of the next event the supervisor dies.
 #[derive(Debug, Clone, Copy)]
@@ -43,11 +40,11 @@ pub(crate) struct Shell {
     /// How many times the supervisor was started again.
     pub(crate) lives: u32,
     /// Machines that somebody was told to run, and that nothing durable says to be gone.
-    promised: BTreeSet<MachineId>,
+    pub(crate) promised: BTreeSet<MachineId>,
     /// Machines that others have replaced, maybe not for good.
     replaced: BTreeSet<MachineId>,
     /// Machines that somebody was told to have stopped, and that nobody started since.
-    stopped: BTreeSet<MachineId>,
+    pub(crate) stopped: BTreeSet<MachineId>,
     /// What the log says of each machine: whether it runs.
     pub(crate) log: BTreeMap<MachineId, bool>,
 }
@@ -234,131 +231,6 @@ impl World {
         for id in &self.shell.stopped {
             assert!(!self.processes.contains_key(id), "{id} runs, and was said to have stopped");
         }
-    }
-
-    fn perform_effect(&mut self, effect: &Effect) {
-        match effect {
-            Effect::Keep(_) | Effect::JudgeSessions => {}
-            Effect::Joined => assert!(self.spawn.connected),
-            Effect::Record(record) => {
-                self.seen.insert(match record {
-                    Record::Machine { what, .. } => what.as_str(),
-                    Record::Renewed { .. } => "renewed",
-                    Record::Revoked { .. } => "list",
-                    Record::Doors { .. } => "doors",
-                });
-            }
-            Effect::StartMachine { id, run, name, spec } => {
-                self.invariant_no_machine_is_started_twice((*id, *run), name, spec.memory_mib);
-            }
-            Effect::StopMachine { id, run, force } => self.stop_process(*id, *run, *force),
-            Effect::ForgetMachine { id } => {
-                assert!(!self.processes.contains_key(id), "forgotten while it runs");
-                if self.spawn.connected {
-                    self.spawn.last_runs.remove(id);
-                    self.spawn.reports.retain(|(of, _), _| of != id);
-                }
-            }
-            Effect::DropImage { image } => {
-                let file = self.files.remove(image).expect("a file is dropped once");
-                assert!((file.stored || file.parked) && file.holds == 0, "dropped while needed");
-            }
-            Effect::Reply { token, answer } => {
-                *self.answers.get_mut(token).expect("an answer to a request") += 1;
-                match answer {
-                    Ok(answer) => self.take_answer(*token, answer),
-                    Err(refusal) => {
-                        self.seen.insert(refusal.code());
-                    }
-                }
-            }
-            Effect::Settled { id, .. } => assert!(!self.processes.contains_key(id)),
-        }
-    }
-
-    fn take_answer(&mut self, token: Token, answer: &Answer) {
-        match answer {
-            Answer::Have(image) => self.files.get_mut(image).unwrap().holds += 1,
-            Answer::Upload(image) => {
-                let (node, sha, size) = self.offers[&token];
-                let file = File { node, sha, size, stored: false, parked: false, holds: 1 };
-                if let Some(part) = self.files.insert(*image, file) {
-                    let same = (part.node, part.sha, part.size) == (node, sha, size);
-                    assert!(part.parked && same, "two uploads into {image:?}");
-                }
-            }
-            Answer::Running { id, pid } => {
-                assert_eq!(self.processes[id].pid, Some(*pid));
-                self.shell.promised.insert(*id);
-            }
-            Answer::Stopped { id } => {
-                assert!(!self.processes.contains_key(id));
-                // Another request may have it started again at once.
-                if self.engine.by_id(*id).is_some_and(|view| !view.state.is_live()) {
-                    self.shell.stopped.insert(*id);
-                }
-            }
-            Answer::Destroyed { id } => assert!(self.engine.by_id(*id).is_none()),
-            Answer::Accepted | Answer::Doors { .. } => {}
-            Answer::Drained => {
-                assert!(self.list().iter().all(|view| !view.state.is_live()));
-                assert!(self.processes.is_empty());
-            }
-            Answer::AllStopped => assert!(self.processes.is_empty()),
-            Answer::Revoked { machines, .. } => {
-                for id in machines {
-                    let process = self.processes.get(id);
-                    let dies = |p: &Process| p.killed || p.pid.is_none() || !self.spawn.connected;
-                    assert!(process.is_none_or(dies));
-                }
-            }
-        }
-    }
-
-    fn stop_process(&mut self, id: MachineId, run: u64, force: bool) {
-        if !self.spawn.connected {
-            return;
-        }
-        if let Some(process) = self.processes.get_mut(&id) {
-            assert_eq!(process.run, run);
-            assert!(process.pid.is_some(), "there is nothing to stop yet");
-            let asked = process.told_to_stop || process.survived;
-            assert!(!force || asked, "killed without having been asked");
-            process.told_to_stop = true;
-            process.killed |= force;
-        }
-    }
-
-    fn invariant_no_machine_is_started_twice(
-        &mut self,
-        (id, run): (MachineId, u64),
-        name: &MachineName,
-        memory_mib: u32,
-    ) {
-        assert!(self.spawn.connected, "nobody is there to start it");
-        let durable = self.shell.kept.get(&Slot::Machine(id));
-        let durable = durable.is_some_and(|keep| match keep {
-            Keep::Machine(machine) => machine.run >= run,
-            _ => false,
-        });
-        assert!(durable, "started before the intent was durable");
-        let last = self.spawn.last_runs.insert(id, run);
-        assert!(last.is_none_or(|last| last < run), "start {run} of {id} comes after {last:?}");
-        assert!(self.deployed.contains_key(&id), "started without having been admitted");
-        assert!(
-            self.processes.values().all(|process| process.name != *name),
-            "{name} runs already"
-        );
-        let process = Process {
-            name: name.clone(),
-            run,
-            memory_mib,
-            pid: None,
-            told_to_stop: false,
-            killed: false,
-            survived: false,
-        };
-        assert!(self.processes.insert(id, process).is_none(), "{id} was started twice");
     }
 
     pub(crate) fn drain(&mut self, on: bool) {
