@@ -91,7 +91,9 @@ fn take_over(
     let (kept, known) = (kept.clone(), known.to_vec());
     let begun = Instant::now();
     let mut engine = engine();
-    kept.into_values().for_each(|keep| engine.restore(keep));
+    for keep in kept.into_values() {
+        engine.restore(keep);
+    }
     let effects = engine.handle(NOW, Event::SpawnKnows { same_boot, known, jitter: 0 });
     (begun.elapsed(), effects)
 }
