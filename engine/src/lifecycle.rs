@@ -41,8 +41,12 @@ impl Engine {
             }
             Why::Host => {}
         }
+        // What is live is watched already; what is due of that at this moment is not to be missed.
+        if machine.expiry_s.is_none() {
+            machine.looked_s = turn.now.unix_s();
+            self.watch_expiry(turn.now.unix_s(), id);
+        }
         self.hold(id);
-        self.watch_expiry(turn.now.unix_s(), id);
         self.give_start(turn, id);
     }
 

@@ -83,6 +83,22 @@ fn a_machine_that_waits_for_its_restart_is_stopped_too() {
 }
 
 #[test]
+fn a_machine_that_is_started_again_in_the_moment_of_its_end_is_stopped_all_the_same() {
+    let mut stage = Stage::new();
+    stage.on_expiry = OnExpiry::Stop;
+    stage.next_life();
+    stage.spawn_knows(true, &[]);
+    let restart = vmm_proto::resource::Restart::Always;
+    let id = stage.run("dev/alice/one", with_restart(restart), &lasting(10));
+    stage.now.unix_ms += 10_950;
+    stage.exited(id, Exit::Code(1));
+    let effects = stage.pass(100);
+    assert_eq!(starts(&effects), [id]);
+    assert_eq!(records(&effects), ["expired"]);
+    assert_eq!(stage.state("dev/alice/one"), Some(State::Stopping));
+}
+
+#[test]
 fn a_renewed_delegation_extends_the_authority_of_what_runs() {
     let mut stage = Stage::new();
     stage.run("dev/alice/one", spec(), &lasting(3 * DAY_S));
