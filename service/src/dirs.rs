@@ -34,6 +34,11 @@ impl Dirs {
         Ok(dir)
     }
 
+    /// The directory of what a part keeps until the host is booted anew; it may be missing.
+    pub fn runtime(&self, part: &str) -> PathBuf {
+        self.run.join(part)
+    }
+
     /// Makes the directory of the sockets if it is missing.
     ///
     /// # Errors

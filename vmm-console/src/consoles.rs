@@ -16,6 +16,7 @@ use vmm_service::readiness;
 use vmm_service::socket::Backoff;
 
 use crate::history::History;
+use crate::kept::{Directory, Kept};
 use crate::ring::{Ring, RingError};
 
 /// How long someone waits for the ring of a machine that may just be starting.
@@ -31,6 +32,8 @@ pub struct Console {
     pub written: u64,
     /// When what was written.
     pub history: History,
+    /// What of that outlives this process.
+    kept: Kept,
 }
 
 /// All of them.
@@ -38,6 +41,7 @@ pub struct Console {
 pub struct Consoles {
     known: Mutex<HashMap<MachineId, Known>>,
     arrivals: watch::Sender<()>,
+    directory: Directory,
 }
 
 #[derive(Debug)]
@@ -51,13 +55,12 @@ struct Known {
     connection: u64,
 }
 
-impl Default for Consoles {
-    fn default() -> Self {
-        Self { known: Mutex::default(), arrivals: watch::Sender::new(()) }
-    }
-}
-
 impl Consoles {
+    /// None yet; what of their histories is to outlive this process goes to a directory.
+    pub fn new(directory: Directory) -> Self {
+        Self { known: Mutex::default(), arrivals: watch::Sender::new(()), directory }
+    }
+
     /// Takes a machine's ring, the eventfd that tells of its growth, and what is only to be held open,
     /// as `connection` (a number) to `vmm-spawn` sent them.
     ///
@@ -74,7 +77,7 @@ impl Consoles {
         held: [OwnedFd; 2],
         connection: u64,
     ) -> anyhow::Result<()> {
-        let arrived = Console::new(Ring::new(ring)?)?;
+        let arrived = Console::new(Ring::new(ring)?, id, &self.directory)?;
         fcntl_setfl(&growth, fcntl_getfl(&growth)? | OFlags::NONBLOCK)?;
         let growth = readiness::watch(growth)?;
         let mut known = self.lock();
@@ -104,10 +107,13 @@ impl Consoles {
 
     /// Forgets every machine that `connection` has not named; returns how many.
     pub fn keep_only(&self, connection: u64) -> usize {
-        self.lock()
+        let mut all = self.lock();
+        let gone = all
             .extract_if(|_, known| known.connection != connection)
             .map(|(id, known)| known.end(id))
-            .count()
+            .count();
+        self.directory.keep_only(all.keys().copied());
+        gone
     }
 
     /// The console of a machine; waits a little for one that is not there yet.
@@ -135,6 +141,10 @@ impl Known {
     fn end(self, id: MachineId) {
         self.watcher.abort();
         self.look(id);
+        self.console.send_if_modified(|console| {
+            console.kept.remove();
+            false
+        });
     }
 
     fn look(&self, id: MachineId) {
@@ -145,12 +155,11 @@ impl Known {
 }
 
 impl Console {
-    /// What a ring holds when it arrives counts as read now.
-    fn new(ring: Ring) -> Result<Self, RingError> {
+    /// What a ring holds when it arrives counts as read now, or when it was kept to have been.
+    fn new(ring: Ring, id: MachineId, directory: &Directory) -> Result<Self, RingError> {
         let written = ring.written()?;
-        let mut history = History::default();
-        history.note(0, now_ms(), 0);
-        Ok(Self { ring: Arc::new(ring), written, history })
+        let (history, kept) = directory.find(id, written, now_ms());
+        Ok(Self { ring: Arc::new(ring), written, history, kept })
     }
 }
 
@@ -197,7 +206,9 @@ fn look(console: &watch::Sender<Console>) -> Result<(), RingError> {
     console.send_if_modified(|console| {
         let grown = written > console.written;
         if grown {
-            console.history.note(console.written, now_ms(), ring::oldest(written));
+            let now_ms = now_ms();
+            console.history.note(console.written, now_ms, ring::oldest(written));
+            console.kept.note(console.written, now_ms, &console.history);
             console.written = written;
         }
         grown

@@ -43,6 +43,33 @@ impl History {
         self.marks.push_back(Mark { position, first: time_ms, last: time_ms });
     }
 
+    /// Goes on with marks that were kept, of bytes that were written by now: as many of them, from the
+    /// first on, as are in order. Not all were kept, so that each stands for everything that was read
+    /// before the next, and the last for what was read before `now_ms`.
+    pub fn resumed(marks: impl IntoIterator<Item = (u64, u64)>, written: u64, now_ms: u64) -> Self {
+        let mut history = Self::default();
+        for (position, time_ms) in marks {
+            let before = history.marks.back().map_or(0, |mark| mark.position);
+            if position < before || position > written {
+                break;
+            }
+            if let Some(last) = history.marks.back_mut() {
+                last.last = last.last.max(time_ms.saturating_sub(1));
+            }
+            history.note(position, time_ms, 0);
+        }
+        match history.marks.back_mut() {
+            Some(last) => last.last = last.last.max(now_ms),
+            None => history.note(0, now_ms, 0),
+        }
+        history
+    }
+
+    /// Each mark: a position, and when the byte there was read.
+    pub fn marks(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.marks.iter().map(|mark| (mark.position, mark.first))
+    }
+
     fn thin(&mut self) {
         let mut merged: VecDeque<Mark> = VecDeque::with_capacity(MARKS);
         for (index, mark) in self.marks.iter().enumerate() {

@@ -14,14 +14,15 @@
 //! slow reader costs nothing and holds up nobody; and one that was broken off can be gone on with. What is overwritten before it gets there, it gets
 //! told as a gap of exactly that size.
 //!
-//! Nothing is kept on disk. A restarted `vmm-console` gets the rings from `vmm-spawn` again, with all
-//! that they hold; what was written before then counts as read at that moment.
+//! A restarted `vmm-console` gets the rings from `vmm-spawn` again, with all that they hold; when what
+//! of it was written is in small files ([`kept`]) beside the sockets.
 
 #![forbid(unsafe_code)]
 
 pub mod attachment;
 pub mod consoles;
 pub mod history;
+pub mod kept;
 pub mod ring;
 pub mod spawn;
 
@@ -33,6 +34,7 @@ use vmm_service::run::allow_descriptors;
 use vmm_service::socket::{Door, Listener};
 
 use crate::consoles::Consoles;
+use crate::kept::Directory;
 
 /// The most readers at a time.
 const CONNECTIONS: usize = 1024;
@@ -47,7 +49,7 @@ pub async fn run(dirs: Dirs, door: Door) -> anyhow::Result<()> {
         allow_descriptors();
         let listener = Listener::open("console", &dirs, door)?;
         tracing::info!("vmm-console serves {}", dirs.socket("console").display());
-        let consoles = Arc::new(Consoles::default());
+        let consoles = Arc::new(Consoles::new(Directory::open(dirs.runtime("console"))));
         let spawn = dirs.socket("spawn");
         let served = listener.serve(CONNECTIONS, |stream| {
             let consoles = Arc::clone(&consoles);

@@ -138,3 +138,39 @@ fn an_attachment_says_where_it_stands_and_can_be_gone_on_with_there() {
     assert_eq!(reader.any(), FromConsole::At { position: 13 });
     assert_eq!(reader.bytes(9), " and four");
 }
+
+#[test]
+fn when_what_was_written_is_known_after_a_restart_too() {
+    let (mut daemon, spawn) = Daemon::with_spawn();
+    let mut ring = spawn.machine(id(1));
+    ring.write("old\n");
+    let mut reader = daemon.attach(id(1), BEGIN, true);
+    let FromConsole::Output(Output::Bytes { time_ms: old, .. }) = reader.next() else {
+        panic!("not output")
+    };
+    // Marks are kept a second apart.
+    let new = until(|| {
+        ring.write("new\n");
+        let FromConsole::Output(Output::Bytes { time_ms, .. }) = reader.next() else {
+            panic!("not output")
+        };
+        (time_ms > old + 2100).then_some(time_ms)
+    });
+    drop(spawn);
+    daemon.replace();
+    let spawn = Spawn::listen(daemon.dir.path()).accept_with(1);
+    spawn.send_ring(id(1), &ring);
+    let (begin, _) = daemon.attach(id(1), ConsoleStart::Since(new), false).rest();
+    assert!(begin.is_some_and(|begin| begin > 0), "{begin:?}");
+    let FromConsole::Output(Output::Bytes { time_ms, .. }) =
+        daemon.attach(id(1), BEGIN, false).next()
+    else {
+        panic!("not output")
+    };
+    assert!((old..new).contains(&time_ms), "{old} {time_ms} {new}");
+
+    let kept = || daemon.dir.path().join("console").join(id(1).to_string()).exists();
+    assert!(kept());
+    spawn.send_gone(id(1));
+    until(|| (!kept()).then_some(()));
+}
