@@ -1,8 +1,9 @@
-//! What many machines cost: how fast they start, what this process has resident, and how long the
-//! next one takes to go on with all of them.
+//! What many machines cost: how fast they start, what this process, the console daemon and their
+//! files have resident, and how long the next one takes to go on with all of them.
 //!
-//! `cargo bench -p vmm-spawn --bench many [-- COUNT]`, with the real tender and the sample guests
-//! built (`cargo xtask guests`, `cargo build --release -p vmm-tender`).
+//! `cargo bench -p vmm-spawn --bench many [-- COUNT]`, with the real tender, the console daemon and
+//! the sample guests built (`cargo xtask guests`, `cargo build --release -p vmm-tender -p
+//! vmm-console`).
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -15,7 +16,9 @@
 mod harness;
 
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use harness::{Client, Daemon};
@@ -30,6 +33,11 @@ fn main() {
     let hello = File::open(root.join("guests/hello.spt")).unwrap();
     let mut daemon = Daemon::start_with(&tender);
     let mut supervisor = daemon.supervisor();
+    let mut console = Command::new(root.join("release/vmm-console"))
+        .args(["--dir".as_ref(), daemon.dir.path().join("run").as_os_str()])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
 
     for present in [0, count / 10, count / 2, count] {
         let from = running(&daemon);
@@ -45,7 +53,7 @@ fn main() {
         let median = create_to_running(&mut supervisor, &hello);
         println!("with {present} present: start to running {:.2} ms", median.as_secs_f64() * 1e3);
     }
-    resident(&daemon);
+    resident(&daemon, &console);
 
     let begun = Instant::now();
     daemon.again(None);
@@ -58,8 +66,10 @@ fn main() {
         .filter(|_| matches!(supervisor.next(), FromSpawn::Known { pid: Some(_), ready: true, .. }))
         .count();
     println!("{alive} told to a supervisor in {:.0} ms", begun.elapsed().as_secs_f64() * 1e3);
+    resident(&daemon, &console);
+    console.kill().unwrap();
+    console.wait().unwrap();
     assert_eq!(alive, usize::try_from(count).unwrap());
-    resident(&daemon);
 }
 
 fn id(number: u32) -> MachineId {
@@ -90,9 +100,15 @@ fn create_to_running(supervisor: &mut Client, hello: &File) -> Duration {
     all[all.len() / 2]
 }
 
-fn resident(daemon: &Daemon) {
-    let status = fs::read_to_string(format!("/proc/{}/status", daemon.child.id())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    let descriptors = daemon.census().0;
-    println!("vmm-spawn: {} resident, {descriptors} descriptors", line[6..].trim());
+fn resident(daemon: &Daemon, console: &Child) {
+    for (name, pid) in [("vmm-spawn", daemon.child.id()), ("vmm-console", console.id())] {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+        println!("{name}: {} resident, {descriptors} descriptors", line[6..].trim());
+    }
+    let places = fs::read_dir(daemon.dir.path().join("run/spawn")).unwrap().flatten();
+    let files = places.filter_map(|place| fs::read_dir(place.path()).ok()).flatten().flatten();
+    let blocks: u64 = files.map(|file| file.metadata().unwrap().blocks()).sum();
+    println!("files: {} KiB", blocks / 2);
 }

@@ -3,7 +3,11 @@
 //!
 //! `cargo bench -p vmm-spawn --bench pump`, with the real tender and the sample guests built
 //! (`cargo xtask guests`, `cargo build --release -p vmm-tender`).
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a bench fails by panicking, and prints")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a bench fails by panicking, and prints"
+)]
 #![allow(clippy::cast_precision_loss, reason = "figures for people")]
 
 #[allow(dead_code, reason = "shared with the tests")]
