@@ -8,6 +8,8 @@
 mod lists;
 mod machines;
 mod outbox;
+#[cfg(test)]
+mod power_loss;
 mod record;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -94,6 +96,17 @@ impl Journal {
         let path = dir.join("journal.redb");
         let database =
             open(&path).with_context(|| format!("cannot open the journal {}", path.display()))?;
+        Self::of(database, path, dir)
+    }
+
+    /// A journal that is not in a file.
+    #[cfg(test)]
+    fn over(database: Database, dir: &Path) -> anyhow::Result<Self> {
+        begin(&database)?;
+        Self::of(database, dir.join("journal.redb"), dir)
+    }
+
+    fn of(database: Database, path: PathBuf, dir: &Path) -> anyhow::Result<Self> {
         let lists = Lists::open(dir)
             .with_context(|| format!("cannot make {}", dir.join("lists").display()))?;
         Ok(Self {
@@ -187,6 +200,12 @@ impl Journal {
 
 fn open(path: &Path) -> anyhow::Result<Database> {
     let database = Database::builder().set_cache_size(CACHE).create(path)?;
+    begin(&database)?;
+    Ok(database)
+}
+
+/// Makes the tables that are missing.
+fn begin(database: &Database) -> anyhow::Result<()> {
     let transaction = database.begin_write()?;
     {
         let mut about = transaction.open_table(ABOUT)?;
@@ -207,7 +226,7 @@ fn open(path: &Path) -> anyhow::Result<Database> {
         outbox::prepare(&transaction)?;
     }
     transaction.commit()?;
-    Ok(database)
+    Ok(())
 }
 
 /// Returns the files of lists that others have taken the place of.
