@@ -36,13 +36,15 @@ pub enum Verb {
     Revoke,
     /// Ask why something would be refused.
     Why,
+    /// Take no new machines on this host, or take them again. For whoever speaks for the host.
+    Host,
 }
 
 /// One row of the table: the verb, its name, the permission it needs, whether a machine's own leaf
 /// may do it (to that machine only), and what it does.
 type Row = (Verb, &'static str, Permission, bool, &'static str);
 
-const TABLE: [Row; 14] = [
+const TABLE: [Row; 15] = [
     (Verb::Deploy, "deploy", Permission::Create, true, "Deploy a machine"),
     (Verb::Replace, "replace", Permission::Replace, false, "Take the place of a live machine"),
     (Verb::Info, "info", Permission::Info, true, "List and look at machines"),
@@ -57,6 +59,7 @@ const TABLE: [Row; 14] = [
     (Verb::Destroy, "destroy", Permission::Destroy, false, "Stop a machine and forget it"),
     (Verb::Revoke, "revoke", Permission::Revoke, false, "Hand in a revocation list"),
     (Verb::Why, "why", Permission::Info, true, "Ask why something would be refused"),
+    (Verb::Host, "host", Permission::All, false, "Drain the host, or open it again"),
 ];
 
 impl Verb {

@@ -8,7 +8,8 @@ use std::fmt::{Debug, Write};
 use proptest::prelude::*;
 use vmm_proto::id::{Digest, MachineId};
 use vmm_proto::message::client::{
-    Amount, Described, Error, ErrorCode, Machine, Quota, Reply, Request, Revoked, ToServer, Usage,
+    Amount, Described, Doorkeeping, Doors, Error, ErrorCode, Machine, Quota, Reply, Request,
+    Revoked, ToServer, Usage,
 };
 use vmm_proto::message::console::{FromConsole, ToConsole};
 use vmm_proto::message::log::{Event, FromLog, Place, ToLog};
@@ -48,7 +49,10 @@ fn client(lines: &mut Lines) {
     let name = || Some(text("a/b"));
     let open = |request| ToServer::Open(request);
     let described = Described { name: text("x"), grant: vec![1, 2, 3] };
-    lines.add("open-deploy", &open(Request::Deploy { described: Some(described), attach: true }));
+    let deploy =
+        |described, probation_ms| Request::Deploy { described, attach: true, probation_ms };
+    lines.add("open-deploy", &open(deploy(Some(described), None)));
+    lines.add("open-deploy-own", &open(deploy(None, Some(10_000))));
     lines.add("open-info", &open(Request::Info { name: name() }));
     let start = ConsoleStart::Lines(300);
     lines.add("open-attach", &open(Request::Attach { name: text("x"), start, follow: true }));
@@ -65,6 +69,8 @@ fn client(lines: &mut Lines) {
     let chain = vec![vec![0x30, 0], vec![]];
     lines.add("open-revoke", &open(Request::Revoke { size: 70_000, chain }));
     why(lines);
+    lines.add("open-host-drain", &open(Request::Host(Doorkeeping::Drain { wait: true })));
+    lines.add("open-host-open", &open(Request::Host(Doorkeeping::Open)));
     lines.add("data", &ToServer::Data(vec![0, 255]));
     lines.add("cancel", &ToServer::Cancel);
     replies(lines);
@@ -87,6 +93,8 @@ fn replies(lines: &mut Lines) {
         reason: Some(text("because")),
         over_quota: true,
         jail: vec![text("none")],
+        run: 300,
+        former: Some(ID),
     };
     lines.add("need-image", &Reply::NeedImage { offset: 0 });
     lines.add("deployed", &Reply::Deployed(machine.clone()));
@@ -117,6 +125,7 @@ fn replies(lines: &mut Lines) {
     lines.add("need-list", &Reply::NeedList);
     let revoked = Revoked { issuer: text("dev"), number: text("7"), serials: 300, machines: 1 };
     lines.add("revoked", &Reply::Revoked(revoked));
+    lines.add("doors", &Reply::Doors(Doors { draining: true, live: 3 }));
 }
 
 fn why(lines: &mut Lines) {

@@ -75,7 +75,11 @@ impl Guest {
         };
         let described =
             Described { name: name.to_owned(), grant: Grant::Machine(machine).to_der() };
-        ToServer::Open(Request::Deploy { described: Some(described), attach: false })
+        ToServer::Open(Request::Deploy {
+            described: Some(described),
+            attach: false,
+            probation_ms: None,
+        })
     }
 }
 

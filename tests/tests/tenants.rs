@@ -32,7 +32,11 @@ fn deploy(name: &str, sha256: [u8; 32], size: u32) -> ToServer {
         priority: 0,
     };
     let described = Described { name: name.to_owned(), grant: Grant::Machine(machine).to_der() };
-    ToServer::Open(Request::Deploy { described: Some(described), attach: false })
+    ToServer::Open(Request::Deploy {
+        described: Some(described),
+        attach: false,
+        probation_ms: None,
+    })
 }
 
 /// The error that ends request `number`.
@@ -134,7 +138,7 @@ fn a_packed_image_that_is_not_what_its_certificate_says_is_refused_as_the_grant_
         let leaf = dev.machine(label, |draft| draft.fields().set("image", image)).sign();
         let credentials = Credentials::forged(&leaf);
         let mut peer = Peer::connect(setup.house.address, credentials.config()).unwrap();
-        let own = Request::Deploy { described: None, attach: false };
+        let own = Request::Deploy { described: None, attach: false, probation_ms: None };
         peer.send(1, &ToServer::Open(own)).unwrap();
         let error = refusal(&mut peer, 1);
         assert_eq!(error.code, code, "{label}: {error}");

@@ -145,6 +145,12 @@ pub(crate) enum Command {
         deed: Deed,
     },
     /// (from the table of verbs)
+    #[command(about = verb(Verb::Host))]
+    Host {
+        #[command(subcommand)]
+        deed: HostDeed,
+    },
+    /// (from the table of verbs)
     #[command(about = verb(Verb::Stop))]
     Stop(Ending),
     /// (from the table of verbs)
@@ -194,6 +200,30 @@ pub(crate) struct Deploy {
     /// Show its console until it has ended
     #[arg(long)]
     pub(crate) attach: bool,
+    #[command(flatten)]
+    pub(crate) probation: Probation,
+}
+
+/// How sure a replacement is.
+#[derive(Debug, Args)]
+pub(crate) struct Probation {
+    /// For how long after its start its failure brings back the machine whose place it took, if that
+    /// was running [default: 10]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=3600))]
+    pub(crate) probation: Option<u32>,
+}
+
+/// What is to become of the host's doors.
+#[derive(Debug, Subcommand)]
+pub(crate) enum HostDeed {
+    /// Take no new machines from now on; those that are there run on
+    Drain {
+        /// Wait until nothing is live any more
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Take new machines again
+    Open,
 }
 
 /// Deploying a machine that is described on the command line.
@@ -211,6 +241,8 @@ pub(crate) struct Run {
     pub(crate) attach: bool,
     #[command(flatten)]
     pub(crate) machine: MachineOptions,
+    #[command(flatten)]
+    pub(crate) probation: Probation,
 }
 
 /// Reading a console.

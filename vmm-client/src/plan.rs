@@ -6,7 +6,7 @@ use vmm_proto::chain::crl::pem::CrlFile;
 use vmm_proto::grant::Grant;
 use vmm_proto::id::Digest;
 use vmm_proto::message::ConsoleStart;
-use vmm_proto::message::client::{Described, Request};
+use vmm_proto::message::client::{Described, Doorkeeping, Request};
 use vmm_proto::message::why;
 use vmm_proto::permission::Permissions;
 use vmm_proto::resource::{Image, Machine};
@@ -15,7 +15,7 @@ use vmm_proto::verb::Verb;
 use crate::credentials::Speaker;
 use crate::failure::Failure;
 use crate::list;
-use crate::options::{Attach, Command, Deed, Deploy, Ending, Run};
+use crate::options::{Attach, Command, Deed, Deploy, Ending, HostDeed, Probation, Run};
 
 /// What will be asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,6 +56,10 @@ impl Plan {
                 Request::Log { name, since_ms: since.map(|since| since.unix_ms(now_ms)), follow }
             }
             Command::Quota => Request::Quota,
+            Command::Host { deed: HostDeed::Drain { wait } } => {
+                Request::Host(Doorkeeping::Drain { wait })
+            }
+            Command::Host { deed: HostDeed::Open } => Request::Host(Doorkeeping::Open),
             Command::Start { name } => Request::Start { name },
             Command::Stop(Ending { name, timeout }) => {
                 Request::Stop { name, timeout_ms: milliseconds(timeout) }
@@ -78,7 +82,7 @@ impl Plan {
             Deed::Start { name } => Self::of(Command::Start { name }, speaker, 0)?,
         };
         let deed = match plan.request {
-            Request::Deploy { described, attach } => why::Deed::Deploy { described, attach },
+            Request::Deploy { described, attach, .. } => why::Deed::Deploy { described, attach },
             Request::Start { name } => why::Deed::Start { name },
             other => {
                 return Err(Failure::usage(format!("why does not answer for {}", other.verb())));
@@ -90,7 +94,8 @@ impl Plan {
         Ok(Self { request, needs, image: ImageSource::Nowhere, list: Vec::new() })
     }
 
-    fn deploy(Deploy { image, attach }: Deploy, speaker: &Speaker) -> Result<Self, Failure> {
+    fn deploy(deploy: Deploy, speaker: &Speaker) -> Result<Self, Failure> {
+        let Deploy { image, attach, probation: Probation { probation } } = deploy;
         let image = match speaker {
             Speaker::Machine(machine) => own_image(machine, image)?,
             // What is wrong with the leaf is for the server to say.
@@ -108,12 +113,14 @@ impl Plan {
                 ));
             }
         };
-        let request = Request::Deploy { described: None, attach };
+        let request =
+            Request::Deploy { described: None, attach, probation_ms: milliseconds(probation) };
         Ok(Self { request, needs: Permissions::default(), image, list: Vec::new() })
     }
 
     fn run(run: Run) -> Result<Self, Failure> {
-        let Run { name, image: file, memory, attach, machine } = run;
+        let Run { name, image: file, memory, attach, machine, probation } = run;
+        let probation_ms = milliseconds(probation.probation);
         let (sha256, size) = vmm_ca::image::digest(&file).map_err(Failure::usage)?;
         let image = Image::Digest { sha256, size };
         let machine = machine.machine(image, memory).map_err(Failure::usage)?;
@@ -126,7 +133,7 @@ impl Plan {
         }
         let described = Some(Described { name, grant: Grant::Machine(machine).to_der() });
         Ok(Self {
-            request: Request::Deploy { described, attach },
+            request: Request::Deploy { described, attach, probation_ms },
             needs: Permissions::of(needs),
             image: ImageSource::File(file, size),
             list: Vec::new(),

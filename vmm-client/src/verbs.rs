@@ -2,6 +2,7 @@
 
 mod console;
 mod deploy;
+mod host;
 mod info;
 mod log;
 mod quota;
@@ -43,6 +44,7 @@ pub(crate) async fn perform(
         Request::Destroy { name } => plain(&mut asked, "destroy", &name, screen).await,
         Request::Revoke { .. } => revoke::revoke(&mut asked, &list, screen).await,
         Request::Why(_) => why::why(&mut asked, screen).await,
+        Request::Host(_) => host::host(&mut asked, screen).await,
     };
     if done == Err(Stop::Interrupted) {
         session.cancel(number).await?;
@@ -76,6 +78,7 @@ impl Asked<'_> {
             Reply::NeedList => "the wish for a revocation list",
             Reply::Revoked(_) => "a list in force",
             Reply::Why(_) => "an explanation",
+            Reply::Doors(_) => "the state of the host",
             Reply::Done => "the end",
             Reply::Error(_) => "an error",
         };

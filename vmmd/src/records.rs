@@ -155,6 +155,8 @@ pub(crate) fn machine(view: &View<'_>, jail: &[String]) -> Machine {
         reason: view.reason.map(str::to_owned),
         over_quota: view.over_quota,
         jail: jail.to_vec(),
+        run: view.run,
+        former: view.former,
     }
 }
 

@@ -35,6 +35,9 @@ pub enum Request {
         described: Option<Described>,
         /// Follow its console until it has ended.
         attach: bool,
+        /// When it takes the place of a machine that runs: for how many milliseconds its failure
+        /// brings that one back; 0 for not at all, `None` for the server's choice.
+        probation_ms: Option<u32>,
     },
     /// List machines. Answers: [`Reply::Machines`], as often as needed.
     Info {
@@ -109,6 +112,21 @@ pub enum Request {
     /// Whether something would be accepted now, and what stands in its way. Answers:
     /// [`Reply::Why`], part by part. Nothing is changed.
     Why(why::Deed),
+    /// Change whether the host takes new machines. Only for who speaks for the host itself. Answer:
+    /// [`Reply::Doors`]; when draining is waited for, another one at its end.
+    Host(Doorkeeping),
+}
+
+/// What is to become of the host's doors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum Doorkeeping {
+    /// Take no new machines from now on, also after a restart.
+    Drain {
+        /// Answer again when nothing is live any more.
+        wait: bool,
+    },
+    /// Take new machines again.
+    Open,
 }
 
 impl Request {
@@ -128,6 +146,7 @@ impl Request {
             Self::Destroy { .. } => Verb::Destroy,
             Self::Revoke { .. } => Verb::Revoke,
             Self::Why(_) => Verb::Why,
+            Self::Host(_) => Verb::Host,
         }
     }
 }
@@ -180,6 +199,17 @@ pub enum Reply {
     Revoked(Revoked),
     /// A part of why something would be refused.
     Why(why::Part),
+    /// Whether the host takes new machines.
+    Doors(Doors),
+}
+
+/// Whether the host takes new machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Doors {
+    /// Whether it takes none.
+    pub draining: bool,
+    /// How many machines are live.
+    pub live: u32,
 }
 
 /// What a revocation list has done.
@@ -216,6 +246,10 @@ pub struct Machine {
     pub reason: Option<String>,
     pub over_quota: bool,
     pub jail: Vec<String>,
+    /// The number of its last start.
+    pub run: u64,
+    /// While it is on probation: the machine that has its place again if it fails.
+    pub former: Option<MachineId>,
 }
 
 /// What one machine uses.

@@ -18,6 +18,19 @@ pub(crate) struct Revoked<'r> {
     pub(crate) machines: u32,
 }
 
+/// Whether the host takes new machines.
+#[derive(Debug, Serialize)]
+pub(crate) struct Doors {
+    draining: bool,
+    live: u32,
+}
+
+impl From<client::Doors> for Doors {
+    fn from(client::Doors { draining, live }: client::Doors) -> Self {
+        Self { draining, live }
+    }
+}
+
 /// One listed machine.
 #[derive(Debug, Serialize)]
 pub(crate) struct Machine<'m> {
@@ -35,6 +48,8 @@ pub(crate) struct Machine<'m> {
     reason: Option<&'m str>,
     over_quota: bool,
     jail: &'m [String],
+    run: u64,
+    former: Option<String>,
     /// No message carries them yet: a machine that asks for them is refused.
     networks: [(); 0],
     volumes: [(); 0],
@@ -64,6 +79,8 @@ impl<'m> Machine<'m> {
             reason,
             over_quota,
             jail,
+            run,
+            former,
         } = machine;
         Self {
             name,
@@ -80,6 +97,8 @@ impl<'m> Machine<'m> {
             reason: reason.as_deref(),
             over_quota: *over_quota,
             jail,
+            run: *run,
+            former: former.map(|former| former.to_string()),
             networks: [],
             volumes: [],
         }

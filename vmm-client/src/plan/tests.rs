@@ -68,7 +68,7 @@ fn a_described_machine_names_its_image_by_digest() {
     let path = file.path().to_str().unwrap();
     let plan =
         plan(&["run", "hello", path, "--memory", "512", "--cpu", "1", "--attach", "--", "--x=1"]);
-    let Request::Deploy { described: Some(described), attach: true } = plan.request else {
+    let Request::Deploy { described: Some(described), attach: true, .. } = plan.request else {
         panic!("{plan:?}")
     };
     assert_eq!(described.name, "hello");

@@ -79,6 +79,8 @@ fn details(machine: &Machine) -> Table {
         ("restarts", machine.restarts.to_string()),
         ("exit", machine.exit.map(exit_text).unwrap_or_default()),
         ("reason", machine.reason.clone().unwrap_or_default()),
+        ("start", machine.run.to_string()),
+        ("former", machine.former.map(|id| id.to_string()).unwrap_or_default()),
     ] {
         if !value.is_empty() {
             table.row(&[what.to_owned(), value]);

@@ -27,6 +27,8 @@ pub(crate) fn machine() -> Machine {
         reason: None,
         over_quota: false,
         jail: Vec::new(),
+        run: 1,
+        former: None,
     }
 }
 

@@ -46,7 +46,10 @@ async fn what_the_server_lacks_is_sent_and_only_that() {
     let words = ["deploy", "--attach", "--image", &deploying.image_path()];
     let client = tokio::spawn(run(deploying.client(&words)));
     let mut peer = deploying.server.accept().await.unwrap();
-    assert_eq!(peer.request().await, Request::Deploy { described: None, attach: true });
+    assert_eq!(
+        peer.request().await,
+        Request::Deploy { described: None, attach: true, probation_ms: None }
+    );
     let offset = MAX_DATA + 5;
     peer.reply([Reply::NeedImage { offset: offset as u64 }]).await;
     let mut received = Vec::new();

@@ -20,11 +20,19 @@ use crate::images::{self, Complete, ImageError, Images, Upload};
 use crate::inspect::{self, InspectError};
 use crate::records;
 
+/// How long the failure of a machine brings back the one whose place it took, when the client does
+/// not say, in milliseconds.
+const PROBATION_MS: u64 = 10_000;
+
+/// The longest time that it can: an hour.
+const MAX_PROBATION_MS: u64 = 3_600_000;
+
 /// `deploy`
 pub(super) async fn deploy(
     turn: &mut Turn,
     described: Option<Described>,
     attach: bool,
+    probation_ms: Option<u32>,
 ) -> Result<(), Failure> {
     let order = Order::of(turn, Verb::Deploy, described)?;
     if let Some(error) = order.first_obstacles(turn, attach).await.into_iter().next() {
@@ -36,8 +44,8 @@ pub(super) async fn deploy(
     let chain = Chain::from(&*turn.authorization);
     let replace = order.machine.replace;
     let name = order.name.clone();
-    let event =
-        move |token| Event::Deploy { token, id, name, spec, chain, replace, probation_ms: 0 };
+    let probation_ms = probation_ms.map_or(PROBATION_MS, u64::from).min(MAX_PROBATION_MS);
+    let event = move |token| Event::Deploy { token, id, name, spec, chain, replace, probation_ms };
     // The way to the console is made while the machine starts; a console that hangs holds up
     // nothing but the reading.
     let console = attach.then(|| tokio::spawn(console::connect(turn)));
@@ -49,7 +57,11 @@ pub(super) async fn deploy(
         .core
         .look(move |engine| engine.by_id(id).map(|view| records::machine(&view, &jail)))
         .await?;
-    let gone = || Error::new(ErrorCode::NotFound, "the machine ran, and was destroyed meanwhile");
+    let gone = || {
+        let message = "the machine ran, and is not listed any more: it was destroyed, or failed on \
+                       probation and gave its place back";
+        Error::new(ErrorCode::NotFound, message)
+    };
     turn.say(Reply::Deployed(seen.ok_or_else(gone)?)).await?;
     if let Some(console) = console {
         let connection = console.await.map_err(|error| internal(&error.to_string()))??;

@@ -2,6 +2,7 @@
 
 mod console;
 mod deploy;
+mod host;
 mod look;
 mod order;
 mod power;
@@ -277,7 +278,9 @@ impl Turn {
         self.authorization.has(verb).map_err(denied)?;
         present(&self.shared, &self.authorization).await?;
         match request {
-            Request::Deploy { described, attach } => deploy::deploy(self, described, attach).await,
+            Request::Deploy { described, attach, probation_ms } => {
+                deploy::deploy(self, described, attach, probation_ms).await
+            }
             Request::Info { name } => look::info(self, name).await,
             Request::Quota => look::quota(self).await,
             Request::Statistics { name, follow } => look::statistics(self, name, follow).await,
@@ -294,6 +297,7 @@ impl Turn {
             Request::Destroy { name } => power::destroy(self, &name).await,
             Request::Revoke { size, chain } => revoke::revoke(self, size, chain).await,
             Request::Why(deed) => why::why(self, deed).await,
+            Request::Host(doorkeeping) => host::host(self, doorkeeping).await,
         }
     }
 

@@ -21,6 +21,8 @@ pub(crate) fn machine() -> client::Machine {
         reason: Some("by itself".to_owned()),
         over_quota: true,
         jail: vec!["no cgroup: not root".to_owned()],
+        run: 4,
+        former: Some(MachineId([0x22; 16])),
     }
 }
 
@@ -39,6 +41,7 @@ fn a_machine_has_the_fields_that_were_promised() {
         reason: None,
         over_quota: false,
         jail: Vec::new(),
+        former: None,
         ..machine()
     };
     golden(&[Machine::of(&bare)], include_str!("golden/info-bare.json"));
