@@ -1,8 +1,10 @@
 //! What a service manager is told of this process: `sd_notify(3)`. Without one, nothing is.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use sd_notify::NotifyState;
+use tokio::time::{MissedTickBehavior, interval};
 
 /// It serves. `status` says so in few words.
 pub fn ready(status: &str) {
@@ -39,11 +41,52 @@ pub async fn watchdog<F: Future<Output = ()>>(answers: impl Fn() -> F) -> Infall
     let Some(allowed) = sd_notify::watchdog_enabled().filter(|time| !time.is_zero()) else {
         return std::future::pending().await;
     };
-    let mut ticks = tokio::time::interval(allowed / 2);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    pulse(allowed, answers, || tell(&[NotifyState::Watchdog])).await
+}
+
+async fn pulse<F: Future<Output = ()>>(
+    allowed: Duration,
+    answers: impl Fn() -> F,
+    tell: impl Fn(),
+) -> Infallible {
+    let mut ticks = interval(allowed / 2);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         answers().await;
-        tell(&[NotifyState::Watchdog]);
+        tell();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use tokio::sync::watch;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_watchdog_is_told_twice_in_its_time_and_only_while_there_are_answers() {
+        let works = watch::Sender::new(true);
+        let told = Cell::new(0);
+        let answers = || {
+            let mut works = works.subscribe();
+            async move {
+                works.wait_for(|works| *works).await.expect("the sender lives");
+            }
+        };
+        let mut pulse =
+            std::pin::pin!(pulse(Duration::from_secs(10), answers, || told.set(told.get() + 1)));
+        let minute = Duration::from_secs(59);
+        assert!(timeout(minute, &mut pulse).await.is_err());
+        assert_eq!(told.get(), 12);
+        works.send_replace(false);
+        assert!(timeout(minute, &mut pulse).await.is_err());
+        assert_eq!(told.get(), 12);
+        works.send_replace(true);
+        assert!(timeout(minute, &mut pulse).await.is_err());
+        assert!(told.get() > 22, "{}", told.get());
     }
 }
