@@ -1,16 +1,20 @@
 //! `ca.db`: everything that one issuer has issued, in an append-only text file.
 //!
-//! The first line says which issuer key the file belongs to; each further line is one JSON record.
-//! A record is on disk before the certificate it is about is written anywhere, so a crash leaves a
-//! record too many at worst, never one too few. A last line without its end is what a crash in the
-//! middle of a record leaves: it was not acted upon yet, and is dropped with a warning. Any other
-//! damage is an error.
+//! The first line says which issuer key the file belongs to, and how many records there are; each
+//! further line is one JSON record. A record is on disk, and then counted, before the certificate it is
+//! about is written anywhere, so a crash leaves a record too many at worst, never one too few: one that
+//! is not counted yet is counted with the next. A last line without its end that is not counted is what
+//! a crash in the middle of a record leaves: it was not acted upon yet, and is dropped with a warning.
+//! Any other damage is an error, also the loss of the end of the file, wherever behind the first line.
+//! The count is written over in place: what reaches a disk of it is the old or the new, since the first
+//! line is shorter than a sector.
 //!
 //! What was taken back, and each revocation list that was made of it, are records too, on disk before
 //! the list is written anywhere: so no number of a list is ever used twice.
 //!
 //! The file is locked (flock) while it is open for issuing.
 
+mod decode;
 mod lines;
 mod lock;
 mod record;
@@ -18,7 +22,8 @@ mod revocation;
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, ErrorKind, Seek, Write};
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,13 +31,14 @@ use rustls_pki_types::CertificateDer;
 use vmm_proto::authority::Serial;
 use vmm_proto::id::Digest;
 
+pub use decode::Decoded;
 pub use record::{Issued, Kind};
 pub use revocation::{ListMade, Revoked};
 
-use crate::{Error, Refusal, file};
-use lines::{Line, Lines};
+use crate::file::{self, NewFiles};
+use crate::{Error, Refusal};
 use lock::lock;
-use record::{Entry, Header, Record};
+use record::{Header, Record};
 
 /// The longest line in bytes. The largest certificate (64 KiB) has some 90 KiB in PEM.
 pub const MAX_LINE: u64 = 256 << 10;
@@ -47,24 +53,17 @@ pub const PATIENCE: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub struct Database {
     path: PathBuf,
-    issuer: Digest,
+    header: Header,
     /// Open and locked for issuing; `None`: only read, or not there yet.
     file: Option<File>,
     /// Bytes that are whole lines; what follows them is dropped before the next record.
     whole: u64,
+    /// How many records those lines are, the first line left out.
+    records: u64,
     issued: Vec<Issued>,
     revoked: BTreeMap<Serial, Revoked>,
     last_list: Option<ListMade>,
     torn: bool,
-}
-
-/// What the text of a database holds.
-#[derive(Debug)]
-pub enum Decoded {
-    /// All its whole lines.
-    Database(Database),
-    /// Only a part of the first line: the trace of a crash when it was created, or something else.
-    CutAtBirth(Vec<u8>),
 }
 
 impl Database {
@@ -80,7 +79,7 @@ impl Database {
         patience: Duration,
         waiting: impl FnOnce(),
     ) -> Result<Self, Error> {
-        let file = match OpenOptions::new().read(true).append(true).open(path) {
+        let file = match OpenOptions::new().read(true).write(true).open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Ok(Self::absent(path, issuer));
@@ -89,10 +88,10 @@ impl Database {
         };
         lock(&file, path, patience, waiting)?;
         let mut database = Self::read(path, &file, Some(issuer))?;
-        if database.issuer != issuer {
+        if database.issuer() != issuer {
             return Err(Refusal::WrongDatabase {
                 file: path.to_owned(),
-                expected: database.issuer.to_string(),
+                expected: database.issuer().to_string(),
                 found: issuer.to_string(),
             }
             .into());
@@ -119,17 +118,26 @@ impl Database {
         let file = File::open(path).map_err(Error::io("open", path))?;
         // Someone who issues right now may be in the middle of a line: that is no damage.
         let quiet = file.try_lock_shared().is_ok();
-        let mut database = Self::read(path, &file, None)?;
+        let mut database = match Self::read(path, &file, None) {
+            // That line may be the first, and it is written once for each command.
+            Err(Error::Unreadable { .. }) if !quiet => Self::read(path, &file, None)?,
+            read => read?,
+        };
         database.torn &= quiet;
         Ok(database)
     }
 
     fn absent(path: &Path, issuer: Digest) -> Self {
+        Self::empty(path, Header::new(issuer))
+    }
+
+    fn empty(path: &Path, header: Header) -> Self {
         Self {
             path: path.to_owned(),
-            issuer,
+            header,
             file: None,
             whole: 0,
+            records: 0,
             issued: Vec::new(),
             revoked: BTreeMap::new(),
             last_list: None,
@@ -144,7 +152,7 @@ impl Database {
 
     /// SHA-256 of the issuer's key.
     pub const fn issuer(&self) -> Digest {
-        self.issuer
+        self.header.issuer
     }
 
     /// Whether a torn last line was dropped: the trace of a crash.
@@ -172,8 +180,8 @@ impl Database {
     /// Adds a certificate, and returns when that is on disk.
     ///
     /// # Errors
-    /// [`Error::Io`]: nothing was added. [`Error::Malformed`] for a certificate that is not one of
-    /// the profile's.
+    /// [`Error::Io`]: nothing was added, or it could not be counted, and is added by the next.
+    /// [`Error::Malformed`] for a certificate that is not one of the profile's.
     pub fn record(&mut self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
         self.record_all(&[certificate])
     }
@@ -198,7 +206,7 @@ impl Database {
     /// Adds what is taken back and the list that says so, and returns when that is on disk.
     ///
     /// # Errors
-    /// [`Error::Io`]: nothing was added.
+    /// [`Error::Io`], as [`Database::record`].
     pub fn record_list(&mut self, revoked: &[Revoked], list: ListMade) -> Result<(), Error> {
         let mut text = String::new();
         for one in revoked {
@@ -211,130 +219,66 @@ impl Database {
         Ok(())
     }
 
-    /// Adds whole lines, all or none.
+    /// Adds whole lines, all or none, and then counts them.
     fn append(&mut self, lines: &str) -> Result<(), Error> {
         self.create_if_absent()?;
-        let Some(file) = &mut self.file else {
+        let Some(file) = &self.file else {
             return Err(Error::Usage("this database was opened for reading".to_owned()));
         };
         let whole = self.whole;
-        let failed = Error::io("write", &self.path);
         // What a crash left behind goes first: it would run into the new line.
         let written = file
             .set_len(whole)
-            .and_then(|()| file.write_all(lines.as_bytes()))
+            .and_then(|()| file.write_all_at(lines.as_bytes(), whole))
             .and_then(|()| file.sync_data());
         if let Err(error) = written {
             // On a full disk a part may be there; if it cannot be cut off now, the next one to open
             // the file drops half a line.
             let _ = file.set_len(whole);
-            return Err(failed(error));
+            return Err(Error::io("write", &self.path)(error));
         }
         self.whole += lines.len() as u64;
+        self.records += lines.bytes().filter(|byte| *byte == b'\n').count() as u64;
+        self.count()
+    }
+
+    /// Writes into the first line how many records there are. What is on disk already is not taken
+    /// back when that fails: it may be counted there.
+    fn count(&mut self) -> Result<(), Error> {
+        let Some(file) = self.file.as_ref().filter(|_| self.header.records.is_some()) else {
+            return Ok(());
+        };
+        let header = Header { records: Some(self.records), ..self.header };
+        file.write_all_at(header.to_line()?.as_bytes(), 0)
+            .and_then(|()| file.sync_data())
+            .map_err(Error::io("count a record in", &self.path))?;
+        self.header = header;
         Ok(())
     }
 
-    /// Creates the file when it is not there yet, with its first line.
+    /// Creates the file when it is not there yet, with its first line, or not at all.
     fn create_if_absent(&mut self) -> Result<(), Error> {
         if self.file.is_some() {
             return Ok(());
         }
         let failed = || Error::io("create", &self.path);
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .read(true)
-            .append(true)
+            .write(true)
             .create_new(true)
             .open(&self.path)
             .map_err(failed())?;
+        let mut new = NewFiles::default();
+        new.adopt(&self.path);
         file.try_lock().map_err(|error| failed()(error.into()))?;
-        let header = Header::of(self.issuer).to_line()?;
-        file.write_all(header.as_bytes()).and_then(|()| file.sync_all()).map_err(failed())?;
+        let header = self.header.to_line()?;
+        file.write_all_at(header.as_bytes(), 0).and_then(|()| file.sync_all()).map_err(failed())?;
         file::sync_directory(&self.path)?;
+        new.keep();
         self.whole = header.len() as u64;
         self.file = Some(file);
         Ok(())
     }
-
-    /// Reads all of it. `opener` is the issuer that a file without a whole first line is for: one
-    /// whose creation was cut off by a crash.
-    fn read(path: &Path, file: &File, opener: Option<Digest>) -> Result<Self, Error> {
-        let length = file.metadata().map_err(Error::io("read", path))?.len();
-        if length > MAX_SIZE {
-            let problem = format!("{length} bytes, more than {MAX_SIZE}");
-            return Err(Error::Unreadable { file: path.to_owned(), problem });
-        }
-        let mut file = file;
-        file.rewind().map_err(Error::io("read", path))?;
-        match Self::decode(path, BufReader::new(file))? {
-            Decoded::Database(database) => Ok(database),
-            Decoded::CutAtBirth(line) => Self::cut_at_birth(path, &line, opener),
-        }
-    }
-
-    /// The database in a text; `path` is for errors.
-    ///
-    /// # Errors
-    /// [`Error::Unreadable`] for damage.
-    pub fn decode(path: &Path, text: impl BufRead) -> Result<Decoded, Error> {
-        let mut lines = Lines::of(path, text);
-        let header = match lines.next()? {
-            Line::Whole(line) => Header::parse(&line).map_err(|problem| lines.damage(&problem))?,
-            Line::Torn(line) => return Ok(Decoded::CutAtBirth(line)),
-            Line::End => return Ok(Decoded::CutAtBirth(Vec::new())),
-        };
-        let mut database = Self::absent(path, header);
-        database.torn = loop {
-            match lines.next()? {
-                Line::Whole(line) => Record::parse(&line)
-                    .and_then(|entry| database.note(entry))
-                    .map_err(|problem| lines.damage(&problem))?,
-                Line::Torn(_) => break true,
-                Line::End => break false,
-            }
-        };
-        database.whole = lines.whole;
-        Ok(Decoded::Database(database))
-    }
-
-    /// What a line says becomes a part of what is known.
-    fn note(&mut self, entry: Entry) -> Result<(), String> {
-        match entry {
-            Entry::Issued(issued) => self.issued.push(issued),
-            Entry::Revoked(revoked) => {
-                self.revoked.insert(revoked.serial.clone(), revoked);
-            }
-            Entry::List(list) => {
-                if self.last_list.is_some_and(|last| list.number <= last.number) {
-                    return Err("the number of a revocation list does not grow".to_owned());
-                }
-                self.last_list = Some(list);
-            }
-        }
-        Ok(())
-    }
-
-    /// A file that holds only a part of the line that its creator would have written.
-    fn cut_at_birth(path: &Path, line: &[u8], opener: Option<Digest>) -> Result<Self, Error> {
-        let Some(issuer) = opener else { return Err(not_a_database(path)) };
-        let header = Header::of(issuer).to_line()?;
-        if !header.as_bytes().starts_with(line) {
-            return Err(not_a_database(path));
-        }
-        // Writing the whole line over again is all that is missing.
-        let mut file =
-            OpenOptions::new().append(true).open(path).map_err(Error::io("open", path))?;
-        file.set_len(0)
-            .and_then(|()| file.write_all(header.as_bytes()))
-            .and_then(|()| file.sync_all())
-            .map_err(Error::io("write", path))?;
-        let whole = header.len() as u64;
-        Ok(Self { whole, torn: true, ..Self::absent(path, issuer) })
-    }
-}
-
-fn not_a_database(path: &Path) -> Error {
-    let problem = "not a vmm-ca database: its first line is missing".to_owned();
-    Error::Unreadable { file: path.to_owned(), problem }
 }
 
 #[cfg(test)]

@@ -13,7 +13,13 @@ use super::revocation::{ListMade, Revoked, RevokedRecord, Sealed};
 use crate::{Error, pem};
 
 /// The name and version of the format.
-const FORMAT: &str = "vmm-ca database 1";
+const FORMAT: &str = "vmm-ca database 2";
+
+/// The format before the first line counted the others. Such a file is read and written as it is.
+const UNCOUNTED: &str = "vmm-ca database 1";
+
+/// The digits of a count, so that the first line can be written over.
+const DIGITS: usize = 10;
 
 /// What of a certificate matters to its issuer later on.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,33 +92,63 @@ impl Issued {
     }
 }
 
-/// The first line.
+/// The first line: whose the file is, and how many records there are at least. It is written over
+/// after each record, and always as long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) issuer: Digest,
+    /// `None` in a file that was begun before records were counted.
+    pub(super) records: Option<u64>,
+}
+
+/// The first line as it is written.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Header {
+struct HeaderLine {
     format: String,
     issuer: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    records: Option<String>,
+    /// SHA-256 of the issuer and the count, as they stand here
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
 }
 
 impl Header {
-    pub(super) fn of(issuer: Digest) -> Self {
-        Self { format: FORMAT.to_owned(), issuer: issuer.to_string() }
+    pub(super) const fn new(issuer: Digest) -> Self {
+        Self { issuer, records: Some(0) }
     }
 
-    /// The issuer's key, by the first line.
-    pub(super) fn parse(line: &[u8]) -> Result<Digest, String> {
-        let header: Self =
+    /// What a first line says.
+    pub(super) fn parse(line: &[u8]) -> Result<Self, String> {
+        let written: HeaderLine =
             serde_json::from_slice(line).map_err(|_| "not the first line of one".to_owned())?;
-        if header.format != FORMAT {
-            return Err(format!("its format is {:?}, and this is {FORMAT:?}", header.format));
+        let issuer =
+            digest(&written.issuer).ok_or_else(|| "the issuer is not a SHA-256".to_owned())?;
+        let records = match written.format.as_str() {
+            UNCOUNTED => None,
+            FORMAT => written.records.as_deref().and_then(|digits| digits.parse().ok()),
+            other => return Err(format!("its format is {other:?}, and this is {FORMAT:?}")),
+        };
+        let header = Self { issuer, records };
+        let again = header.to_line().map_err(|error| error.to_string())?;
+        if again.trim_end().as_bytes() == line {
+            Ok(header)
+        } else {
+            Err("the first line does not agree with its own SHA-256".to_owned())
         }
-        digest(&header.issuer)
-            .filter(|issuer| issuer.to_string() == header.issuer)
-            .ok_or_else(|| "the issuer is not a SHA-256".to_owned())
     }
 
     pub(super) fn to_line(&self) -> Result<String, Error> {
-        line(self)
+        let issuer = self.issuer.to_string();
+        let Some(records) = self.records else {
+            let format = UNCOUNTED.to_owned();
+            return line(&HeaderLine { format, issuer, records: None, sha256: None });
+        };
+        let records = format!("{records:0DIGITS$}");
+        let sha256 = Digest(Sha256::digest(format!("{issuer} {records}")).into()).to_string();
+        let (records, sha256) = (Some(records), Some(sha256));
+        line(&HeaderLine { format: FORMAT.to_owned(), issuer, records, sha256 })
     }
 }
 

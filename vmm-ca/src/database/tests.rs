@@ -111,15 +111,28 @@ fn nothing_is_created_before_the_first_record() {
     assert!(!path.exists());
 }
 
+/// The first line of a database of so many records.
+fn first_line(records: u64) -> Vec<u8> {
+    Header { records: Some(records), ..Header::new(ISSUER) }.to_line().unwrap().into_bytes()
+}
+
+fn line_ends(bytes: &[u8]) -> Vec<usize> {
+    bytes.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at + 1).collect()
+}
+
 #[test]
 fn a_crash_at_any_byte_costs_at_most_the_record_that_was_being_written() {
     let (_directory, path, bytes) = filled(2);
-    let lines: Vec<usize> =
-        bytes.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at + 1).collect();
+    let lines = line_ends(&bytes);
     let third = certificates(3).pop().unwrap();
     for cut in 0..bytes.len() {
-        fs::write(&path, &bytes[..cut]).unwrap();
+        // What was whole before the crash was counted before it.
         let whole = lines.iter().filter(|end| **end <= cut).count();
+        let counted = whole.saturating_sub(1) as u64;
+        let first = first_line(counted);
+        assert_eq!(first.len(), lines[0]);
+        let written: Vec<u8> = first.iter().chain(&bytes[lines[0]..]).copied().take(cut).collect();
+        fs::write(&path, written).unwrap();
         let mut database = open(&path).unwrap();
         assert_eq!(database.issued().len(), whole.saturating_sub(1), "cut at {cut}");
         assert_eq!(database.was_torn(), !lines.contains(&cut), "cut at {cut}");
@@ -132,13 +145,70 @@ fn a_crash_at_any_byte_costs_at_most_the_record_that_was_being_written() {
 }
 
 #[test]
+fn a_crash_before_records_are_counted_costs_nothing_and_the_next_counts_them() {
+    let (_directory, path, bytes) = filled(2);
+    for counted in 0..=2 {
+        fs::write(&path, [&first_line(counted), &bytes[line_ends(&bytes)[0]..]].concat()).unwrap();
+        let mut database = open(&path).unwrap();
+        assert_eq!((database.issued().len(), database.was_torn()), (2, false));
+        database.record(&certificates(1)[0]).unwrap();
+        assert!(fs::read(&path).unwrap().starts_with(&first_line(3)));
+    }
+}
+
+#[test]
+fn a_file_that_was_cut_off_is_noticed_wherever_that_was() {
+    let (_directory, path, bytes) = filled(2);
+    for cut in line_ends(&bytes)[0]..bytes.len() {
+        fs::write(&path, &bytes[..cut]).unwrap();
+        // Neither who issues nor who looks takes it for what a crash leaves.
+        for error in [open(&path).unwrap_err(), Database::list(&path).unwrap_err()] {
+            assert!(error.to_string().contains("counts 2 records"), "cut at {cut}: {error}");
+        }
+        assert_eq!(fs::read(&path).unwrap().len(), cut);
+    }
+}
+
+#[test]
+fn a_file_from_before_records_were_counted_is_read_and_written_as_it_is() {
+    let (_directory, path, bytes) = filled(2);
+    let first = Header { issuer: ISSUER, records: None }.to_line().unwrap();
+    assert!(first.contains("vmm-ca database 1"));
+    fs::write(&path, [first.as_bytes(), &bytes[line_ends(&bytes)[0]..]].concat()).unwrap();
+    open(&path).unwrap().record(&certificates(1)[0]).unwrap();
+    assert!(fs::read(&path).unwrap().starts_with(first.as_bytes()));
+    assert_eq!(open(&path).unwrap().issued().len(), 3);
+}
+
+#[test]
+fn the_first_line_is_always_as_long_and_fits_into_a_sector() {
+    let records = [0, 1, MAX_SIZE];
+    let lengths = records.map(|records| first_line(records).len());
+    assert!(lengths.iter().all(|length| *length == lengths[0] && *length < 512), "{lengths:?}");
+}
+
+#[test]
+fn a_first_line_that_does_not_agree_with_itself_is_damage() {
+    let (_directory, path, bytes) = filled(2);
+    let text = String::from_utf8(bytes).unwrap();
+    let (two, three) = ("\"records\":\"0000000002\"", "\"records\":\"0000000003\"");
+    for changed in [text.replace(two, three), text.replace(&format!("{two},"), "")] {
+        assert_ne!(changed, text);
+        fs::write(&path, changed).unwrap();
+        let error = open(&path).unwrap_err().to_string();
+        assert!(error.contains("line 1: ") && error.contains("its own SHA-256"), "{error}");
+    }
+}
+
+#[test]
 fn a_torn_line_is_seen_by_a_reader_and_left_alone() {
     let (_directory, path, bytes) = filled(2);
-    fs::write(&path, &bytes[..bytes.len() - 5]).unwrap();
+    let torn = [&first_line(1), &bytes[line_ends(&bytes)[0]..bytes.len() - 5]].concat();
+    fs::write(&path, &torn).unwrap();
     let database = Database::list(&path).unwrap();
     assert!(database.was_torn());
     assert_eq!(database.issued().len(), 1);
-    assert_eq!(fs::read(&path).unwrap().len(), bytes.len() - 5);
+    assert_eq!(fs::read(&path).unwrap(), torn);
 }
 
 #[test]
@@ -172,7 +242,7 @@ fn a_record_of_a_newer_version_is_an_error_and_not_passed_over() {
     for (from, to) in [
         ("{\"issued\":", "{\"revived\":"),
         ("\"kind\":\"permissions\"", "\"kind\":\"permissions\",\"new\":1"),
-        ("vmm-ca database 1", "vmm-ca database 2"),
+        ("vmm-ca database 2", "vmm-ca database 3"),
     ] {
         assert!(text.contains(from));
         fs::write(&path, text.replace(from, to)).unwrap();
@@ -214,11 +284,10 @@ fn whoever_has_no_more_patience_is_told_and_changes_nothing() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
-    /// Everything but the very last byte, whose loss looks like a crash.
     #[test]
     fn a_changed_byte_anywhere_is_noticed(place in any::<prop::sample::Index>(), bit in 0_u32..8) {
         let mut bytes = TWO.clone();
-        let place = place.index(bytes.len() - 1);
+        let place = place.index(bytes.len());
         bytes[place] ^= 1_u8 << bit;
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), &bytes).unwrap();
