@@ -137,14 +137,19 @@ impl Setup {
 
     /// As [`Setup::forged`], `vmmd` with more arguments.
     pub fn forged_with(vmmd: &[&str]) -> Self {
-        let setup = Self::without_daemons();
+        Self::without_daemons().with_forged_root().started(vmmd)
+    }
+
+    /// With the root and the server certificate of [`Setup::forged`], before `vmmd` is started.
+    #[must_use]
+    pub fn with_forged_root(self) -> Self {
         let root = Forge::root("ca root");
         let server = root.server("localhost", &["localhost"], &[&[127, 0, 0, 1]], |_| {}).sign();
-        let write = |name: &str, text: String| std::fs::write(setup.file(name), text);
+        let write = |name: &str, text: String| std::fs::write(self.file(name), text);
         write("cacert.pem", server.root_pem()).expect("cacert.pem");
         write("server.pem", server.chain_pem()).expect("server.pem");
         write("server.key", server.key_pem()).expect("server.key");
-        setup.started(vmmd)
+        self
     }
 
     /// With all daemons started, `vmmd` with more arguments.
