@@ -166,7 +166,8 @@ impl Task {
                         }
                     }
                     if let (Some(by), Some(reason)) = (by, undo) {
-                        self.performer.refuse(by, reason.clone());
+                        let later = "it is carried out as soon as it can be";
+                        self.performer.refuse(by, format!("{reason}; {later}"));
                     }
                 }
             }
