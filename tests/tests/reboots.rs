@@ -45,8 +45,8 @@ fn rebootable(dir: &Path) -> Programs {
         std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
         // By another process: what this one writes could be open in a child of another thread, and
         // what is open for writing cannot be run.
-        let copied = Command::new("cp").arg(&script).arg(copies.path(name)).status().unwrap();
-        assert!(copied.success());
+        let status = Command::new("cp").arg(&script).arg(copies.path(name)).status().unwrap();
+        assert!(status.success());
     }
     copies
 }
