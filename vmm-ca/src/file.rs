@@ -106,13 +106,27 @@ impl Drop for NewFiles {
 /// # Errors
 /// [`Error::Io`]
 pub fn replace(path: &Path, content: &str) -> Result<(), Error> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let new = path.with_file_name(format!(".{name}.{}.new", std::process::id()));
-    let mut files = NewFiles::default();
-    files.public(&new, content)?;
-    fs::rename(&new, path).map_err(Error::io("replace", path))?;
-    files.keep();
-    sync_directory(path)
+    replace_all([(path, content.to_owned())])
+}
+
+/// The same for many files: none is replaced before there was room for all of them.
+///
+/// # Errors
+/// [`Error::Io`]
+pub fn replace_all<'p>(files: impl IntoIterator<Item = (&'p Path, String)>) -> Result<(), Error> {
+    let mut written = NewFiles::default();
+    let mut renames = Vec::new();
+    for (path, content) in files {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let new = path.with_file_name(format!(".{name}.{}.new", std::process::id()));
+        written.public(&new, &content)?;
+        renames.push((new, path));
+    }
+    for (new, path) in &renames {
+        fs::rename(new, path).map_err(Error::io("replace", path))?;
+    }
+    written.keep();
+    renames.iter().try_for_each(|(_, path)| sync_directory(path))
 }
 
 /// Makes the entry of `path` in its directory durable.
@@ -166,6 +180,21 @@ mod tests {
         replace(&path, "two").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "two");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn files_that_belong_together_are_replaced_when_all_of_them_could_be_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::write(path("a"), "old").unwrap();
+        let (a, lost) = (path("a"), path("missing").join("b"));
+        let new = || "new".to_owned();
+        assert!(replace_all([(a.as_path(), new()), (lost.as_path(), new())]).is_err());
+        assert_eq!(fs::read_to_string(&a).unwrap(), "old");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        let b = path("b");
+        replace_all([(a.as_path(), new()), (b.as_path(), new())]).unwrap();
+        assert_eq!((fs::read(a).unwrap(), fs::read(b).unwrap()), (b"new".into(), b"new".into()));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use vmm_proto::grant::Grant;
 
 use super::World;
 use super::issuer::{IssuerFiles, spare};
-use super::sign::{Output, renewed, with_generation};
+use super::sign::{Output, hand_out, renewed, with_generation};
 use crate::database::{Database, Issued, Kind};
 use crate::file::{NewFiles, none_exists};
 use crate::given::{Given, Sum};
@@ -139,9 +139,7 @@ fn sign(
     }
     database.record_all(&certificates.iter().collect::<Vec<_>>())?;
     keys.keep();
-    for (one, certificate) in checked.iter().zip(&certificates) {
-        one.output.write(certificate, issuer)?;
-    }
+    hand_out(checked.iter().map(|one| &one.output).zip(&certificates), issuer, world)?;
     let count = checked.len();
     world.say(format_args!(
         "{count} delegations signed: LABEL.pem, LABEL.bundle, and LABEL.key where one was made"

@@ -80,7 +80,7 @@ impl Sign {
         let grant = with_generation(&request, database.issued(), world.now)?;
         let certificate = issuer.sign(&request, &grant, validity)?;
         database.record(&certificate)?;
-        output.write(&certificate, &issuer)?;
+        hand_out([(&output, &certificate)], &issuer, world)?;
         let label = &request.label;
         world.say(format_args!("{label}.pem      the certificate"))?;
         world.say(format_args!("{label}.bundle   it and the chain above it"))?;
@@ -219,15 +219,35 @@ impl Output {
         Ok(output)
     }
 
-    pub(super) fn write(
-        &self,
+    /// The files and what goes into them.
+    fn files<'o>(
+        &'o self,
         certificate: &CertificateDer<'static>,
         issuer: &Issuer,
-    ) -> Result<(), Error> {
-        file::replace(&self.certificate, &pem::encode_certificates([certificate]))?;
+    ) -> [(&'o Path, String); 2] {
         let chain = std::iter::once(certificate).chain(issuer.chain_above());
-        file::replace(&self.bundle, &pem::encode_certificates(chain))
+        [
+            (&self.certificate, pem::encode_certificates([certificate])),
+            (&self.bundle, pem::encode_certificates(chain)),
+        ]
     }
+}
+
+/// Hands out what was signed and is in the database: everything, or nothing when there is no room.
+pub(super) fn hand_out<'o>(
+    signed: impl IntoIterator<Item = (&'o Output, &'o CertificateDer<'static>)>,
+    issuer: &Issuer,
+    world: &mut World<'_>,
+) -> Result<(), Error> {
+    let files = signed.into_iter().flat_map(|(output, it)| output.files(it, issuer));
+    let written = file::replace_all(files);
+    if written.is_err() {
+        world.warn(
+            "what was signed is in the database, and could not be written: sign it again with \
+             --renew",
+        )?;
+    }
+    written
 }
 
 fn is_older(file: &Path, label: &Label, kind: &str, issuer: &Issuer) -> bool {
