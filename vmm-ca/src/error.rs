@@ -108,7 +108,8 @@ pub enum Refusal {
     /// the database belongs to another issuer
     #[error(
         "{} is the database of another issuer key (SHA-256 {expected}; this one is {found}): give \
-         that issuer, or the name of a new database", file.display()
+         that issuer, or, where the key is new, the name of a new database; this one is still needed \
+         to take back what its own key signed", file.display()
     )]
     WrongDatabase {
         /// the database

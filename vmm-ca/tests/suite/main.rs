@@ -7,6 +7,7 @@ mod disks;
 mod interop;
 mod many;
 mod minting;
+mod new_key;
 mod others;
 mod refusals;
 mod revoking;
