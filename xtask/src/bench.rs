@@ -8,6 +8,7 @@ pub mod memory;
 pub mod tender;
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -168,6 +169,7 @@ fn times(house: &House) -> Result<Vec<Figure>> {
     };
     let known = |_| time(&mut client(house, "hello", &deploy));
     let info = |_| time(&mut client(house, "admin", &["info"]));
+    let flush = median(|_| flush(&house.dir))?;
     Ok(vec![
         figure(
             "a process that does nothing (/bin/true)",
@@ -175,7 +177,13 @@ fn times(house: &House) -> Result<Vec<Figure>> {
             None,
         ),
         figure("the bare tender with spt hello", median(bare)?, None),
-        figure("vmm-client deploy --attach, spt hello, image known", median(known)?, Some(8.0)),
+        figure("a write that reaches the disk (fdatasync)", flush, None),
+        // What is deployed is written down first, with one wait for the disk.
+        figure(
+            "vmm-client deploy --attach, spt hello, image known",
+            median(known)?,
+            Some(8.0 + flush),
+        ),
         figure("vmm-client info", median(info)?, Some(4.0)),
         figure(
             "vmm-client deploy, 8 MiB image, first time",
@@ -183,6 +191,15 @@ fn times(house: &House) -> Result<Vec<Figure>> {
             Some(120.0),
         ),
     ])
+}
+
+/// One more page of a file that is written and then on the disk.
+fn flush(dir: &Path) -> Result<Duration> {
+    let mut file = fs::File::options().create(true).append(true).open(dir.join("flushed"))?;
+    file.write_all(&[1; 4096])?;
+    let begun = Instant::now();
+    file.sync_data()?;
+    Ok(begun.elapsed())
 }
 
 /// The first deploy of a large image, a new one each time.
