@@ -135,6 +135,9 @@ fn an_older_list_is_refused_and_the_newer_one_stays_in_force() {
 #[test]
 fn lists_in_the_hosts_own_directory_count_from_the_start_and_on_a_hangup() {
     let mut setup = siblings();
+    for who in ["alice", "bob"] {
+        tick(&setup, who, "tick");
+    }
     take_back(&setup, "dev", "alice");
     setup.house.take("vmmd").unwrap().stop().unwrap();
     let crls = setup.file("crls");
@@ -144,6 +147,8 @@ fn lists_in_the_hosts_own_directory_count_from_the_start_and_on_a_hangup() {
     setup.house.start_with("vmmd", &["--crls", "crls"]).unwrap();
     setup.client("a-admin", &["info"]).expect(3);
     setup.client("b-admin", &["info"]).expect(0);
+    setup.wait_for("/dev/alice/tick", "revoked");
+    setup.wait_for("/dev/bob/tick", "running");
     let log = setup.admin(&["log"]).expect(0).out.clone();
     assert!(log.contains("broken.crl"), "{log}");
 
@@ -151,6 +156,7 @@ fn lists_in_the_hosts_own_directory_count_from_the_start_and_on_a_hangup() {
     std::fs::rename(setup.file("dev.crl"), crls.join("dev.crl")).unwrap();
     signal(setup.house.daemon("vmmd").unwrap().pid(), Signal::HUP).unwrap();
     wait_until("bob is refused", || setup.client("b-admin", &["info"]).code == Some(3)).unwrap();
+    setup.wait_for("/dev/bob/tick", "revoked");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use rustls::pki_types::CertificateDer;
 use vmm_proto::message::client::{ErrorCode, Reply, Request, ToServer};
 use vmm_tests::census::Census;
 use vmm_tests::forge::certificate::{GRANT, Time};
+use vmm_tests::forge::grant::hosts;
 use vmm_tests::forge::{Forge, Forged, der};
 use vmm_tests::peer::{Credentials, Peer};
 use vmm_tests::setup::Setup;
@@ -153,6 +154,19 @@ fn whoever_breaks_a_rule_of_the_profile_is_told_which() {
     let deep = forged(&setup, &admin(deep));
     assert!(!matches!(deep, Verdict::In), "{deep:?}");
     before.wait_for_again(&setup);
+}
+
+#[test]
+fn a_delegation_for_certain_servers_is_good_at_those_alone() {
+    let setup = Setup::forged();
+    let server = root().server("localhost", &["localhost"], &[], |_| {}).last().key.digest();
+    let for_hosts = |keys: &[&[u8]]| {
+        let dev = root().delegation("dev", |dev| hosts(dev.fields(), keys));
+        forged(&setup, &dev.delegation("alice", |_| {}).permissions("admin", &[0], |_| {}).sign())
+    };
+    // One that is for other servers is refused before it is remembered as the newest.
+    assert_told(&for_hosts(&[&[1; 32]]), 6, "dev");
+    assert_eq!(for_hosts(&[&[1; 32], &server]), Verdict::In);
 }
 
 #[test]
