@@ -39,7 +39,9 @@ fn value<'u>(unit: &'u str, key: &str) -> Option<&'u str> {
 
 #[test]
 fn each_service_starts_a_program_with_options_that_it_has() {
-    let services = units(".service");
+    let mut services = units(".service");
+    // It is nothing but a place for machines.
+    services.retain(|(name, _)| name != "vmm-machines");
     assert_eq!(services.len(), 5);
     for (name, unit) in services {
         let mut words = value(&unit, "ExecStart").unwrap().split_whitespace();

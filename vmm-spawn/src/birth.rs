@@ -5,12 +5,9 @@
 //! `/proc/self/stat` into a file that was opened for it: while that file is empty, there is no
 //! tender. The lock of [`crate::socket`] sees to it that nobody looks while a process is between
 //! the two: the process has it open until it becomes the tender.
-#![allow(unsafe_code, reason = "something has to be done between fork and exec")]
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, read, write};
@@ -29,14 +26,6 @@ pub struct Born {
     pub pid: Pid,
     /// When it began, in ticks since boot.
     pub began: u64,
-}
-
-/// Has the process that `command` starts write its birth into `file` first. It does not become the
-/// tender if it cannot.
-pub fn register(command: &mut Command, file: OwnedFd) {
-    // SAFETY: what is called between fork and exec makes system calls and nothing else: it takes
-    // no lock, and no memory.
-    unsafe { command.pre_exec(move || certify(file.as_fd())) };
 }
 
 /// Writes down who this process is. To be called in the new process itself, where `/proc` is still

@@ -12,7 +12,7 @@ use vmm_proto::message::VERSION;
 use vmm_proto::message::spawn::{FromSpawn, Role};
 
 use crate::inherited;
-use crate::jail;
+use crate::jail::{self, Jail};
 use crate::machines::{AdoptError, Machines};
 use crate::manager::{self, PassedError, Watchdog};
 use crate::options::{Config, ConfigError};
@@ -48,6 +48,9 @@ pub enum Error {
     /// machines cannot be gone on with
     #[error("cannot go on with the machines of an earlier vmm-spawn, which run on: {0}")]
     Adopt(#[from] AdoptError),
+    /// {0}
+    #[error(transparent)]
+    Jail(#[from] jail::Error),
     /// cannot {what}: {error}
     #[error("cannot {what}: {error}")]
     Kernel {
@@ -79,6 +82,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
     while !daemon.over()? {
         daemon.turn()?;
     }
+    daemon.machines.jail.leave();
     info!("ended");
     Ok(())
 }
@@ -114,12 +118,13 @@ impl Daemon {
         let watch = |error: Errno| failed("watch a descriptor")(error);
         poller.watch(&signals, Token::Signals).map_err(watch)?;
         poller.watch(&listener, Token::Listener).map_err(watch)?;
-        let mut machines = Machines::new(config.tender.clone(), state, Rc::clone(&poller))
+        let dir = config.dir.canonicalize().map_err(failed("find the directory of --dir"))?;
+        let jail = Jail::build(&config.jail, &config.tender, &dir)?;
+        jail.log();
+        let mut machines = Machines::new(config.tender.clone(), jail, state, Rc::clone(&poller))
             .map_err(failed("make a pipe"))?;
         machines.adopt(Instant::now())?;
-        for missing in jail::missing() {
-            warn!("no jail: {missing}");
-        }
+        machines.sweep();
         info!(tender = %config.tender.display(), "listening on {}", listener.path().display());
         manager::ready();
         Ok(Self {
@@ -140,7 +145,9 @@ impl Daemon {
     fn over(&self) -> Result<bool, Error> {
         let Some(end_by) = self.end_by else { return Ok(self.done) };
         match self.machines.running() {
-            0 => Ok(true),
+            0 if self.machines.jail.is_clean() => Ok(true),
+            // What is left of their cgroups is removed by the next one.
+            0 => Ok(end_by <= Instant::now()),
             left if end_by <= Instant::now() => Err(Error::Survivors { left }),
             _ => Ok(false),
         }
@@ -153,6 +160,7 @@ impl Daemon {
             self.watchdog.deadline(),
             self.peers.deadline(),
             self.machines.deadline(),
+            self.machines.jail.deadline(),
         ];
         let next = deadlines.into_iter().flatten().min();
         let events = self.poller.wait(next).map_err(failed("wait for events"))?;
@@ -162,6 +170,7 @@ impl Daemon {
         }
         self.peers.expire(now);
         self.machines.on_time(now, &mut self.peers);
+        self.machines.jail.on_time(now);
         self.accept_again(now);
         self.watchdog.turned(now);
         Ok(())
@@ -207,7 +216,8 @@ impl Daemon {
             Role::Console => self.machines.for_console(),
         };
         let known = u32::try_from(known).unwrap_or(u32::MAX);
-        let welcome = FromSpawn::Welcome { version: VERSION, jail: jail::missing(), known };
+        let jail = self.machines.jail.missing().to_vec();
+        let welcome = FromSpawn::Welcome { version: VERSION, jail, known };
         let messages = iter::once(Message::from(welcome)).chain(state).collect();
         self.peers.answer_hello(role, messages);
     }
@@ -251,7 +261,6 @@ impl Daemon {
         }
         if !self.stop_machines {
             info!("told to end: {} machines run on", self.machines.running());
-            manager::stopping("ending; machines run on");
             self.done = true;
             return;
         }

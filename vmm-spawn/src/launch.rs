@@ -1,18 +1,24 @@
-//! Starting the process of a machine. Nothing else starts processes.
+//! Starting the process of a machine. Nothing else starts machines.
 
+use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::process::{Child, Command};
 
-use rustix::fs::{OFlags, fcntl_getfl};
-use rustix::io::{Errno, FdFlags, fcntl_setfd};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::fs::{Mode, OFlags, fcntl_getfl, open};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions, pidfd_send_signal, waitpid};
 use tracing::error;
 use vmm_proto::message::spawn::Start;
 
 use crate::affinity::{self, Pinned};
-use crate::birth;
+use crate::jail::clone::Cloned;
+use crate::jail::inside::{Program, ProgramFile};
+use crate::jail::{self, Cell, Jail};
+
+/// The virtual machines of the kernel, for guests of the kind that needs them.
+const KVM: &str = "/dev/kvm";
 
 /// Why the process of a machine was not started. Nothing is left of it then.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +29,15 @@ pub enum Error {
     /// {0}
     #[error(transparent)]
     Affinity(#[from] affinity::Error),
+    /// A word for the guest that no program can be given.
+    #[error("a word for the guest has a nul byte in it")]
+    ZeroByte,
+    /// There is no cell for it.
+    #[error(transparent)]
+    Jail(#[from] jail::Error),
+    /// Its process was not started.
+    #[error(transparent)]
+    Enter(#[from] jail::EnterError),
     /// cannot run {tender}: {error}
     #[error("cannot run {tender}: {error}")]
     Run {
@@ -59,86 +74,78 @@ pub struct Streams {
     pub birth: OwnedFd,
 }
 
-/// A process that was just started.
-#[derive(Debug)]
-pub struct Launched {
-    /// Its number.
-    pub pid: Pid,
-    child: Child,
-    /// The process itself.
-    pub process: OwnedFd,
-}
-
-impl Launched {
-    /// What it is made of: its number, the child, and the process itself.
-    pub fn into_parts(self) -> (Pid, Child, OwnedFd) {
-        (self.pid, self.child, self.process)
-    }
-}
-
-/// Starts `tender` for a machine, with `image` and `streams`.
+/// Whether a machine could be started with this image on its CPUs.
 ///
 /// # Errors
-/// The image is open for writing, a CPU is not there, or the kernel lacks something.
-pub fn launch(
-    tender: &Path,
-    start: &Start,
-    image: OwnedFd,
-    streams: Streams,
-) -> Result<Launched, Error> {
-    let access = fcntl_getfl(&image).map_err(failed("look at the image"))?;
+/// The image is open for writing, or a CPU is not there.
+pub fn check(start: &Start, image: &OwnedFd) -> Result<(), Error> {
+    let access = fcntl_getfl(image).map_err(failed("look at the image"))?;
     if access & OFlags::ACCMODE != OFlags::RDONLY {
         return Err(Error::WritableImage);
     }
-    let Streams { console, stage, status, birth } = streams;
-    let errors = console.try_clone().map_err(|error| Error::Kernel {
-        what: "pass its console",
-        error: Errno::from_io_error(&error).unwrap_or(Errno::MFILE),
-    })?;
-
-    // From here to the end of this function these can be inherited. There is one thread, and they
-    // are closed before anything else is started.
-    let inherited = [image, status];
-    for descriptor in &inherited {
-        fcntl_setfd(descriptor, FdFlags::empty()).map_err(failed("pass descriptors"))?;
-    }
-    let mut command = command(tender, start, &inherited);
-    command.stdin(stage).stdout(console).stderr(errors);
-    birth::register(&mut command, birth);
-    let pinned = Pinned::to(&start.cpus)?;
-    let child = command
-        .spawn()
-        .map_err(|error| Error::Run { tender: tender.display().to_string(), error })?;
-    drop(pinned);
-    let pid = Pid::from_child(&child);
-    match pidfd_open(pid, PidfdFlags::empty()) {
-        Ok(process) => Ok(Launched { pid, child, process }),
-        Err(error) => {
-            abandon(child);
-            Err(failed("watch the process")(error))
-        }
-    }
+    drop(Pinned::to(&start.cpus)?);
+    Ok(())
 }
 
-fn command(tender: &Path, start: &Start, [image, status]: &[OwnedFd; 2]) -> Command {
-    let descriptor = |fd: &OwnedFd| format!("@{}", fd.as_raw_fd());
-    let mut command = Command::new(tender);
-    command
-        .args(["run", &descriptor(image)])
-        .args(["--mem", &start.memory_mib.to_string()])
-        .args(["--status", &descriptor(status)])
-        .args(["--new-session", "--"])
-        .args(&start.arguments)
-        .env_clear()
-        .current_dir("/");
-    command
+/// Starts `tender` for a machine in a cell of the jail, with `image` and `streams`. It was
+/// [checked](check).
+///
+/// # Errors
+/// The kernel lacks something. What the process itself fails at, it says as a tender does.
+pub fn launch(
+    tender: &Path,
+    (jail, cell): (&Jail, &Cell),
+    start: &Start,
+    image: OwnedFd,
+    streams: Streams,
+) -> Result<Cloned, Error> {
+    let program = program(tender, jail, start, image, streams)?;
+    let pinned = Pinned::to(&start.cpus)?;
+    let entered = jail.enter(cell, start, &program);
+    drop(pinned);
+    Ok(entered?)
+}
+
+/// What a machine's process is to become. Its descriptors are those of this process, which it gets
+/// under the same numbers.
+fn program(
+    tender: &Path,
+    jail: &Jail,
+    start: &Start,
+    image: OwnedFd,
+    streams: Streams,
+) -> Result<Program, Error> {
+    let Streams { console: output, stage: input, status, birth } = streams;
+    let refused = |error: io::Error| Error::Run { tender: tender.display().to_string(), error };
+    let path = CString::new(tender.as_os_str().as_bytes()).map_err(|it| refused(it.into()))?;
+    let file = if jail.shows_programs() {
+        ProgramFile::Path(path.clone())
+    } else {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        ProgramFile::Open(open(tender, flags, Mode::empty()).map_err(|it| refused(it.into()))?)
+    };
+    // Without it, the tender of a guest that needs it says so.
+    let kvm = open(KVM, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).ok();
+    let number = |fd: &OwnedFd| format!("@{}", fd.as_raw_fd());
+    let mut words = vec!["run".to_owned(), number(&image), "--mem".to_owned()];
+    words.extend([start.memory_mib.to_string(), "--status".to_owned(), number(&status)]);
+    words.push("--new-session".to_owned());
+    words.extend(kvm.iter().map(|kvm| format!("--kvm={}", number(kvm))));
+    words.extend(jail.is_whole().then(|| "--require-jail".to_owned()));
+    words.push("--".to_owned());
+    let words = words.iter().chain(&start.arguments).map(|word| CString::new(word.as_str()));
+    let arguments = std::iter::once(Ok(path)).chain(words).collect::<Result<_, _>>();
+    let arguments = arguments.map_err(|_| Error::ZeroByte)?;
+    let others = std::iter::once(image).chain(kvm).collect();
+    Ok(Program { file, arguments, input, output, status, birth, others })
 }
 
 /// Gets rid of a process that has just started and cannot be watched. It is killed, so that waiting
 /// for it is short.
-pub fn abandon(mut child: Child) {
-    let gone = child.kill().and_then(|()| child.wait());
+pub fn abandon(pid: Pid, process: impl AsFd) {
+    let gone = pidfd_send_signal(process, Signal::KILL)
+        .and_then(|()| waitpid(Some(pid), WaitOptions::empty()));
     if let Err(error) = gone {
-        error!("process {} cannot be got rid of: {error}", child.id());
+        error!("process {pid} cannot be got rid of: {error}");
     }
 }

@@ -12,6 +12,7 @@ use vmm_proto::message::Exit;
 use vmm_proto::message::spawn::FromSpawn;
 
 use crate::console::Console;
+use crate::jail::Cell;
 use crate::process::{self, Ended};
 use crate::status::Status;
 
@@ -132,6 +133,8 @@ pub struct Run {
     /// Its process's number.
     pub pid: Pid,
     process: OwnedFd,
+    /// What of the host it has to itself.
+    pub cell: Cell,
     /// Whether this process is its parent, and reaps it.
     pub child: bool,
     /// Until when somebody else may reap it, once it has ended.
@@ -176,12 +179,14 @@ impl Run {
     pub fn new(
         number: u64,
         (pid, process): (Pid, OwnedFd),
+        cell: Cell,
         child: bool,
         status: Status,
         now: Instant,
     ) -> Self {
         let starting = Starting { status, deadline: now + START_TIMEOUT, ended_for: None };
-        Self { number, pid, process, child, reaped_by: None, phase: Phase::Starting(starting) }
+        let phase = Phase::Starting(starting);
+        Self { number, pid, process, cell, child, reaped_by: None, phase }
     }
 
     /// Its process, to be watched for its end.
@@ -210,10 +215,15 @@ impl Run {
 
     /// Asks it to end, or ends it. If its guest does not run yet, `reason` is why it never did.
     pub fn end(&mut self, id: MachineId, force: bool, reason: &str) {
-        if let Phase::Starting(starting) = &mut self.phase {
-            starting.ended_for.get_or_insert_with(|| reason.to_owned());
-        }
-        let signal = if force { Signal::KILL } else { Signal::TERM };
+        let starting = match &mut self.phase {
+            Phase::Starting(starting) => {
+                starting.ended_for.get_or_insert_with(|| reason.to_owned());
+                true
+            }
+            Phase::Running => false,
+        };
+        // A process that prepares a guest need not be asked, and may not hear yet that it is.
+        let signal = if force || starting { Signal::KILL } else { Signal::TERM };
         match pidfd_send_signal(&self.process, signal) {
             // It has ended by itself, and will be reaped.
             Ok(()) | Err(Errno::SRCH) => {}

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use tracing::error;
 use vmm_proto::id::MachineId;
 
+use crate::jail::Jail;
 use crate::machine::Machine;
 use crate::peers::Message;
 use crate::poller::{Poller, Token};
@@ -34,6 +35,8 @@ pub struct Machines {
     /// How many have a process.
     running: usize,
     tender: PathBuf,
+    /// What confines them.
+    pub jail: Jail,
     state: State,
     poller: Rc<Poller>,
     watcher: Watcher,
@@ -43,11 +46,16 @@ pub struct Machines {
 }
 
 impl Machines {
-    /// None yet; they will be run by `tender`, kept in `state` and watched by `poller`.
+    /// None yet; they will be run by `tender` in `jail`, kept in `state` and watched by `poller`.
     ///
     /// # Errors
     /// No descriptors.
-    pub fn new(tender: PathBuf, state: State, poller: Rc<Poller>) -> Result<Self, Errno> {
+    pub fn new(
+        tender: PathBuf,
+        jail: Jail,
+        state: State,
+        poller: Rc<Poller>,
+    ) -> Result<Self, Errno> {
         // First of all pipes: an ordinary user's later ones may be smaller.
         let scratch = Scratch::new()?;
         let watcher = Watcher::new()?;
@@ -58,6 +66,7 @@ impl Machines {
             next: 0,
             running: 0,
             tender,
+            jail,
             state,
             poller,
             watcher,

@@ -1,13 +1,16 @@
 //! The command line, and what it means.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::{env, fs, io};
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, Parser, ValueEnum};
+use rustix::process::geteuid;
 
 use crate::access::{self, Access};
+use crate::jail::Wanted;
+use crate::jail::users::Range;
 
 /// Where sockets are without `--dir`. A service manager makes it.
 const RUN_DIR: &str = "/run/vmm";
@@ -17,7 +20,8 @@ const TENDER: &str = "vmm-tender";
 
 /// Starts machines and waits for them; the only part of the suite that runs as root
 ///
-/// As an ordinary user it starts machines all the same, without a jail.
+/// As an ordinary user it starts machines all the same, in the parts of their jail that the host
+/// permits to one.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub struct Options {
@@ -45,6 +49,21 @@ pub struct Options {
     /// with the same directory goes on with them
     #[arg(long)]
     pub stop_machines: bool,
+    /// User ids for machines, each for one at a time; root only [default: 10000 from 2000000000 on
+    /// that no other vmm-spawn uses]
+    #[arg(long, value_name = "FIRST-LAST")]
+    pub uids: Option<Range>,
+    /// The cgroup that machines' cgroups are made below, made if missing [default: the one that
+    /// vmm-spawn is started in]
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Option<PathBuf>,
+    /// What machines see as their root directory, for a tender that is a script [default: an empty
+    /// directory with the libraries of the tender]
+    #[arg(long, value_name = "DIR")]
+    pub machine_root: Option<PathBuf>,
+    /// Start nothing unless all of the jail can be applied
+    #[arg(long)]
+    pub require_jail: bool,
     /// Log more (-vv: everything)
     #[arg(short, action = ArgAction::Count)]
     pub verbose: u8,
@@ -71,6 +90,8 @@ pub struct Config {
     pub make_dir: bool,
     /// The program that runs a machine, absolute: machines start in `/`.
     pub tender: PathBuf,
+    /// What machines are confined by.
+    pub jail: Wanted,
     /// Who may connect.
     pub access: Access,
     /// The group that the socket is given to.
@@ -89,6 +110,27 @@ pub enum ConfigError {
     #[error("the tender {path:?} cannot be run: {error} (--tender PATH names another)")]
     Tender {
         /// Where it should be.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: io::Error,
+    },
+    /// Machines would run as a daemon's user.
+    #[error("user {user} of a daemon is in --uids {range}: machines must have ids of their own")]
+    UserOfDaemon {
+        /// The ids for machines.
+        range: Range,
+        /// The one in it.
+        user: u32,
+    },
+    /// Not the path of a cgroup.
+    #[error(
+        "--cgroup {0:?} names no cgroup: a path such as /vmm is wanted, from the root of cgroups"
+    )]
+    Cgroup(PathBuf),
+    /// No directory for machines.
+    #[error("--machine-root {path:?} cannot be used: {error}")]
+    MachineRoot {
+        /// What was named.
         path: PathBuf,
         /// What is wrong with it.
         error: io::Error,
@@ -123,7 +165,33 @@ impl Options {
         let access = Access { supervisor: self.supervisor_user, console: self.console_user };
         let (make_dir, stop_machines) = (self.dir.is_some(), self.stop_machines);
         let socket_group = self.socket_group;
-        Ok(Config { dir, make_dir, tender, access, socket_group, stop_machines })
+        let jail = self.jail(access)?;
+        Ok(Config { dir, make_dir, tender, jail, access, socket_group, stop_machines })
+    }
+
+    fn jail(&self, access: Access) -> Result<Wanted, ConfigError> {
+        if let Some(range) = self.uids {
+            let daemons = [Some(geteuid().as_raw()), access.supervisor, access.console];
+            if let Some(user) = daemons.into_iter().flatten().find(|&it| range.contains(it)) {
+                return Err(ConfigError::UserOfDaemon { range, user });
+            }
+        }
+        if let Some(cgroup) = &self.cgroup {
+            let named = |part| matches!(part, Component::RootDir | Component::Normal(_));
+            if !cgroup.is_absolute() || !cgroup.components().all(named) {
+                return Err(ConfigError::Cgroup(cgroup.clone()));
+            }
+        }
+        let root = self.machine_root.as_ref().map(|root| {
+            let refused = |error| ConfigError::MachineRoot { path: root.clone(), error };
+            let path = fs::canonicalize(root).map_err(refused)?;
+            if path.is_dir() {
+                return Ok(path);
+            }
+            Err(refused(io::Error::from(io::ErrorKind::NotADirectory)))
+        });
+        let (users, cgroup, whole) = (self.uids, self.cgroup.clone(), self.require_jail);
+        Ok(Wanted { users, cgroup, root: root.transpose()?, whole })
     }
 }
 
@@ -160,6 +228,24 @@ mod tests {
             let error = options.config().unwrap_err().to_string();
             assert!(error.contains(path), "{error}");
         }
+    }
+
+    #[test]
+    fn what_makes_no_jail_is_refused_with_the_rule() {
+        for (arguments, rule) in [
+            (["--uids", "4000-4999", "--supervisor-user", "4500"], "user 4500 of a daemon is in"),
+            (["--cgroup", "vmm", "--uids", "4000-4999"], "--cgroup \"vmm\" names no cgroup"),
+            (["--cgroup", "/a/../b", "--uids", "4000-4999"], "names no cgroup"),
+            (["--machine-root", "/etc/passwd", "--cgroup", "/vmm"], "cannot be used"),
+            (["--machine-root", "/nonexistent", "--cgroup", "/vmm"], "cannot be used"),
+        ] {
+            let common = ["vmm-spawn", "--tender", "/bin/sh"];
+            let all = common.iter().chain(&arguments);
+            let error = Options::try_parse_from(all).unwrap().config().unwrap_err().to_string();
+            assert!(error.contains(rule), "{error}");
+        }
+        let error = Options::try_parse_from(["vmm-spawn", "--uids", "0-99"]).unwrap_err();
+        assert!(error.to_string().contains("ids below 1000"), "{error}");
     }
 
     #[test]

@@ -47,6 +47,8 @@ Options of run, before or behind IMAGE:
                   signal blocked
   --dumpcore DIR  leave a core file of an hvt guest that aborts or faults in DIR;
                   of an spt guest that faults, the kernel leaves one there
+  --kvm @N        use /dev/kvm as it is open as descriptor N, instead of opening it;
+                  closed before an spt guest runs
   --require-jail  run no machine where the kernel has no Landlock, instead of
                   saying so on standard error
 
@@ -92,6 +94,8 @@ pub struct RunOptions {
     pub net_ring: bool,
     /// Whether to leave the session of whoever started the tender.
     pub new_session: bool,
+    /// `/dev/kvm`, where it is open already.
+    pub kvm: Option<DescriptorNumber>,
     /// How to confine the machine.
     pub(crate) jail: Jail,
     /// Where a core file of a failed guest goes.
@@ -156,6 +160,7 @@ fn parse_run(mut words: Words<'_>) -> Result<Command, Error> {
     let mut image = None;
     let mut status = None;
     let mut memory_mib = DEFAULT_MEMORY_MIB;
+    let mut kvm = None;
     let mut new_session = false;
     let mut net_ring = true;
     let mut jail = Jail::default();
@@ -178,7 +183,9 @@ fn parse_run(mut words: Words<'_>) -> Result<Command, Error> {
         } else if let Some(value) = words.value_of(word, "--mem") {
             memory_mib = memory(value?)?;
         } else if let Some(value) = words.value_of(word, "--status") {
-            set_once(&mut status, descriptor(value?)?, "--status")?;
+            set_once(&mut status, descriptor(value?, "--status")?, "--status")?;
+        } else if let Some(value) = words.value_of(word, "--kvm") {
+            set_once(&mut kvm, descriptor(value?, "--kvm")?, "--kvm")?;
         } else if let Some((option, value)) = devices::OPTIONS
             .iter()
             .find_map(|&option| Some((option, words.value_of(word, option)?)))
@@ -190,13 +197,14 @@ fn parse_run(mut words: Words<'_>) -> Result<Command, Error> {
     }
     let image = image.ok_or_else(|| usage("run wants an IMAGE"))?;
     let devices = devices::finish(devices)?;
-    check_descriptors(&image, status, &devices)?;
+    check_descriptors(&image, [status, kvm], &devices)?;
     Ok(Command::Run(RunOptions {
         image,
         memory_mib,
         devices,
         net_ring,
         new_session,
+        kvm,
         jail,
         core_directory,
         command_line,
@@ -206,7 +214,7 @@ fn parse_run(mut words: Words<'_>) -> Result<Command, Error> {
 /// Each inherited descriptor is for one purpose: it will have one owner.
 fn check_descriptors(
     image: &ImageSource,
-    status: Option<DescriptorNumber>,
+    others: [Option<DescriptorNumber>; 2],
     devices: &DeviceOptions,
 ) -> Result<(), Error> {
     let image = match image {
@@ -214,7 +222,8 @@ fn check_descriptors(
         ImageSource::Path(_) => None,
     };
     let mut seen = Vec::new();
-    for number in image.into_iter().chain(status).chain(devices.descriptors()) {
+    for number in image.into_iter().chain(others.into_iter().flatten()).chain(devices.descriptors())
+    {
         if seen.contains(&number) {
             return Err(usage(format!("two arguments name the same descriptor {number}")));
         }
@@ -263,9 +272,9 @@ fn memory(value: &OsStr) -> Result<u64, Error> {
         .ok_or_else(|| usage(format!("--mem wants a number of MiB from 1 on, not {value:?}")))
 }
 
-fn descriptor(value: &OsStr) -> Result<DescriptorNumber, Error> {
+fn descriptor(value: &OsStr, option: &str) -> Result<DescriptorNumber, Error> {
     let text = value.to_str().and_then(DescriptorNumber::parse);
-    text.ok_or_else(|| usage(format!("--status wants @N, not {value:?}")))?
+    text.ok_or_else(|| usage(format!("{option} wants @N, not {value:?}")))?
 }
 
 fn directory(value: &OsStr) -> Result<PathBuf, Error> {

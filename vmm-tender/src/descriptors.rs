@@ -43,7 +43,7 @@ impl DescriptorNumber {
     pub(crate) fn take(self) -> Result<OwnedFd, Error> {
         self.check_open()?;
         // SAFETY: it is open, and belongs to nobody: it was open before this process opened
-        // anything (the status and the image are taken first, and `run` asks for the devices
+        // anything (the status, KVM and the image are taken first, and `run` asks for the devices
         // before), and both command lines refuse the same number for two purposes.
         Ok(unsafe { OwnedFd::from_raw_fd(self.0) })
     }

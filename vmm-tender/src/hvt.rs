@@ -5,6 +5,7 @@
 
 mod calls;
 mod core_file;
+mod device;
 mod exit;
 mod filter;
 mod io;
@@ -53,6 +54,7 @@ pub(crate) fn run(machine: Machine, status: &mut StatusPipe) -> Result<u8, Error
         devices,
         net_ring,
         command_line,
+        kvm,
         jail,
         cores,
     } = machine;
@@ -62,7 +64,7 @@ pub(crate) fn run(machine: Machine, status: &mut StatusPipe) -> Result<u8, Error
     memory.load(&image, &file, Execution::Elsewhere)?;
     let postmortem = Postmortem::new(&image, file, cores);
 
-    let mut vcpu = Vcpu::new(&memory, image.entry())?;
+    let mut vcpu = Vcpu::new(kvm, &memory, image.entry())?;
     store_tables(&mut memory)?;
     let mut ring = offered.then(|| Ring::new(&mut memory)).transpose()?;
     let manifest = image.manifest().encode(|it| devices.attachment(it, Descriptors::Hidden));

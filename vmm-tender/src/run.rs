@@ -1,5 +1,7 @@
 //! `vmm-tender run`.
 
+use std::os::fd::OwnedFd;
+
 use vmm_tender_abi::Image;
 
 use crate::cli::RunOptions;
@@ -26,6 +28,8 @@ pub(crate) struct Machine {
     /// Whether an hvt guest with network devices is offered a ring for its frames.
     pub(crate) net_ring: bool,
     pub(crate) command_line: CommandLine,
+    /// `/dev/kvm`, where it is open already.
+    pub(crate) kvm: Option<OwnedFd>,
     pub(crate) jail: Jail,
     /// Where a core file of a failed guest goes.
     pub(crate) cores: Option<CoreDirectory>,
@@ -43,6 +47,7 @@ pub(crate) fn run(options: RunOptions, status: &mut StatusPipe) -> Result<u8, Er
     host::check_personality()?;
     let memory = memory_size(options.memory_mib)?;
     options.devices.descriptors().try_for_each(DescriptorNumber::check_open)?;
+    let kvm = options.kvm.map(DescriptorNumber::take).transpose()?;
     let file = ImageFile::open(options.image)?;
     let image = Image::read(&file)?;
     let kind = refusal::kind(&image)?;
@@ -56,6 +61,7 @@ pub(crate) fn run(options: RunOptions, status: &mut StatusPipe) -> Result<u8, Er
         devices,
         net_ring: options.net_ring,
         command_line: options.command_line,
+        kvm,
         jail: options.jail,
         cores,
     };

@@ -156,6 +156,7 @@ fn run(
         devices,
         net_ring: true,
         command_line,
+        kvm: None,
         jail: Jail::default(),
         cores: core_directory.as_deref().map(CoreDirectory::open).transpose()?,
     };

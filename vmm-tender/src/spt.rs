@@ -3,6 +3,7 @@
 
 mod enter;
 mod filter;
+mod termination;
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -37,9 +38,12 @@ pub(crate) fn run(machine: Machine, status: &mut StatusPipe) -> Result<Infallibl
         // Its guest hands frames to the kernel itself: there is nothing that a ring could save.
         net_ring: _,
         command_line,
+        kvm,
         jail,
         cores,
     } = machine;
+    // This machine is none of KVM's. As this function does not return, it has to go now.
+    drop(kvm);
     check_room(size)?;
     let mut memory = GuestMemory::in_place(MEMORY_FLOOR, size, executable_heap)?;
     memory.load(&image, &file, Execution::Here)?;
@@ -56,6 +60,7 @@ pub(crate) fn run(machine: Machine, status: &mut StatusPipe) -> Result<Infallibl
     // if the kernel has no memory left.
     status.ready()?;
     sys::restore_signals().map_err(Error::host("restore signals"))?;
+    termination::heed().map_err(Error::host("catch signals"))?;
     seccompiler::apply_filter(&filter)?;
     enter::enter(&memory, image.entry(), BOOT_INFO_ADDRESS)
 }

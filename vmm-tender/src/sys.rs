@@ -65,6 +65,14 @@ pub(crate) fn exit_on_termination() -> Result<()> {
     set_handler(SIGTERM, handler)
 }
 
+/// Makes SIGTERM run `handler`, which must not return.
+///
+/// # Safety
+/// It keeps to what is allowed in a handler, with whatever the guest has in its registers.
+pub(crate) unsafe fn end_by(handler: extern "C" fn(c_int)) -> Result<()> {
+    set_handler(SIGTERM, handler as *const () as sighandler_t)
+}
+
 fn set_handler(signal: c_int, handler: sighandler_t) -> Result<()> {
     let action = libc::sigaction {
         sa_sigaction: handler,
@@ -72,8 +80,8 @@ fn set_handler(signal: c_int, handler: sighandler_t) -> Result<()> {
         sa_flags: 0,
         sa_restorer: None,
     };
-    // SAFETY: the handler is the default action, none, or `end_on_signal`, which keeps to what is
-    // allowed in a handler.
+    // SAFETY: the handler is the default action, none, `end_on_signal`, which keeps to what is
+    // allowed in a handler, or one of which the caller of `end_by` says so.
     check(unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) })?;
     Ok(())
 }

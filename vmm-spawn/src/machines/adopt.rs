@@ -12,6 +12,7 @@ use super::Machines;
 use crate::birth::Born;
 use crate::console::Console;
 use crate::failpoint;
+use crate::jail::{Cell, Jail};
 use crate::machine::{End, Machine, Phase, Report, Run, why_not_started};
 use crate::poller::Token;
 use crate::process::Ended;
@@ -80,6 +81,12 @@ impl Machines {
         Ok(())
     }
 
+    /// Removes what earlier ones have left of the jails of machines that do not run any more.
+    pub fn sweep(&mut self) {
+        let runs = self.all.values().filter_map(|machine| machine.run.as_ref());
+        self.jail.sweep(runs.map(|run| &run.cell));
+    }
+
     fn adopt_one(&mut self, id: MachineId, now: Instant) -> Result<(), Error> {
         let place = self.state.place(&id.to_string())?;
         let contents = place.contents()?;
@@ -109,7 +116,7 @@ impl Machines {
         machine.reports.extend(reports);
         sweep(id, &place, &contents, record.run, taken && !over);
         if let Some(born) = born {
-            self.adopt_run(&place, &mut machine, born, now)?;
+            self.adopt_run(&place, &mut machine, (born, record.cell), now)?;
         }
         self.poller.watch(&machine.console, Token::Console(number))?;
         self.all.insert(id, machine);
@@ -124,13 +131,14 @@ impl Machines {
         &mut self,
         place: &Place,
         machine: &mut Machine,
-        born: Born,
+        (born, cell): (Born, Cell),
         now: Instant,
     ) -> Result<(), Error> {
         let (id, number) = (machine.id, machine.last_run);
         let status = Status::new(place.status(number)?);
         let Some(process) = born.find()? else {
-            let ended = Ended::UNSEEN;
+            let exit = Jail::judge(&cell, Ended::UNSEEN.exit);
+            let ended = Ended { exit, ..Ended::UNSEEN };
             let output_end = machine.console.drain(id, &self.scratch);
             let end = match status.progress()? {
                 Progress::Ready => End::Exited { ended, output_end },
@@ -145,7 +153,8 @@ impl Machines {
             return Ok(());
         };
         let poller_number = self.number(id);
-        let mut run = Run::new(poller_number, (born.pid, process), false, status, now);
+        self.jail.adopt(&cell);
+        let mut run = Run::new(poller_number, (born.pid, process), cell, false, status, now);
         self.watch_run(&mut run)?;
         // Nobody is there yet to be told.
         if let Phase::Starting(starting) = &run.phase

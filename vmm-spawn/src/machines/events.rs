@@ -9,6 +9,7 @@ use vmm_proto::message::spawn::Role;
 use super::Machines;
 use crate::console::Next;
 use crate::failpoint;
+use crate::jail::Jail;
 use crate::machine::{End, Fate, Machine, Phase, Report, Run, START_TIMEOUT};
 use crate::peers::Peers;
 use crate::poller::Token;
@@ -107,13 +108,14 @@ impl Machines {
         }
     }
 
-    fn end_run(&mut self, id: MachineId, ended: Ended, peers: &mut Peers) {
+    fn end_run(&mut self, id: MachineId, mut ended: Ended, peers: &mut Peers) {
         let Some(machine) = self.all.get_mut(&id) else { return };
         let Some(run) = machine.run.take() else { return };
         self.numbers.remove(&run.number);
         self.running -= 1;
         let output_end = machine.console.drain(id, &self.scratch);
         failpoint::reach("end-drained");
+        ended.exit = Jail::judge(&run.cell, ended.exit);
         let end = match &run.phase {
             Phase::Running => End::Exited { ended, output_end },
             Phase::Starting(starting) => {
@@ -122,6 +124,7 @@ impl Machines {
             }
         };
         self.report(id, &run, end, peers);
+        self.jail.release(run.cell);
         self.look_again(id);
         if self.all.get(&id).is_some_and(|machine| machine.forgotten) {
             self.state.remove(id);

@@ -11,7 +11,9 @@ use vmm_proto::message::spawn::{FromSpawn, Role, Start};
 use super::Machines;
 use crate::console::Console;
 use crate::failpoint;
-use crate::launch::{self, Launched, Streams};
+use crate::jail::Cell;
+use crate::jail::clone::Cloned;
+use crate::launch::{self, Streams};
 use crate::machine::{Machine, Phase, REPORTS_MAX, Run};
 use crate::packet::Descriptors;
 use crate::peers::Peers;
@@ -177,8 +179,24 @@ impl Machines {
         image: OwnedFd,
         before: u64,
     ) -> Result<Run, StartError> {
+        launch::check(start, &image)?;
+        let cell = self.jail.cell(start).map_err(launch::Error::from)?;
+        self.attempt_in(cell.clone(), now, start, image, before).inspect_err(|_| {
+            self.jail.release(cell);
+        })
+    }
+
+    fn attempt_in(
+        &mut self,
+        cell: Cell,
+        now: Instant,
+        start: &Start,
+        image: OwnedFd,
+        before: u64,
+    ) -> Result<Run, StartError> {
         let place = self.state.place(&start.id.to_string()).map_err(StartError::State)?;
-        place.begin(&RunRecord { run: start.run, before }).map_err(StartError::State)?;
+        let record = RunRecord { run: start.run, before, cell };
+        place.begin(&record).map_err(StartError::State)?;
         failpoint::reach("start-recorded");
         place.forget_seen(before).map_err(StartError::State)?;
         let streams = Streams {
@@ -189,9 +207,10 @@ impl Machines {
         };
         let status = Status::new(place.status(start.run)?);
         failpoint::reach("start-prepared");
-        let launched = launch::launch(&self.tender, start, image, streams)?;
+        let jailed = (&self.jail, &record.cell);
+        let launched = launch::launch(&self.tender, jailed, start, image, streams)?;
         failpoint::reach("start-launched");
-        let run = self.watch(start.id, launched, status, now)?;
+        let run = self.watch(start.id, launched, record.cell, status, now)?;
         info!(id = %start.id, pid = run.pid(), memory_mib = start.memory_mib, "starting");
         Ok(run)
     }
@@ -200,16 +219,17 @@ impl Machines {
     fn watch(
         &mut self,
         id: MachineId,
-        new: Launched,
+        new: Cloned,
+        cell: Cell,
         status: Status,
         now: Instant,
     ) -> Result<Run, StartError> {
-        let (pid, child, process) = new.into_parts();
+        let Cloned { pid, process } = new;
         let number = self.number(id);
-        let mut run = Run::new(number, (pid, process), true, status, now);
+        let mut run = Run::new(number, (pid, process), cell, true, status, now);
         if let Err(error) = self.watch_run(&mut run) {
             self.numbers.remove(&number);
-            launch::abandon(child);
+            launch::abandon(pid, run.process());
             return Err(StartError::Watch(error));
         }
         Ok(run)

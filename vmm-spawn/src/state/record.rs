@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use vmm_proto::message::Exit;
 
+use crate::jail::Cell;
 use crate::machine::{End, Report};
 use crate::process::Ended;
 
@@ -41,13 +42,15 @@ pub struct RunRecord {
     /// The number of the start before, 0 if there was none: what counts if this one never came to
     /// a process.
     pub before: u64,
+    /// What of the host it was given.
+    pub cell: Cell,
 }
 
 impl RunRecord {
     /// As it is kept.
     pub fn encode(&self) -> String {
-        let Self { run, before } = self;
-        format!("{HEAD}\nrun {run}\nbefore {before}\n{TAIL}\n")
+        let Self { run, before, cell } = self;
+        format!("{HEAD}\nrun {run}\nbefore {before}\n{cell}{TAIL}\n")
     }
 
     /// From what was kept.
@@ -60,7 +63,7 @@ impl RunRecord {
         if run <= before {
             return Err(RecordError::Field("run"));
         }
-        Ok(Self { run, before })
+        Ok(Self { run, before, cell: Cell::from_record(text) })
     }
 }
 
@@ -163,7 +166,8 @@ mod tests {
     use super::*;
 
     fn run() -> RunRecord {
-        RunRecord { run: 7, before: 5 }
+        let cgroups = vec!["/sys/fs/cgroup/memory/a b".into(), "/sys/fs/cgroup/pids/a".into()];
+        RunRecord { run: 7, before: 5, cell: Cell { user: Some(2_000_000_003), cgroups } }
     }
 
     fn reports() -> Vec<Report> {

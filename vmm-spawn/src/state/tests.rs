@@ -6,6 +6,7 @@ use vmm_proto::message::Exit;
 use super::place::{Contents, Damage, Fifo};
 use super::record::RunRecord;
 use super::*;
+use crate::jail::Cell;
 use crate::machine::{End, Report};
 use crate::process::Ended;
 
@@ -30,7 +31,7 @@ fn what_is_written_down_about_a_run_is_there_for_the_next() {
     let dir = tempfile::tempdir().unwrap();
     let place = State::open(dir.path()).unwrap().make(ID).unwrap();
     assert_eq!(place.last().unwrap(), None);
-    let record = RunRecord { run: 4, before: 0 };
+    let record = RunRecord { run: 4, before: 0, cell: Cell::default() };
     place.begin(&record).unwrap();
     drop(place.make_birth(4).unwrap());
     drop(place.make_status(4).unwrap());
@@ -53,7 +54,7 @@ fn nothing_is_left_of_a_machine_that_is_removed() {
     let dir = tempfile::tempdir().unwrap();
     let state = State::open(dir.path()).unwrap();
     let place = state.make(ID).unwrap();
-    place.begin(&RunRecord { run: 1, before: 0 }).unwrap();
+    place.begin(&RunRecord { run: 1, before: 0, cell: Cell::default() }).unwrap();
     place.report(&exited(1)).unwrap();
     state.remove(ID);
     assert!(state.names().unwrap().is_empty());

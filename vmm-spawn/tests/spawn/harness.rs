@@ -29,14 +29,18 @@ use vmm_spawn::birth::Born;
 
 /// How long anything may take that should happen at once, on a machine that is busy with other
 /// tests.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_mins(1);
 
 /// Takes its image for a shell script to run once it has seen to its arguments. There is no PATH.
-const FAKE_TENDER: &str = r#"#!/bin/sh
-[ "$1 $3 $5 $7 $8" = "run --mem --status --new-session --" ] || exit 99
+/// It needs the host's files, which machines see only where they are told to.
+const FAKE_TENDER: &str = r#"#!/bin/bash
+[ "$1 $3 $5 $7" = "run --mem --status --new-session" ] || exit 99
 image=${2#@} memory=$4 status=${6#@}
-shift 8
-say() { echo "$@" > /proc/self/fd/$status; }
+shift 7
+case $1 in --kvm=@*) kvm=${1#--kvm=@}; eval "exec $kvm<&-"; shift;; esac
+[ "$1" = -- ] || exit 99
+shift
+say() { echo "$@" >&$status; }
 . /proc/self/fd/$image
 "#;
 
@@ -54,6 +58,9 @@ fn fake_tender(dir: &TempDir) -> PathBuf {
     fs::set_permissions(&tender, fs::Permissions::from_mode(0o755)).unwrap();
     tender
 }
+
+/// What that needs.
+pub(crate) const ALL_FILES: [&str; 2] = ["--machine-root", "/"];
 
 /// A running daemon.
 pub(crate) struct Daemon {
@@ -76,6 +83,10 @@ fn spawn(dir: &TempDir, mut command: Command, tender: &Path, options: &[String])
         .unwrap()
 }
 
+fn words(options: &[&str]) -> Vec<String> {
+    options.iter().map(|&option| option.to_owned()).collect()
+}
+
 impl Daemon {
     /// With the tender that takes scripts for images.
     pub(crate) fn start() -> Self {
@@ -88,23 +99,30 @@ impl Daemon {
         let tender = fake_tender(&dir);
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", script, "sh"]).arg(program());
-        Self::start_in(dir, shell, &tender)
+        Self::start_in(dir, shell, &tender, &ALL_FILES)
     }
 
     /// In a directory where something is prepared.
     pub(crate) fn start_at(dir: TempDir) -> Self {
         let tender = fake_tender(&dir);
-        Self::start_in(dir, Command::new(program()), &tender)
+        Self::start_in(dir, Command::new(program()), &tender, &ALL_FILES)
     }
 
     /// With a tender that is there already.
     pub(crate) fn start_with(tender: &Path) -> Self {
-        let program = Command::new(program());
-        Self::start_in(tempfile::tempdir().unwrap(), program, tender)
+        Self::start_with_options(tender, &[])
     }
 
-    fn start_in(dir: TempDir, command: Command, tender: &Path) -> Self {
-        let (tender, options) = (tender.to_owned(), Vec::new());
+    /// The same with more options.
+    pub(crate) fn start_with_options(tender: &Path, options: &[&str]) -> Self {
+        let program = Command::new(program());
+        Self::start_in(tempfile::tempdir().unwrap(), program, tender, options)
+    }
+
+    fn start_in(dir: TempDir, command: Command, tender: &Path, options: &[&str]) -> Self {
+        // Machines have users of their own.
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
+        let (tender, options) = (tender.to_owned(), words(options));
         let child = spawn(&dir, command, &tender, &options);
         let daemon = Self { dir, child, tender, options };
         daemon.listens(1);
@@ -137,7 +155,7 @@ impl Daemon {
 
     /// The same, with other options from now on.
     pub(crate) fn again_with(&mut self, options: &[&str]) {
-        self.options = options.iter().map(|&option| option.to_owned()).collect();
+        self.options.extend(words(options));
         self.again(None);
     }
 

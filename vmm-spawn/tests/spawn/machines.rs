@@ -68,7 +68,7 @@ fn a_machine_inherits_nothing_but_what_is_its_own() {
     let script = "/bin/ls -l /proc/self/fd >/dev/null; say ready
         /bin/ls -l /proc/self/fd | while read -r a b c d e f g h fd arrow target; do
             [ -z \"$target\" ] || echo \"$fd $target\"; done
-        echo \"environment: $(/usr/bin/tr '\\0' ' ' < /proc/$$/environ)\"
+        echo \"environment: $(/usr/bin/tr '\\0' ' ' < /proc/self/environ)\"
         echo \"directory: $(/bin/pwd)\"
         /bin/grep -E 'Cpus_allowed_list|SigBlk' /proc/self/status; exit 0";
     let image = daemon.image("image", script);
@@ -96,13 +96,9 @@ fn asked_to_stop_it_gets_sigterm_and_forced_it_gets_sigkill() {
     let daemon = Daemon::start();
     let mut supervisor = daemon.supervisor();
     let idle = "while :; do /bin/sleep 0.01; done";
-    let plain = daemon.image("plain", &format!("say ready; {idle}"));
     let polite = daemon.image("polite", &format!("trap 'exit 7' TERM; say ready; {idle}"));
     let deaf = daemon.image("deaf", &format!("trap '' TERM; say ready; {idle}"));
 
-    supervisor.run(id(1), &plain, &[]);
-    supervisor.send(&ToSpawn::Stop { id: id(1), run: run_of(id(1)), force: false });
-    assert_eq!(supervisor.exit(id(1)).0, Exit::Signal(15));
     supervisor.run(id(2), &polite, &[]);
     supervisor.send(&ToSpawn::Stop { id: id(2), run: run_of(id(2)), force: false });
     assert_eq!(supervisor.exit(id(2)).0, Exit::Code(7));
@@ -116,10 +112,14 @@ fn asked_to_stop_it_gets_sigterm_and_forced_it_gets_sigkill() {
 fn a_signal_from_elsewhere_is_reported() {
     let daemon = Daemon::start();
     let mut supervisor = daemon.supervisor();
-    let image = daemon.image("image", "say ready; kill -SEGV $$");
-    supervisor.run(id(1), &image, &[]);
-    assert_eq!(supervisor.exit(id(1)).0, Exit::Signal(11));
+    let image = daemon.image("image", "say ready; exec /bin/sleep 1000");
+    let pid = supervisor.run(id(1), &image, &[]);
+    kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL).unwrap();
+    assert_eq!(supervisor.exit(id(1)).0, Exit::Signal(9));
 }
+
+/// Is ended from outside: the first process of a namespace cannot do that itself.
+const KILLED: &str = "exec /bin/sleep 1000";
 
 #[test]
 fn why_a_start_failed_is_told_and_nothing_is_left() {
@@ -130,11 +130,15 @@ fn why_a_start_failed_is_told_and_nothing_is_left() {
     let cases = [
         ("say 'not a valid image: too small'; exit 1", "not a valid image: too small"),
         ("exit 4", "its tender ended with status 4 and gave no reason"),
-        ("kill -KILL $$", "its tender was ended by signal 9"),
+        (KILLED, "its tender was ended by signal 9"),
         ("say readiness; exit 0", "readiness"),
     ];
     for (script, expected) in cases {
         supervisor.start(id(1), daemon.image("image", script), &[]);
+        if script == KILLED {
+            let pid = eventually("it is there", || Some(daemon.machines().first()?.pid));
+            kill_process(pid, Signal::KILL).unwrap();
+        }
         assert_eq!(supervisor.start_fails(id(1)), expected);
         supervisor.send(&ToSpawn::EndSeen { id: id(1), run: run_of(id(1)) });
         assert_eq!(console.ring().0, id(1));
@@ -165,8 +169,7 @@ fn a_tender_that_says_nothing_or_too_much_is_ended() {
     let census = daemon.census();
     // One at a time would take as long twice.
     let slow = daemon.image("slow", "exec /bin/sleep 1000");
-    let chatty =
-        daemon.image("chatty", "while :; do echo 'wait for me'; done >> /proc/self/fd/$status");
+    let chatty = daemon.image("chatty", "while :; do echo 'wait for me'; done >&$status");
     supervisor.start(id(1), &slow, &[]);
     supervisor.start(id(2), &chatty, &[]);
     let mut reasons = [supervisor.next(), supervisor.next()].map(|message| match message {

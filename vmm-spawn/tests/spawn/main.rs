@@ -7,9 +7,11 @@
 mod console;
 mod guests;
 mod harness;
+mod jail;
 mod killed;
 mod life;
 mod machines;
 mod peers;
 mod shortage;
+mod stock_kernel;
 mod survive;

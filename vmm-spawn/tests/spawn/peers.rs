@@ -181,6 +181,8 @@ fn machines_run_on_while_nobody_supervises_and_their_end_is_told_later() {
         0,
     )
     .unwrap();
+    // Machines may have users of their own.
+    fs::set_permissions(&fifo, fs::Permissions::from_mode(0o666)).unwrap();
     supervisor.run(id(1), &image, &[fifo.to_str().unwrap()]);
     drop(supervisor);
     fs::write(&fifo, "now\n").unwrap();

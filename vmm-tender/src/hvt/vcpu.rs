@@ -1,6 +1,6 @@
 //! The virtual machine and its one CPU.
 
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use kvm_bindings::{KVM_MAX_CPUID_ENTRIES, kvm_dtable, kvm_regs, kvm_segment, kvm_sregs};
 use kvm_ioctls::{Cap, Kvm, VcpuExit, VcpuFd, VmFd};
@@ -10,8 +10,7 @@ use vmm_tender_abi::hvt::{
     PML4_ADDRESS, RFLAGS,
 };
 
-use super::slot;
-use super::{Registers, exit};
+use super::{Registers, device, exit, slot};
 use crate::Error;
 use crate::memory::GuestMemory;
 use crate::refusal::Refusal;
@@ -39,8 +38,16 @@ pub(super) struct Vcpu {
 
 impl Vcpu {
     /// A machine with `memory`, its CPU at `entry` in the state that the ABI has (section 3.3).
-    pub(super) fn new(memory: &GuestMemory, entry: u64) -> Result<Self, Error> {
-        let kvm = Kvm::new().map_err(|error| Error::Refused(Refusal::Kvm(errno(error))))?;
+    /// KVM is opened unless it is open already.
+    pub(super) fn new(
+        kvm: Option<OwnedFd>,
+        memory: &GuestMemory,
+        entry: u64,
+    ) -> Result<Self, Error> {
+        let kvm = match kvm {
+            Some(open) => device::kvm(open),
+            None => Kvm::new().map_err(|error| Error::Refused(Refusal::Kvm(errno(error))))?,
+        };
         check_abilities(&kvm)?;
         let vm = kvm.create_vm().map_err(failed("create a virtual machine"))?;
         // Before there is memory, which KVM would have to look at for it.

@@ -1,13 +1,14 @@
 //! Machines that behave: every sample, on both targets.
 
 use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::io::ioctl_fionread;
 use rustix::pipe::fcntl_getpipe_size;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{End, Kind, Running, run, tender, within_a_minute};
+use crate::support::{End, Kind, Running, guest, run, tender, within_a_minute};
 
 #[test]
 fn hello_prints_its_name_and_its_arguments_and_exits_as_told() {
@@ -23,7 +24,7 @@ fn hello_prints_its_name_and_its_arguments_and_exits_as_told() {
 #[test]
 fn machines_of_any_size_start() {
     for kind in Kind::available() {
-        let image = crate::support::guest("hello", kind);
+        let image = guest("hello", kind);
         for mib in ["2", "3", "4", "64", "512", "1023", "1024"] {
             let end = End::of(tender(["run", "--mem", mib]).arg(&image));
             assert_eq!((end.status, &*end.stdout), (0, "Hello from hello\n"), "{kind:?} {mib}");
@@ -117,7 +118,7 @@ fn a_machine_runs_confined() {
         let descriptors = std::fs::read_dir(format!("/proc/{}/fd", machine.0.id())).unwrap();
         for descriptor in descriptors {
             let target = std::fs::read_link(descriptor.unwrap().path()).unwrap();
-            let image = crate::support::guest("ticker", kind);
+            let image = guest("ticker", kind);
             // The symbols of an hvt guest are looked up when it has failed.
             assert!(kind == Kind::Hvt || target != image, "the image is still open");
         }
@@ -128,7 +129,7 @@ fn a_machine_runs_confined() {
 fn a_new_session_leaves_terminal_core_files_and_blocked_signals_behind() {
     for kind in Kind::available() {
         let mut command = tender(["run", "--new-session"]);
-        let machine = Running::after(command.arg(crate::support::guest("ticker", kind)), 7);
+        let machine = Running::after(command.arg(guest("ticker", kind)), 7);
         let stat = machine.proc("stat");
         let session = stat.rsplit(") ").next().unwrap().split(' ').nth(3).unwrap();
         assert_eq!(session, machine.0.id().to_string(), "{kind:?}");
@@ -149,6 +150,23 @@ fn sigterm_ends_an_spt_machine_as_any_process_and_an_hvt_machine_with_status_1()
                 assert_eq!((status, &*stderr), (1, "vmm-tender: Exiting on signal 15\n"));
             }
         }
+    }
+}
+
+#[test]
+fn sigterm_ends_a_machine_that_is_the_first_process_of_a_namespace() {
+    for (kind, status) in Kind::available().into_iter().zip([143, 1]) {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--pid", "--fork", "--kill-child"]);
+        command.arg(env!("CARGO_BIN_EXE_vmm-tender")).args(["run", "--mem", "8"]);
+        command.arg(guest("ticker", kind)).args(["--", "--every=10"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut outside = Running::after(&mut command, "tick 1\n".len());
+        let children = outside.proc(&format!("task/{}/children", outside.0.id()));
+        let killed = Command::new("kill").args(["-s", "TERM", children.trim()]).status();
+        assert!(killed.unwrap().success());
+        // Had a signal ended it, that would be the status of no program.
+        assert_eq!(outside.0.wait().unwrap().code(), Some(status), "{kind:?}");
     }
 }
 
@@ -179,7 +197,7 @@ fn a_stopped_machine_goes_on() {
         let mut machine = Running::after(&mut command, 7);
         for signal in ["STOP", "CONT"] {
             let id = machine.0.id().to_string();
-            let sent = std::process::Command::new("kill").args(["-s", signal, &id]).status();
+            let sent = Command::new("kill").args(["-s", signal, &id]).status();
             assert!(sent.unwrap().success());
         }
         assert!(machine.0.wait().unwrap().success(), "{kind:?}");

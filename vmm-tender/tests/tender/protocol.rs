@@ -199,3 +199,28 @@ fn memory_that_does_not_exist_is_refused_with_the_rule() {
         }
     }
 }
+
+const KVM_OPEN: [&str; 3] = ["run", "--mem=8", "--kvm=@7"];
+
+#[test]
+fn kvm_that_is_open_already_is_used_and_no_spt_guest_keeps_it() {
+    if !kvm() {
+        return;
+    }
+    let open = "exec \"$@\" 7<>/dev/kvm";
+    for kind in Kind::available() {
+        let hello = guest("hello", kind);
+        let end = End::of(shell(open, KVM_OPEN).arg(hello));
+        assert_eq!((end.status, &*end.stdout), (0, "Hello from hello\n"), "{kind:?}: {end:?}");
+    }
+    let mut command = shell(open, KVM_OPEN);
+    let ticker = Running::after(command.arg(guest("ticker", Kind::Spt)), "tick 1\n".len());
+    let opened = std::fs::read_dir(format!("/proc/{}/fd", ticker.0.id())).unwrap();
+    for entry in opened {
+        let target = std::fs::read_link(entry.unwrap().path()).unwrap();
+        assert_ne!(target.to_str(), Some("/dev/kvm"));
+    }
+
+    let end = End::of(shell("exec \"$@\" 7</dev/null", KVM_OPEN).arg(guest("hello", Kind::Hvt)));
+    assert_eq!((end.status, &*end.stderr), (1, "vmm-tender: KVM has API version -1, not 12\n"));
+}

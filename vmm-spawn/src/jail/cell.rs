@@ -1,0 +1,54 @@
+//! What of the host a machine has to itself while it runs.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// What was allotted to one run of a machine, and is given back after it. A record of a run keeps it
+/// as text: a line for the user id, if it has one, and one for each cgroup.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cell {
+    /// The user and group id that nobody else has.
+    pub user: Option<u32>,
+    /// Its cgroups: directories, absolute.
+    pub cgroups: Vec<PathBuf>,
+}
+
+const USER: &str = "user ";
+const CGROUP: &str = "cgroup ";
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(user) = self.user {
+            writeln!(f, "{USER}{user}")?;
+        }
+        self.cgroups.iter().try_for_each(|path| writeln!(f, "{CGROUP}{}", path.display()))
+    }
+}
+
+impl Cell {
+    /// What a record says; lines of other things are left alone, and so are those that make no
+    /// sense.
+    pub fn from_record(text: &str) -> Self {
+        let value_of =
+            |name: &'static str| text.lines().filter_map(move |it| it.strip_prefix(name));
+        let cgroups = value_of(CGROUP).map(PathBuf::from).filter(|path| path.is_absolute());
+        Self {
+            user: value_of(USER).find_map(|number| number.parse().ok()),
+            cgroups: cgroups.collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_comes_back_from_its_record() {
+        let cgroups = vec!["/sys/fs/cgroup/memory/a b/1".into(), "/sys/fs/cgroup/pids/1".into()];
+        let cell = Cell { user: Some(2_000_000_001), cgroups };
+        assert_eq!(Cell::from_record(&format!("run 3\n{cell}pid 17\n")), cell);
+        assert_eq!(Cell::from_record(""), Cell::default());
+        assert_eq!(Cell::from_record("user x\ncgroup relative\n"), Cell::default());
+    }
+}

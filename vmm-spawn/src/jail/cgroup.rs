@@ -1,0 +1,304 @@
+//! A cgroup for each machine: what it may use is counted and limited there.
+//!
+//! All machines of this installation are below one cgroup, whose name tells the installation: what a
+//! crash has left is found there, and nobody else's.
+//!
+//! ```text
+//!   where vmm-spawn itself is, or --cgroup        found from /proc/self
+//!   └ vmm@-run-vmm                                the installation with the directory /run/vmm
+//!     └ 5f2b…-3                                   the third run of a machine
+//! ```
+//!
+//! With version 1 this is so in each controller's hierarchy, with version 2 there is one.
+
+mod find;
+mod remove;
+mod v1;
+mod v2;
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
+
+pub use find::{Controller, Version};
+pub use remove::{children, remove};
+
+/// What a machine may use.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits<'a> {
+    /// Bytes of memory.
+    pub memory: u64,
+    /// The CPUs that it may run on.
+    pub cpus: &'a [u16],
+}
+
+/// Why something could not be done with a cgroup.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file of a cgroup could not be used.
+    #[error("cannot write {value:?} to {path:?}: {error}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What it was to hold.
+        value: String,
+        /// Why not.
+        error: io::Error,
+    },
+    /// A cgroup could not be made.
+    #[error("cannot make the cgroup {path:?}: {error}")]
+    Make {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// A cgroup could not be opened.
+    #[error("cannot open the cgroup {path:?}: {error}")]
+    Open {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        error: Errno,
+    },
+    /// Not for this user.
+    #[error(
+        "vmm-spawn's user may not make cgroups here: root may, and a service with Delegate=yes"
+    )]
+    Denied,
+    /// Other processes are where machines were to be.
+    #[error(
+        "other processes are in the cgroup {0:?} beside vmm-spawn, so nothing can be limited below \
+         it: start vmm-spawn as a service with Delegate=yes, or name a cgroup with --cgroup"
+    )]
+    Shared(PathBuf),
+}
+
+fn write(path: PathBuf, value: &str) -> Result<(), Error> {
+    fs::write(&path, value).map_err(|error| Error::Write { path, value: value.to_owned(), error })
+}
+
+/// Makes a cgroup, unless it is there.
+fn make(path: &Path) -> Result<(), Error> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(Error::Denied),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(Error::Make { path: path.to_owned(), error })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The cgroup of this installation in one hierarchy.
+#[derive(Debug)]
+struct Home {
+    version: Version,
+    controllers: Vec<Controller>,
+    dir: PathBuf,
+    /// The memory nodes of version 1, which has to be told them.
+    nodes: String,
+}
+
+/// The cgroups of this installation.
+#[derive(Debug, Default)]
+pub struct Cgroups {
+    homes: Vec<Home>,
+}
+
+/// What of the controllers does not work, and why.
+pub type Lacking = Vec<(Controller, String)>;
+
+impl Cgroups {
+    /// Makes what can be made of the installation `name`, below `parent` or where this process is.
+    pub fn prepare(name: &str, parent: Option<&Path>) -> (Self, Lacking) {
+        let found = match find::hierarchies() {
+            Ok(found) => found,
+            Err(error) => {
+                let lacking = Controller::ALL.map(|it| (it, error.to_string()));
+                return (Self::default(), lacking.into());
+            }
+        };
+        let (mut homes, mut lacking) = (Vec::new(), Lacking::new());
+        for it in &found {
+            let base = match parent {
+                Some(parent) => it.mount.join(parent.strip_prefix("/").unwrap_or(parent)),
+                None => it.own.clone(),
+            };
+            let home = match it.version {
+                Version::V1 => v1::home(it, &base, name),
+                Version::V2 => v2::home(it, &base, name),
+            };
+            match home {
+                Ok(home) => {
+                    let gone = it.controllers.iter().filter(|c| !home.controllers.contains(c));
+                    let why = format!("it is not enabled in {}", home.dir.display());
+                    lacking.extend(gone.map(|&controller| (controller, why.clone())));
+                    homes.push(home);
+                }
+                Err(error) => {
+                    let why = error.to_string();
+                    lacking.extend(it.controllers.iter().map(|&it| (it, why.clone())));
+                }
+            }
+        }
+        for controller in Controller::ALL {
+            if !found.iter().any(|it| it.controllers.contains(&controller)) {
+                let why = "this host has no such cgroup controller in sight".to_owned();
+                lacking.push((controller, why));
+            }
+        }
+        (Self { homes }, lacking)
+    }
+
+    /// The directories that machines' cgroups are in.
+    pub fn dirs(&self) -> impl Iterator<Item = &Path> {
+        self.homes.iter().map(|home| home.dir.as_path())
+    }
+
+    /// Makes the cgroups of one run of a machine.
+    ///
+    /// # Errors
+    /// One of them cannot be made: none is left then.
+    pub fn make(&self, name: &str, limits: Limits<'_>) -> Result<Vec<PathBuf>, Error> {
+        let mut made = Vec::new();
+        for home in &self.homes {
+            let dir = home.dir.join(name);
+            let done = make(&dir).and_then(|()| {
+                made.push(dir.clone());
+                home.limit(&dir, limits)
+            });
+            if let Err(error) = done {
+                // Empty ones are never in use; should one be left, the next start removes it.
+                for dir in made {
+                    let _ = fs::remove_dir(dir);
+                }
+                return Err(error);
+            }
+        }
+        Ok(made)
+    }
+
+    /// Opens the cgroups of a machine for its process to begin in.
+    ///
+    /// # Errors
+    /// One of them cannot be opened.
+    pub fn open(&self, made: &[PathBuf]) -> Result<Entrance, Error> {
+        let mut entrance = Entrance::default();
+        for (home, dir) in self.homes.iter().zip(made) {
+            match home.version {
+                Version::V1 => {
+                    let path = dir.join("cgroup.procs");
+                    let file = open(&path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+                    entrance.joined.push(file.map_err(|error| Error::Open { path, error })?);
+                }
+                Version::V2 => {
+                    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                    let opened = open(dir, flags, Mode::empty());
+                    entrance.born_in =
+                        Some(opened.map_err(|error| Error::Open { path: dir.clone(), error })?);
+                }
+            }
+        }
+        Ok(entrance)
+    }
+
+    /// Removes what there is of this installation, if no machine is left.
+    pub fn leave(&self) {
+        for home in &self.homes {
+            // What cannot be removed is used again by the next vmm-spawn.
+            let removed = fs::remove_dir(&home.dir).is_ok();
+            if removed && home.version == Version::V2 {
+                v2::go_back(&home.dir);
+            }
+        }
+    }
+}
+
+impl Home {
+    fn limit(&self, dir: &Path, limits: Limits<'_>) -> Result<(), Error> {
+        for &controller in &self.controllers {
+            let settings = match self.version {
+                Version::V1 => v1::settings(controller, limits, &self.nodes),
+                Version::V2 => v2::settings(controller, limits),
+            };
+            for (file, value) in settings {
+                write(dir.join(file), &value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The way into a machine's cgroups.
+#[derive(Debug, Default)]
+pub struct Entrance {
+    /// One that its process begins in.
+    born_in: Option<OwnedFd>,
+    /// Those that it joins.
+    joined: Vec<OwnedFd>,
+}
+
+impl Entrance {
+    /// One that the process is to begin in.
+    pub fn born_in(&self) -> Option<BorrowedFd<'_>> {
+        self.born_in.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Joins the others with this process.
+    ///
+    /// # Errors
+    /// The kernel does not permit it.
+    pub fn join(&self) -> Result<(), Errno> {
+        self.joined.iter().try_for_each(|procs| rustix::io::write(procs, b"0").map(drop))
+    }
+}
+
+/// Whether a process in one of these cgroups was ended because memory ran out.
+pub fn ran_out_of_memory(cgroups: &[PathBuf]) -> bool {
+    let counts = |file: &str, dir: &Path| {
+        fs::read_to_string(dir.join(file)).is_ok_and(|text| {
+            let kills = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+            kills.is_some_and(|count| count.trim() != "0")
+        })
+    };
+    // Each version has the file of one of these names, and only where memory is limited.
+    cgroups.iter().any(|dir| counts(v1::OOM, dir) || counts(v2::OOM, dir))
+}
+
+/// A list of CPUs as the kernel reads it.
+fn list(cpus: &[u16]) -> String {
+    cpus.iter().map(u16::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// The name of an installation's cgroup: its directory, so that no two have the same, with `/` and
+/// what else is no good in names escaped.
+pub fn name_of(directory: &Path) -> String {
+    use std::fmt::Write;
+    use std::os::unix::ffi::OsStrExt;
+    let mut name = "vmm@".to_owned();
+    for &byte in directory.as_os_str().as_bytes() {
+        match byte {
+            b'/' => name.push('-'),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'.' => name.push(byte.into()),
+            // Writing to a string does not fail.
+            _ => drop(write!(name, "%{byte:02x}")),
+        }
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_directories_have_one_name() {
+        assert_eq!(name_of(Path::new("/run/vmm")), "vmm@-run-vmm");
+        assert_eq!(name_of(Path::new("/run-vmm")), "vmm@-run%2dvmm");
+        assert_eq!(name_of(Path::new("/a%2db/é")), "vmm@-a%252db-%c3%a9");
+    }
+}

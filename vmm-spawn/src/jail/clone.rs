@@ -1,0 +1,78 @@
+//! Starting a process that is a copy of this one, in namespaces and a cgroup of its own.
+#![allow(unsafe_code, reason = "clone3 has no safe wrapper")]
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+/// Exit status of a copy whose code panicked.
+const PANICKED: i32 = 101;
+
+/// A process that was just started.
+#[derive(Debug)]
+pub struct Cloned {
+    /// Its number here.
+    pub pid: Pid,
+    /// The process itself, close-on-exec.
+    pub process: OwnedFd,
+}
+
+/// Starts a process that runs `child` and ends with the status that it returns. It has all of
+/// this one's descriptors and none of its signal handlers. `flags` are those of `clone3` that make
+/// namespaces; it begins in `cgroup`, a directory of the unified hierarchy.
+///
+/// This process must have one thread, as `vmm-spawn` has: what another one holds at this moment
+/// would be held for ever in the copy.
+///
+/// # Errors
+/// The kernel or the host permits no such process.
+pub fn clone(
+    flags: u64,
+    cgroup: Option<BorrowedFd<'_>>,
+    child: impl FnOnce() -> u8,
+) -> Result<Cloned, Errno> {
+    let mut pidfd: libc::c_int = -1;
+    let mut flags = flags | CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
+    if cgroup.is_some() {
+        flags |= CLONE_INTO_CGROUP;
+    }
+    let arguments = libc::clone_args {
+        flags,
+        pidfd: (&raw mut pidfd).addr() as u64,
+        child_tid: 0,
+        parent_tid: 0,
+        exit_signal: SIGCHLD,
+        stack: 0,
+        stack_size: 0,
+        tls: 0,
+        set_tid: 0,
+        set_tid_size: 0,
+        cgroup: cgroup.map_or(0, |fd| u64::from(fd.as_raw_fd().cast_unsigned())),
+    };
+    let (at, size) = (&raw const arguments, size_of::<libc::clone_args>());
+    // SAFETY: as it shares no memory with this process and has no stack given to it, the copy goes
+    // on here on a copy of this stack, as after a fork of a process with one thread. The kernel
+    // reads the arguments and writes one number, which live longer than the call.
+    let result = unsafe { libc::syscall(libc::SYS_clone3, at, size) };
+    if result == 0 {
+        // Nothing of the caller's may run twice.
+        let status = catch_unwind(AssertUnwindSafe(child)).map_or(PANICKED, i32::from);
+        // SAFETY: ends the process without running anything of it.
+        unsafe { libc::_exit(status) }
+    }
+    let number = i32::try_from(result).ok().filter(|number| *number > 0);
+    let Some(pid) = number.and_then(Pid::from_raw) else {
+        let error = std::io::Error::last_os_error();
+        return Err(Errno::from_io_error(&error).unwrap_or(Errno::INVAL));
+    };
+    // SAFETY: the kernel has just opened it for this call, and nobody else knows it.
+    let process = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok(Cloned { pid, process })
+}
+
+const SIGCHLD: u64 = libc::SIGCHLD as u64;
+const CLONE_PIDFD: u64 = libc::CLONE_PIDFD as u64;
+const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
