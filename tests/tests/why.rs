@@ -115,6 +115,56 @@ fn asking_gives_the_exit_code_and_the_words_of_the_command_itself() {
     }
 }
 
+/// Asking and doing are refused with the same words and this exit code.
+#[track_caller]
+fn assert_refused_alike(setup: &Setup, who: &str, command: &[&str], code: i32, because: &str) {
+    let asked = setup.client(who, &[&["why"], command].concat());
+    let done = setup.client(who, command);
+    done.expect(code);
+    asked.expect(code);
+    assert_eq!(asked.err, done.err, "{who} {command:?}");
+    assert!(done.err.contains(because), "{}", done.err);
+}
+
+#[test]
+fn what_has_happened_to_a_host_refuses_who_asks_and_who_does_alike() {
+    let mut setup = family();
+    let refused = assert_refused_alike;
+    let two_mib = std::fs::File::create(setup.file("large.spt")).unwrap();
+    two_mib.set_len(2 << 20).unwrap();
+    let large = ["run", "large", "large.spt", "--memory", "1", "--cpu", "0"];
+    refused(&setup, "dev", &large, 3, "more than the 1 MiB of memory");
+
+    setup.client("alice", &run("one", "64", "0")).expect(0);
+    setup.client("admin", &["stop", "alice/one"]).expect(0);
+    setup.ca(&["revoke", "dev.db", "dev.bundle", "dev.key", "alice"]).expect(0);
+    setup.admin(&["revoke", "dev.crl"]).expect(0);
+    refused(&setup, "alice", &run("two", "64", "0"), 3, "has been revoked");
+    refused(&setup, "admin", &run("alice/two", "64", "0"), 3, "has been revoked");
+    refused(&setup, "admin", &["start", "alice/one"], 3, "has been revoked");
+
+    setup.client("dev", &run("one", "500", "0")).expect(0);
+    for end in ["bundle", "key"] {
+        let file = |name: &str| setup.file(&format!("{name}.{end}"));
+        std::fs::copy(file("dev"), file("old")).unwrap();
+    }
+    std::fs::remove_file(setup.file("dev.req")).unwrap();
+    let smaller = ["request", "delegation", "dev", "2", "400", "--cpu", "0", "--key", "dev.key"];
+    setup.ca(&smaller).expect(0);
+    let sign = ["sign", "ca.db", "cacert.pem", "ca.key", "dev.req", "--days", "10", "--renew"];
+    setup.ca(&sign).expect(0);
+    setup.leaf("dev", "keeper", &["--permission", "all"]);
+    refused(&setup, "keeper", &run("two", "1", "0"), 3, "400 MiB");
+    refused(&setup, "old", &run("two", "1", "0"), 3, "is outdated");
+    setup.client("dev", &["destroy", "one"]).expect(0);
+
+    setup.admin(&["host", "drain"]).expect(0);
+    refused(&setup, "keeper", &run("two", "1", "0"), 1, "drained");
+    setup.admin(&["host", "open"]).expect(0);
+    setup.house.take("vmm-spawn").unwrap().stop().unwrap();
+    refused(&setup, "keeper", &run("two", "1", "0"), 1, "vmm-spawn");
+}
+
 #[test]
 fn everything_that_stands_in_the_way_is_listed_and_nothing_is_changed() {
     let setup = Setup::new();
