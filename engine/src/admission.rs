@@ -6,7 +6,7 @@ use vmm_proto::id::MachineId;
 use vmm_proto::name::{MachineName, Path};
 
 use crate::bounds::{Claim, Wish};
-use crate::delegations::valid;
+use crate::delegations::{Place, valid};
 use crate::effect::{Answer, Effect};
 use crate::ending::DEFAULT_STOP_MS;
 use crate::engine::{Engine, Turn};
@@ -49,7 +49,7 @@ pub(crate) struct Newcomer {
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Admitted {
-    /// The delegations above the machine, one for each label of its path.
+    /// The delegations above the machine, one for each label of its path: the newest of each.
     pub(crate) chain: Vec<Link>,
     /// The machine that has the name now.
     incumbent: Option<MachineId>,
@@ -84,7 +84,7 @@ impl Engine {
         now: Now,
         token: Token,
         fresh: ImageId,
-        content: Content,
+        mut content: Content,
         order: Order<'_>,
     ) -> Result<Option<Answer>, Refusal> {
         let Admitted { chain, .. } = self.judge(now, order)?;
@@ -100,6 +100,7 @@ impl Engine {
         if let Some(refusal) = obstacle {
             return Err(refusal);
         }
+        content.path = self.delegations.shared(&chain, content.path);
         self.images.expect(fresh, content);
         Ok(Some(Answer::Upload(fresh)))
     }
@@ -148,12 +149,13 @@ impl Engine {
         replace: bool,
     ) {
         let admitted = self.admit(turn, &newcomer, shown, replace);
-        let Newcomer { id, name, spec, probation_ms } = newcomer;
+        let Newcomer { id, mut name, spec, probation_ms } = newcomer;
         let Admitted { chain, incumbent, .. } = match admitted {
             Ok(admitted) => admitted,
             Err(refusal) => return turn.refuse(token, name, Some(id), refusal),
         };
         self.images.used(spec.image);
+        name.path = self.delegations.shared(&chain, name.path);
         let leaf = shown.leaf.clone().filter(|_| shown.of_machine);
         let machine = Machine::new(id, name, spec, chain, leaf, token);
         let what = What::Deployed {
@@ -230,22 +232,22 @@ impl Engine {
         let path = &order.name.path;
         self.closed()
             .into_iter()
-            .chain(self.invalid(now, &weighed.chain, path))
+            .chain(self.invalid(now, weighed.chain.iter(), path))
             .chain(self.name_taken(order))
             .chain(self.unfit(order.wish(weighed)))
     }
 
-    /// The delegations of a chain that are revoked or not valid now, by their newest certificates.
+    /// The delegations of `path` that are revoked or not valid now; `newest` are their newest
+    /// certificates.
     pub(crate) fn invalid<'a>(
         &'a self,
         now: Now,
-        chain: &'a [Link],
+        newest: impl Iterator<Item = &'a Link> + 'a,
         path: &'a Path,
     ) -> impl Iterator<Item = Refusal> + 'a {
-        chain.iter().enumerate().filter_map(move |(index, link)| {
-            let newest = self.delegations.newest(link);
-            let revoked = self.not_revoked([newest], None);
-            revoked.and_then(|()| valid(now, newest, &path.ancestor(index + 1))).err()
+        (1..).zip(newest).filter_map(move |(depth, link)| {
+            let revoked = self.not_revoked([link], None);
+            revoked.and_then(|()| valid(now, link, Place { path, depth })).err()
         })
     }
 

@@ -25,7 +25,8 @@ impl Engine {
         let closed = self.closed().filter(|_| has_ended || self.doors.ending);
         let room = has_ended.then(|| {
             let revoked = self.not_revoked([], machine.leaf.as_ref()).err();
-            let invalid = self.invalid(now, &machine.chain, &name.path);
+            let newest = machine.chain.iter().map(|link| self.delegations.newest(link));
+            let invalid = self.invalid(now, newest, &name.path);
             revoked.into_iter().chain(invalid).chain(self.unfit(machine.wish(own)))
         });
         closed.into_iter().chain(state).chain(room.into_iter().flatten())

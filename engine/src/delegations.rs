@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use smallvec::{SmallVec, smallvec};
 use vmm_proto::authority::Link;
 use vmm_proto::id::Digest;
 use vmm_proto::name::{Label, Path};
@@ -39,7 +40,7 @@ pub struct Remembered {
     pub until_s: i64,
     /// Where it was seen, at least once. The first path decides under which top-level delegation
     /// it counts.
-    pub paths: Vec<Path>,
+    pub paths: SmallVec<[Path; 1]>,
 }
 
 impl Remembered {
@@ -50,6 +51,24 @@ impl Remembered {
     /// Whether it counts among those below its top-level delegation.
     fn counts(&self) -> bool {
         self.paths.first().is_some_and(|path| path.depth() > 1)
+    }
+}
+
+/// Where a delegation is: the first `depth` labels of `path`. Its own path is made only when it has
+/// to be kept or told.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) depth: usize,
+}
+
+impl Place<'_> {
+    fn own(self) -> Path {
+        self.path.ancestor(self.depth)
+    }
+
+    fn is_among(self, paths: &[Path]) -> bool {
+        paths.iter().any(|other| other.depth() == self.depth && self.path.is_within(other))
     }
 }
 
@@ -120,25 +139,26 @@ impl Delegations {
         renewals: &mut Vec<Renewal>,
     ) -> Result<(), Refusal> {
         let path = self.path_of(links)?;
-        let paths: Vec<Path> = path.lineage().skip(1).collect();
-        let fault = self.faults(now, links, &paths).next();
+        let fault = self.faults(now, links, &path).next();
         if let Some(refusal) = fault {
             return Err(refusal);
         }
-        for (link, path) in links.iter().zip(&paths) {
-            self.remember(now, link, path, is_revoked, renewals)?;
+        for (depth, link) in (1..).zip(links) {
+            self.remember(now, link, Place { path: &path, depth }, is_revoked, renewals)?;
         }
         Ok(())
     }
 
-    /// What is wrong with the links of a chain, the outermost first; `paths` are theirs.
+    /// What is wrong with the links of the chain of `path`, the outermost first.
     fn faults<'a>(
         &'a self,
         now: Now,
         links: &'a [Link],
-        paths: &'a [Path],
+        path: &'a Path,
     ) -> impl Iterator<Item = Refusal> + 'a {
-        links.iter().zip(paths).filter_map(move |(link, path)| self.judge(now, link, path).err())
+        (1..)
+            .zip(links)
+            .filter_map(move |(depth, link)| self.judge(now, link, Place { path, depth }).err())
     }
 
     /// What is remembered of the delegation that `link` is one of: its newest generation, and when
@@ -151,10 +171,7 @@ impl Delegations {
     /// Everything for which a chain is refused, as far as that can be told without remembering it.
     pub(crate) fn refusals(&self, now: Now, links: &[Link]) -> Vec<Refusal> {
         match self.path_of(links) {
-            Ok(path) => {
-                let paths: Vec<Path> = path.lineage().skip(1).collect();
-                self.faults(now, links, &paths).collect()
-            }
+            Ok(path) => self.faults(now, links, &path).collect(),
             Err(refusal) => vec![refusal],
         }
     }
@@ -183,6 +200,14 @@ impl Delegations {
             chain.push(known.link.clone());
         }
         Ok(chain)
+    }
+
+    /// `path`, whose delegations are `chain`, as it is remembered: what is kept for one path by its
+    /// name then shares the labels, and finds them where they were just read.
+    pub(crate) fn shared(&self, chain: &[Link], path: Path) -> Path {
+        let known = chain.last().and_then(|link| self.find(&link.issuer, &link.label));
+        let same = known.and_then(|known| known.paths.iter().find(|known| **known == path));
+        same.cloned().unwrap_or(path)
     }
 
     /// The remembered delegations right below `path`, whose own delegation is the last of `chain`, in
@@ -221,22 +246,22 @@ impl Delegations {
         self.by_issuer.get(issuer)?.get(label)
     }
 
-    fn judge(&self, now: Now, link: &Link, path: &Path) -> Result<(), Refusal> {
-        valid(now, link, path)?;
+    fn judge(&self, now: Now, link: &Link, place: Place<'_>) -> Result<(), Refusal> {
+        valid(now, link, place)?;
         let Some(known) = self.find(&link.issuer, &link.label) else {
             return Ok(());
         };
         let newest = &known.link.grant;
         if link.grant.generation < newest.generation {
             return Err(Refusal::Stale {
-                path: path.clone(),
+                path: place.own(),
                 presented: link.grant.generation,
                 newest: newest.generation,
                 seen_unix_ms: known.seen_unix_ms,
             });
         }
         if link.grant.generation == newest.generation && link.grant != *newest {
-            return Err(Refusal::OtherShare { path: path.clone(), generation: newest.generation });
+            return Err(Refusal::OtherShare { path: place.own(), generation: newest.generation });
         }
         Ok(())
     }
@@ -245,19 +270,20 @@ impl Delegations {
         &mut self,
         now: Now,
         link: &Link,
-        path: &Path,
+        place: Place<'_>,
         is_revoked: &dyn Fn(&Link) -> bool,
         renewals: &mut Vec<Renewal>,
     ) -> Result<(), Refusal> {
         let siblings = self.by_issuer.get_mut(&link.issuer);
         let Some(known) = siblings.and_then(|siblings| siblings.get_mut(&link.label)) else {
-            self.make_room(now, link, path)?;
+            let path = place.own();
+            self.make_room(now, link, &path)?;
             self.changed.insert((link.issuer, link.label.clone()));
             self.enter(Remembered {
                 link: link.clone(),
                 seen_unix_ms: now.unix_ms,
                 until_s: link.validity.not_after,
-                paths: vec![path.clone()],
+                paths: smallvec![path],
             });
             return Ok(());
         };
@@ -266,16 +292,16 @@ impl Delegations {
         // The same grant, signed again: it lasts as long as the last of them.
         let longer =
             link.validity.not_after > known.link.validity.not_after || is_revoked(&known.link);
-        let elsewhere = !known.paths.contains(path) && known.paths.len() < MAX_PATHS;
+        let elsewhere = !place.is_among(&known.paths) && known.paths.len() < MAX_PATHS;
         if newer {
             known.seen_unix_ms = now.unix_ms;
         }
         if newer || longer {
             known.link = link.clone();
-            renewals.push(Renewal { path: path.clone(), before, link: link.clone() });
+            renewals.push(Renewal { path: place.own(), before, link: link.clone() });
         }
         if elsewhere {
-            known.paths.push(path.clone());
+            known.paths.push(place.own());
         }
         if newer || longer || elsewhere || link.validity.not_after > known.until_s {
             known.until_s = known.until_s.max(link.validity.not_after);
@@ -378,12 +404,12 @@ impl Delegations {
     }
 }
 
-/// Whether the delegation `link` of `path` may be used now.
-pub(crate) fn valid(now: Now, link: &Link, path: &Path) -> Result<(), Refusal> {
+/// Whether the delegation `link` at a place may be used now.
+pub(crate) fn valid(now: Now, link: &Link, place: Place<'_>) -> Result<(), Refusal> {
     let now_s = now.unix_s();
     if link.validity.contains(now_s) {
         Ok(())
     } else {
-        Err(Refusal::Expired { path: path.clone(), validity: link.validity, now_s })
+        Err(Refusal::Expired { path: place.own(), validity: link.validity, now_s })
     }
 }

@@ -41,10 +41,11 @@ impl Engine {
     /// The last second of a machine's authority, and the delegation that ends it; `None`: it has
     /// no end.
     pub(crate) fn authority_ends(&self, chain: &[Link], path: &Path) -> Option<(i64, Path)> {
-        let ends = chain.iter().enumerate().map(|(index, link)| {
-            (self.delegations.newest(link).validity.not_after, path.ancestor(index + 1))
-        });
-        ends.min_by_key(|(not_after, _)| *not_after)
+        let ends = (1..)
+            .zip(chain)
+            .map(|(depth, link)| (self.delegations.newest(link).validity.not_after, depth));
+        let first = ends.min_by_key(|(not_after, _)| *not_after);
+        first.map(|(not_after, depth)| (not_after, path.ancestor(depth)))
     }
 
     /// Sees to it that the next thing about the end of a machine's authority is not missed: what

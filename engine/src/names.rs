@@ -10,7 +10,7 @@ use vmm_proto::name::{Label, MachineName, Path};
 /// A path is found by its labels, so that it takes as long among many as among few; what is below
 /// it is found from there, in the order of its labels.
 #[derive(Debug, Default)]
-pub(crate) struct Names(HashMap<Box<[Label]>, Place>);
+pub(crate) struct Names(HashMap<Path, Place>);
 
 /// What has a name at one path.
 #[derive(Debug, Default)]
@@ -29,20 +29,19 @@ impl Names {
     /// Gives a machine its name.
     pub(crate) fn insert(&mut self, name: MachineName, id: MachineId) {
         let MachineName { path, label } = name;
-        let mut labels = path.labels();
-        if let Some(place) = self.0.get_mut(labels) {
+        if let Some(place) = self.0.get_mut(path.labels()) {
             place.machines.insert(label, id);
             return;
         }
         let place = Place { machines: BTreeMap::from([(label, id)]), below: BTreeSet::new() };
-        self.0.insert(labels.into(), place);
-        while let Some((last, above)) = labels.split_last() {
-            let known = self.0.contains_key(above);
-            self.0.entry(above.into()).or_default().below.insert(last.clone());
+        self.0.insert(path.clone(), place);
+        for (depth, below) in path.labels().iter().enumerate().rev() {
+            let above = path.ancestor(depth);
+            let known = self.0.contains_key(&above);
+            self.0.entry(above).or_default().below.insert(below.clone());
             if known {
                 return;
             }
-            labels = above;
         }
     }
 

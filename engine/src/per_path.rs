@@ -6,7 +6,7 @@ use vmm_proto::name::{Label, Path};
 
 /// A value for each path; what was never changed has the default, and costs nothing.
 #[derive(Debug, Default)]
-pub(crate) struct PerPath<T>(HashMap<Box<[Label]>, T>);
+pub(crate) struct PerPath<T>(HashMap<Path, T>);
 
 impl<T: Default + PartialEq> PerPath<T> {
     /// The value at the path of these labels.
@@ -19,7 +19,7 @@ impl<T: Default + PartialEq> PerPath<T> {
         for depth in 0..=path.depth() {
             let labels = path.labels().get(..depth).unwrap_or_default();
             let Some(value) = self.0.get_mut(labels) else {
-                change(self.0.entry(labels.into()).or_default());
+                change(self.0.entry(path.ancestor(depth)).or_default());
                 continue;
             };
             change(value);

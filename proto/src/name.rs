@@ -5,7 +5,11 @@
 //! label of its leaf (`dev/alice/hello`). A name never becomes part of a file name, an interface
 //! name or a command.
 
+use std::borrow::Borrow;
 use std::fmt;
+use std::sync::Arc;
+
+use smol_str::SmolStr;
 
 /// At most so many delegations stand between the root and a leaf (certificate profile, rule 2).
 pub const MAX_DELEGATIONS: usize = 6;
@@ -31,8 +35,11 @@ pub enum NameError {
 }
 
 /// One label: `[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?`.
+///
+/// Up to 23 bytes of it lie where the label does: tables are full of labels, and comparing them is
+/// not to fetch memory from elsewhere each time.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Label(Box<str>);
+pub struct Label(SmolStr);
 
 impl Label {
     /// Parses a label.
@@ -80,13 +87,15 @@ impl std::str::FromStr for Label {
 }
 
 /// The labels of the delegations of a chain, outermost first; empty for the whole host.
+///
+/// A clone shares them.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Path(Vec<Label>);
+pub struct Path(Arc<[Label]>);
 
 impl Path {
     /// The empty path: the whole host.
-    pub const fn host() -> Self {
-        Self(Vec::new())
+    pub fn host() -> Self {
+        Self::default()
     }
 
     /// A path of the given labels.
@@ -97,7 +106,7 @@ impl Path {
         if labels.len() > MAX_DELEGATIONS {
             return Err(NameError::TooDeep(labels.len()));
         }
-        Ok(Self(labels))
+        Ok(Self(labels.into()))
     }
 
     /// Parses `dev/alice`; the empty text is the empty path.
@@ -134,7 +143,7 @@ impl Path {
     /// The path of its first `depth` labels; the whole path when it has fewer.
     #[must_use]
     pub fn ancestor(&self, depth: usize) -> Path {
-        Self(self.0.iter().take(depth).cloned().collect())
+        self.0.get(..depth).map_or_else(|| self.clone(), |labels| Self(labels.into()))
     }
 
     /// The path one label deeper.
@@ -142,7 +151,7 @@ impl Path {
     /// # Errors
     /// [`NameError::TooDeep`] when it is as deep as it may be.
     pub fn child(&self, label: Label) -> Result<Path, NameError> {
-        let mut labels = self.0.clone();
+        let mut labels = self.0.to_vec();
         labels.push(label);
         Self::new(labels)
     }
@@ -150,6 +159,13 @@ impl Path {
     /// This path and all above it: outermost (the host) first, itself last.
     pub fn lineage(&self) -> impl Iterator<Item = Path> + '_ {
         (0..=self.depth()).map(|depth| self.ancestor(depth))
+    }
+}
+
+/// A table by path is asked with labels, without making a path first.
+impl Borrow<[Label]> for Path {
+    fn borrow(&self) -> &[Label] {
+        &self.0
     }
 }
 
@@ -226,7 +242,7 @@ impl Target {
     pub fn parse(text: &str, own: &Path) -> Result<Self, NameError> {
         let (mut labels, rest) = match text.strip_prefix('/') {
             Some(rest) => (Vec::new(), rest),
-            None => (own.0.clone(), text),
+            None => (own.0.to_vec(), text),
         };
         let (middle, last) = rest.rsplit_once('/').unwrap_or(("", rest));
         if rest.contains('/') {

@@ -8,6 +8,8 @@ mod machine;
 
 use std::fmt;
 
+use smallvec::SmallVec;
+
 pub use address::{AddressRange, Family, RangeError};
 pub use device::{Bridge, BridgeName, Bridges, DeviceName};
 pub use machine::{
@@ -113,8 +115,11 @@ pub enum ResourceError {
 }
 
 /// CPU ids of a host, ascending.
+///
+/// A few of them lie where the set does: most sets are small, and there is one in every delegation
+/// and in every machine.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
-pub struct CpuSet(Vec<u16>);
+pub struct CpuSet(SmallVec<[u16; 8]>);
 
 impl CpuSet {
     /// A set of ids in strictly ascending order.
@@ -124,7 +129,7 @@ impl CpuSet {
     pub fn ascending(ids: Vec<u16>) -> Result<Self, ResourceError> {
         let rising = ids.is_sorted_by(|a, b| a < b);
         let known = ids.last().is_none_or(|last| *last <= MAX_CPU);
-        if rising && known { Ok(Self(ids)) } else { Err(ResourceError::Cpus) }
+        if rising && known { Ok(Self(ids.into_iter().collect())) } else { Err(ResourceError::Cpus) }
     }
 
     /// A set of ids in any order, each named once.
@@ -158,7 +163,7 @@ impl CpuSet {
 impl FromIterator<u16> for CpuSet {
     /// Sorts and drops repetitions; ids above [`MAX_CPU`] are dropped too.
     fn from_iter<I: IntoIterator<Item = u16>>(ids: I) -> Self {
-        let mut ids: Vec<u16> = ids.into_iter().filter(|id| *id <= MAX_CPU).collect();
+        let mut ids: SmallVec<_> = ids.into_iter().filter(|id| *id <= MAX_CPU).collect();
         ids.sort_unstable();
         ids.dedup();
         Self(ids)

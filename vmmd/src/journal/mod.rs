@@ -296,7 +296,7 @@ mod tests {
         };
         let path = |text: &str| vmm_proto::name::Path::parse(text).unwrap();
         let paths = vec![path(label), path(&format!("x/{label}"))];
-        Remembered { link, seen_unix_ms: 1_700_000_000_123, until_s: i64::MAX, paths }
+        Remembered { link, seen_unix_ms: 1_700_000_000_123, until_s: i64::MAX, paths: paths.into() }
     }
 
     fn changes(kept: impl IntoIterator<Item = Keep>) -> Changes {

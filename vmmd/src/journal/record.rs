@@ -191,9 +191,9 @@ pub(super) fn delegation(der: &[u8]) -> anyhow::Result<Remembered> {
         grant,
         validity: Validity { not_before: record.not_before, not_after: record.not_after },
     };
-    let paths = record.paths.iter().map(|path| Path::parse(path)).collect::<Result<Vec<_>, _>>();
+    ensure!(!record.paths.is_empty(), "the kept delegation \"{}\" has no path", link.label);
+    let paths = record.paths.iter().map(|path| Path::parse(path)).collect::<Result<_, _>>();
     let paths = paths.context("a kept path")?;
-    ensure!(!paths.is_empty(), "the kept delegation \"{}\" has no path", link.label);
     Ok(Remembered { link, seen_unix_ms: record.seen_unix_ms, until_s: record.until, paths })
 }
 
