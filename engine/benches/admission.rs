@@ -1,6 +1,21 @@
 //! What deciding about a deploy costs, with few and with many machines on the host.
 //!
-//! `cargo bench -p vmm-engine` prints the table and fails when a limit is exceeded.
+//! `cargo bench -p vmm-engine --bench admission` prints the table and fails when a limit is exceeded.
+//!
+//! Two things grow with the number of machines, and each has its column:
+//!
+//! * *the same 100*: on each host the same number of tenants deploy, in turn. The hosts differ in how
+//!   many other machines there are, and in nothing else. This is what "flat" means: from the smallest
+//!   host to the largest one it grows by [`GROWTH`] at most.
+//! * *all in turn*: every tenant of the host deploys, one after the other, and with 10,000 of them
+//!   none twice. What a decision needs to know of a tenant is then no longer in the processor's caches:
+//!   this adds what fetching it takes, which is the memory's cost and not a search's.
+//!
+//! The smallest host has 100 tenants, so that its two columns are the same. No column may be above
+//! [`LIMIT`].
+//!
+//! All hosts are there from the beginning, and are measured in turn over several rounds, so that
+//! whatever else the computer does hits all alike. What is compared are medians over all rounds.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a measurement, not a library")]
 
@@ -17,10 +32,21 @@ use vmm_proto::resource::{Arguments, Bridges, CpuSet, Delegation, Devices, Resta
 
 /// Machines in each path.
 const PER_PATH: usize = 10;
-/// Decisions that are measured.
-const SAMPLES: usize = 2000;
+/// Machines on each of the hosts.
+const LEVELS: [usize; 3] = [1_000, 10_000, 100_000];
+/// Tenants that deploy on each host for the first column: all that the smallest one has.
+const ACTIVE: usize = LEVELS[0] / PER_PATH;
+/// How often each host is measured.
+const ROUNDS: usize = 9;
+/// Decisions that are measured in a round, for each column: not more in all rounds than the largest
+/// host has tenants.
+const SAMPLES: usize = 1000;
+/// A prime number: with steps of this size all tenants have their turn, and never neighbours.
+const STRIDE: usize = 7919;
 /// The most that a decision may take, in the median.
 const LIMIT: Duration = Duration::from_micros(5);
+/// How many times as long a decision for the same number of tenants may take on the largest host.
+const GROWTH: f64 = 1.5;
 
 fn cpus() -> CpuSet {
     std::iter::once(0).collect()
@@ -49,6 +75,11 @@ fn key(number: u64) -> Digest {
     let mut key = [1; 32];
     key[..8].copy_from_slice(&number.to_be_bytes());
     Digest(key)
+}
+
+/// A name that shares nothing with what the engine has, like one that came with a request.
+fn name(path: &Path, label: &str) -> MachineName {
+    MachineName::parse(&format!("{path}/{label}")).unwrap()
 }
 
 /// A host with many tenants, each two levels deep.
@@ -100,7 +131,7 @@ impl Host {
             fresh: image,
             sha256: Digest([9; 32]),
             size: 1,
-            name: MachineName { path: path.clone(), label: "m".parse().unwrap() },
+            name: name(path, "m"),
             need: Need { memory_mib: 1, cpus: cpus(), devices: Devices::default() },
             chain: Chain { links: links.to_vec(), ..Chain::default() },
             replace: false,
@@ -117,7 +148,7 @@ impl Host {
         let event = Event::Deploy {
             token,
             id,
-            name: MachineName { path: path.clone(), label: label.parse().unwrap() },
+            name: name(path, label),
             spec: Spec {
                 kind: Kind::Spt,
                 image: *image,
@@ -160,39 +191,83 @@ impl Host {
         };
         assert!(effects.iter().any(done));
     }
+}
 
-    /// The median time of a decision, with as many machines as there are.
-    fn median(&mut self) -> Duration {
-        let mut times = Vec::new();
-        for sample in 0..SAMPLES {
-            let tenant = sample * 7919 % self.tenants.len();
-            let (id, took) = self.deploy(tenant, "new");
-            self.destroy(id);
-            times.push(took);
+/// A host, and what was measured on it.
+struct Level {
+    machines: usize,
+    host: Host,
+    /// Deploys of all tenants up to now.
+    turns: usize,
+    /// For the same number of tenants on every host.
+    same: Vec<Duration>,
+    /// For all tenants.
+    all: Vec<Duration>,
+}
+
+impl Level {
+    fn of(machines: usize) -> Self {
+        let host = Host::with(machines);
+        Self { machines, host, turns: 0, same: Vec::new(), all: Vec::new() }
+    }
+
+    fn sample(&mut self, tenant: usize) -> Duration {
+        let (id, took) = self.host.deploy(tenant, "new");
+        self.host.destroy(id);
+        took
+    }
+
+    fn round(&mut self) {
+        let tenants = self.host.tenants.len();
+        let active = |turn: usize| turn % ACTIVE * (tenants / ACTIVE);
+        // The other hosts had the caches: once around, and those that are active have them again.
+        for turn in 0..ACTIVE {
+            self.sample(active(turn));
         }
-        times.sort_unstable();
-        times[SAMPLES / 2]
+        for turn in 0..SAMPLES {
+            let took = self.sample(active(turn));
+            self.same.push(took);
+        }
+        for _ in 0..SAMPLES {
+            let took = self.sample(self.turns * STRIDE % tenants);
+            self.turns += 1;
+            self.all.push(took);
+        }
     }
 }
 
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
 fn main() -> ExitCode {
-    println!("{:>9}  {:>7}  {:>10}", "machines", "paths", "a deploy");
-    let mut medians = Vec::new();
-    for machines in [1_000, 10_000, 100_000] {
-        let mut host = Host::with(machines);
-        let median = host.median();
+    let mut levels = LEVELS.map(Level::of);
+    for _ in 0..ROUNDS {
+        levels.iter_mut().for_each(Level::round);
+    }
+    println!("{:>9}  {:>7}  {:>12}  {:>12}", "machines", "tenants", "the same 100", "all in turn");
+    let medians = levels.map(|mut level| {
+        let (same, all) = (median(&mut level.same), median(&mut level.all));
         println!(
-            "{machines:>9}  {:>7}  {:>7.2} µs",
-            host.tenants.len(),
-            median.as_secs_f64() * 1e6
+            "{:>9}  {:>7}  {:>9.2} µs  {:>9.2} µs",
+            level.machines,
+            level.host.tenants.len(),
+            micros(same),
+            micros(all)
         );
-        medians.push(median);
-    }
-    let growth = medians[2].as_secs_f64() / medians[0].as_secs_f64();
-    println!("100 times the machines: {growth:.2} times the time; limit of a decision: {LIMIT:?}");
-    if medians.iter().all(|median| *median <= LIMIT) {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+        (same, all)
+    });
+    let [(few, _), .., (many, _)] = medians;
+    let growth = micros(many) / micros(few);
+    println!(
+        "100 times the machines, the same tenants: {growth:.2} times the time (limit {GROWTH})"
+    );
+    println!("limit of a decision: {LIMIT:?}");
+    let quick = medians.iter().all(|(same, all)| *same <= LIMIT && *all <= LIMIT);
+    if quick && growth <= GROWTH { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
