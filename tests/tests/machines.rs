@@ -67,6 +67,14 @@ fn an_embedded_image_needs_no_upload() {
     setup.machine("dev", "hello", &["hello.spt", "64", "--cpu", "0", "--embed"]);
     let done = setup.client("hello", &["deploy", "--attach"]);
     assert!(done.expect(0).out.contains("Hello from hello\n"), "{}", done.out);
+    // Its path has the image now, also for who names it by digest; a path below has not.
+    setup.machine("dev", "again", &["hello.spt", "64", "--cpu", "0"]);
+    setup.client("again", &["deploy"]).expect(0);
+    setup.subdelegate("dev", "alice", &["1", "64", "--cpu", "0"]);
+    setup.machine("alice", "below", &["hello.spt", "64", "--cpu", "0"]);
+    let asked = setup.client("below", &["deploy"]);
+    assert!(asked.expect(2).err.contains("--image FILE"), "{}", asked.err);
+    setup.client("below", &["deploy", "--image", "hello.spt"]).expect(0);
 }
 
 #[test]

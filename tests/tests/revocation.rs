@@ -6,8 +6,6 @@ use std::io::Read;
 use std::process::Child;
 
 use vmm_tests::census::Census;
-use vmm_tests::forge::Forge;
-use vmm_tests::forge::certificate::Time;
 use vmm_tests::setup::Setup;
 use xtask::house::{Signal, signal, wait_until};
 
@@ -194,39 +192,4 @@ fn a_smaller_share_stays_small_when_the_supervisor_comes_back() {
     setup.house.start_with("vmmd", &[]).unwrap();
     outdated(&setup);
     setup.client("dev", &run("64")).expect(0);
-}
-
-/// A machine whose delegation expires soon, and what becomes of it.
-fn after_expiry(on_expiry: &str, state: &str) {
-    let setup = Setup::forged_with(&["--on-expiry", on_expiry]);
-    let now = i64::try_from(
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs(),
-    )
-    .unwrap();
-    let end = now + 8;
-    let short = Forge::root("ca root").delegation("dev", |certificate| {
-        certificate.not_after = Time::unix(end);
-    });
-    let admin = short.permissions("admin", &[0], |_| {}).sign();
-    std::fs::write(setup.file("admin.bundle"), admin.chain_pem()).unwrap();
-    std::fs::write(setup.file("admin.key"), admin.key_pem()).unwrap();
-    let run = ["run", "tick", "ticker.spt", "--memory", "8", "--cpu", "0"];
-    setup.client("admin", &run).expect(0);
-    wait_until("the delegation has expired", || {
-        setup.admin(&["--format", "json", "log", "/dev/tick"]).out.contains("\"expired\"")
-    })
-    .unwrap();
-    setup.wait_for("/dev/tick", state);
-    let refused = setup.client("admin", &["info"]);
-    assert!(refused.expect(3).err.to_lowercase().contains("expired"), "{}", refused.err);
-}
-
-#[test]
-fn what_runs_is_kept_when_its_delegation_expires() {
-    after_expiry("keep", "running");
-}
-
-#[test]
-fn what_runs_is_stopped_when_its_delegation_expires_and_the_host_wants_that() {
-    after_expiry("stop", "stopped");
 }

@@ -113,6 +113,26 @@ fn a_smaller_newer_delegation_rules_from_its_first_use_on() {
 }
 
 #[test]
+fn a_larger_newer_delegation_gives_more_from_its_first_use_on() {
+    let setup = Setup::new();
+    setup.client("dev", &run("one", "1000")).expect(0);
+    setup.client("dev", &run("two", "100")).expect(3);
+    std::fs::remove_file(setup.file("dev.req")).unwrap();
+    let larger = ["request", "delegation", "dev", "3", "1200", "--cpu", "0", "--key", "dev.key"];
+    setup.ca(&larger).expect(0);
+    let sign = ["sign", "ca.db", "cacert.pem", "ca.key", "dev.req", "--days", "10", "--renew"];
+    setup.ca(&sign).expect(0);
+    setup.client("dev", &run("two", "100")).expect(0);
+    setup.client("dev", &run("three", "100")).expect(0);
+    let quota = setup.json("dev", &["quota"]);
+    assert_eq!(quota[0]["memory_mib"], json!({"limit": 1200, "used": 1200}));
+    setup.client("dev", &run("four", "1")).expect(3);
+    // The leaf was issued below the older certificate.
+    let stale = setup.client("admin", &["info"]);
+    assert!(stale.expect(3).err.contains("was seen here at"), "{}", stale.err);
+}
+
+#[test]
 fn the_hosts_own_limits_hold_for_everyone() {
     let setup = Setup::without_daemons();
     setup.delegate("ca.db", "cacert.pem", "ca.key", "dev", &["9", "9000", "--cpu", "0,1"]);

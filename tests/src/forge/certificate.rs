@@ -113,6 +113,11 @@ impl Time {
         }
     }
 
+    /// As it is written, without its tag.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     pub(super) fn element(&self) -> Vec<u8> {
         der::tlv(self.tag, self.text.as_bytes())
     }
