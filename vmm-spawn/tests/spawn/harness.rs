@@ -243,6 +243,24 @@ impl Daemon {
     }
 }
 
+impl Daemon {
+    /// Of machines that ran on, as nobody comes who would remove them.
+    fn remove_cgroups(&self) {
+        let homes = fs::read_to_string(self.dir.path().join("run/cgroups")).unwrap_or_default();
+        let removed = |home: &Path| {
+            let machines = fs::read_dir(home).into_iter().flatten().flatten();
+            for machine in machines.filter(|it| it.file_type().is_ok_and(|it| it.is_dir())) {
+                fs::remove_dir(machine.path()).unwrap_or_default();
+            }
+            fs::remove_dir(home).is_ok() || !home.exists()
+        };
+        let until = Instant::now() + SOON;
+        while !homes.lines().all(|home| removed(Path::new(home))) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
 impl Drop for Daemon {
     fn drop(&mut self) {
         if self.child.try_wait().unwrap().is_none() {
@@ -256,6 +274,7 @@ impl Drop for Daemon {
         for machine in self.machines() {
             kill_process(machine.pid, Signal::KILL).unwrap_or_default();
         }
+        self.remove_cgroups();
         if std::thread::panicking() {
             eprintln!("{}", self.log());
         }
