@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -293,27 +293,4 @@ fn a_peer_that_stalls_in_the_handshake_is_given_up_and_others_are_not_held_up() 
     assert!(Duration::from_secs(9) < took && took < Duration::from_secs(40), "{took:?}");
     drop(stalled);
     before.wait_for_again(&setup);
-}
-
-/// Whether the server has not closed yet.
-fn is_open(stream: &TcpStream) -> bool {
-    stream.set_nonblocking(true).unwrap();
-    matches!(stream.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
-}
-
-#[test]
-fn one_address_gets_eight_handshakes_at_once() {
-    let setup = Setup::forged();
-    let ninth = || forged(&setup, &dev().permissions("x", &[0], |_| {}).sign());
-    let mut stalled: Vec<TcpStream> = Vec::new();
-    wait_until("the ninth is turned away", || {
-        // One that was turned away itself, or given up since, is followed by another.
-        stalled.retain(is_open);
-        stalled.resize_with(8, || TcpStream::connect(setup.house.address).unwrap());
-        ninth() != Verdict::In
-    })
-    .unwrap();
-    assert!(setup.admin(&["info"]).code == Some(0), "the local socket is another door");
-    drop(stalled);
-    wait_until("places come back", || ninth() == Verdict::In).unwrap();
 }
