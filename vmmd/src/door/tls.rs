@@ -271,7 +271,24 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_peer_that_is_not_known_yet_is_read_up_to_its_budget() {
+        let sent = vec![7; BYTES + 1];
+        let mut metered = Metered { inner: sent.as_slice(), left: Some(BYTES) };
+        let mut piece = vec![0; 4096];
+        for _ in 0..BYTES / piece.len() {
+            metered.read_exact(&mut piece).await.unwrap();
+        }
+        let error = metered.read(&mut piece).await.unwrap_err();
+        assert!(error.to_string().contains("131072 bytes before the handshake"), "{error}");
+        // Known, it may go on.
+        metered.left = None;
+        assert_eq!(metered.read(&mut piece).await.unwrap(), 1);
+    }
 
     #[test]
     fn a_source_is_an_ipv4_address_or_an_ipv6_network() {
