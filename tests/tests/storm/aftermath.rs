@@ -1,7 +1,7 @@
 //! What must be true after the storm.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use vmm_tests::setup::Setup;
@@ -55,9 +55,22 @@ fn processes(dir: &Path) -> BTreeSet<u64> {
     pids.filter_map(|entry| machine(entry.file_name().to_str()?.parse().ok()?)).collect()
 }
 
-/// No process of a machine is left.
-pub(crate) fn nothing_runs(setup: &Setup) {
+/// No process of a machine is left, no directory of one, and no cgroup.
+pub(crate) fn nothing_is_left(setup: &Setup) {
     wait_until("no process left", || processes(setup.dir()).is_empty()).unwrap();
+    let log = std::fs::read_to_string(setup.file("vmm-spawn.err")).unwrap();
+    let of_machines = "machines have cgroups in ";
+    let groups = log.lines().filter_map(|line| Some(line.split_once(of_machines)?.1.trim()));
+    let places: BTreeSet<PathBuf> =
+        groups.map(PathBuf::from).chain([setup.file("run/spawn")]).collect();
+    let left = || places.iter().flat_map(|place| directories(place)).collect::<Vec<_>>();
+    wait_until("nothing of a machine left", || left().is_empty())
+        .unwrap_or_else(|_| panic!("{:?} are left", left()));
+}
+
+fn directories(place: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(place).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
 }
 
 /// One record.

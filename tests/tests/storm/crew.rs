@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use vmm_tests::setup::Setup;
 use xtask::house::wait_until;
 
+/// Machines that run from the beginning to the end.
+pub(crate) const STEADY: usize = 60;
+
 /// Who stop machines at the same time: fewer than may shake hands from one address at once.
 const STOPPERS: usize = 6;
 
@@ -27,7 +30,7 @@ pub(crate) struct Crew {
 }
 
 fn lives() -> impl Iterator<Item = Life> {
-    let steady = std::iter::repeat_n(Life::Steady, 60);
+    let steady = std::iter::repeat_n(Life::Steady, STEADY);
     // From a second to half a minute.
     let recurring = (0..30).map(|index| Life::Recurring(20 + 20 * index));
     let failing = std::iter::repeat_n(Life::Failing, 10);

@@ -70,6 +70,6 @@ fn nobody_below_notices_a_storm_among_the_daemons() {
     log.has_a_record_of_every_start_and_every_end();
     aftermath::every_line_is_there_in_order_once(&setup, &crew, &log);
     crew.destroy(&setup);
-    aftermath::nothing_runs(&setup);
+    aftermath::nothing_is_left(&setup);
     before.wait_for_again(&setup);
 }

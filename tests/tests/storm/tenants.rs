@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use vmm_tests::setup::{Done, Setup};
+use xtask::house::wait_until;
 
 use crate::chance::Chance;
 
@@ -31,17 +32,22 @@ pub(crate) fn come_and_go(setup: &Mutex<Setup>, tenant: u64, mut chance: Chance,
 
 /// Asks until it is done; returns how often it had to be asked again.
 fn insist(setup: &Mutex<Setup>, who: &str, arguments: &[&str]) -> u32 {
-    for again in 0..200 {
+    let mut asked = 0;
+    let mut last = String::new();
+    let insisted = wait_until(&arguments.join(" "), || {
         let done = ask(setup, who, arguments);
+        asked += 1;
+        last = done.err;
         match done.code {
             // Or there is no such machine: a request whose answer was lost destroyed it.
-            Some(0 | 4) => return again,
+            Some(0 | 4) => true,
             // A connection or a daemon was lost.
-            Some(1 | 5 | 6) => {}
-            code => panic!("{arguments:?}: {code:?}: {}", done.err),
+            Some(1 | 5 | 6) => false,
+            code => panic!("{arguments:?}: {code:?}: {last}"),
         }
-    }
-    panic!("{arguments:?} was asked for 200 times in vain");
+    });
+    assert!(insisted.is_ok(), "{insisted:?}, {asked} times: {last}");
+    asked - 1
 }
 
 fn ask(setup: &Mutex<Setup>, who: &str, arguments: &[&str]) -> Done {

@@ -4,9 +4,10 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use vmm_tests::setup::Setup;
-use xtask::house::{DAEMONS, Signal, signal};
+use xtask::house::{DAEMONS, Signal, signal, wait_until};
 
 use crate::chance::Chance;
+use crate::crew::STEADY;
 
 /// How often something happens.
 const EVERY: Duration = Duration::from_millis(200);
@@ -34,8 +35,30 @@ pub(crate) fn storm(setup: &Mutex<Setup>, mut chance: Chance, until: Instant) {
     eprintln!("{kills} daemons were killed, {stops} were stopped for a while");
 }
 
+/// The two who hold what machines have written and nobody has read. What a machine wrote last, and
+/// ended, is only there as long as one of them is.
+const HOLDERS: [&str; 2] = ["vmm-spawn", "vmm-console"];
+
+/// Waits until this daemon holds the output of the machines.
+fn wait_until_held(setup: &Setup, name: &str) {
+    let pid = setup.house.daemon(name).expect("it runs").pid();
+    let machines = setup.dir().join("run/spawn");
+    let consoles = || {
+        let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
+        let files = descriptors.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok());
+        files.filter(|file| file.starts_with(&machines) && file.ends_with("console")).count()
+    };
+    wait_until("the output of machines is held", || consoles() >= STEADY).unwrap();
+}
+
 fn kill(setup: &Mutex<Setup>, name: &str) {
     let mut setup = setup.lock().unwrap();
+    if HOLDERS.contains(&name) {
+        HOLDERS
+            .iter()
+            .filter(|other| **other != name)
+            .for_each(|other| wait_until_held(&setup, other));
+    }
     setup.house.take(name).expect("it runs").kill().unwrap();
     setup.house.start_with(name, &[]).unwrap();
 }
