@@ -261,6 +261,7 @@ impl Daemon {
         }
         if !self.stop_machines {
             info!("told to end: {} machines run on", self.machines.running());
+            manager::stopping("ending; machines run on");
             self.done = true;
             return;
         }
