@@ -30,7 +30,12 @@ impl Notified {
     fn wait_for(&self, line: &str) -> Vec<String> {
         let mut bytes = [0; 4096];
         loop {
-            let count = self.0.recv(&mut bytes).unwrap_or_else(|error| panic!("{line}: {error}"));
+            let count = match self.0.recv(&mut bytes) {
+                Ok(count) => count,
+                // With a timeout, the kernel does not take the call up again after a signal.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => panic!("{line}: {error}"),
+            };
             let message = std::str::from_utf8(&bytes[..count]).unwrap();
             if message.lines().any(|other| other == line) {
                 return message.lines().map(str::to_owned).collect();

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use crate::support::network::{in_network, open_tap, tap};
+use crate::support::network::{in_network, open_tap, receive, tap};
 use crate::support::{End, Kind, Running, guest, shell, tender};
 
 const US: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -88,11 +88,7 @@ fn echo_answers_arp_ping_and_datagrams_and_nothing_else() {
         let (mut machine, line) = echo_on(ours.into(), kind, &["--count=2"]);
         assert_eq!(line, "echo: 10.0.0.2/24 at 02:00:00:00:00:09, MTU 1500\n", "{kind:?}");
         let send = |frame: &[u8]| assert_eq!(peer.send(frame).unwrap(), frame.len());
-        let answer = || {
-            let mut room = [0; 2048];
-            let len = peer.recv(&mut room).unwrap();
-            room[..len].to_vec()
-        };
+        let answer = || receive(|room| peer.recv(room)).unwrap();
         // Nothing of this is answered: what is answered next is what comes next.
         for ignored in [
             &b"short"[..],
@@ -137,9 +133,7 @@ fn exchange() {
     socket.connect("10.0.0.2:7").unwrap();
     for text in [&b"hello"[..], &[0x5A; 1300]] {
         socket.send(text).unwrap();
-        let mut room = [0; 2048];
-        let len = socket.recv(&mut room).unwrap();
-        assert_eq!(&room[..len], text);
+        assert_eq!(receive(|room| socket.recv(room)).unwrap(), text);
     }
 }
 

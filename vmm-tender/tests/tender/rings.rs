@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::support::image::Files;
 use crate::support::links::{Links, text};
+use crate::support::network::receive;
 use crate::support::{End, Kind, Running, guest, has_memory, kvm, shell};
 
 const TIMEOUT: Duration = Duration::from_mins(1);
@@ -131,15 +132,7 @@ fn datagram(number: u16) -> Vec<u8> {
 
 /// The next frame of the guest.
 fn answer(peer: &UnixDatagram) -> io::Result<Vec<u8>> {
-    let mut room = [0; 2048];
-    loop {
-        match peer.recv(&mut room) {
-            Ok(len) => return Ok(room[..len].to_vec()),
-            // With a timeout, the kernel does not take the call up again after a signal.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+    receive(|room| peer.recv(room))
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Networks of a test's own.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -88,6 +88,19 @@ pub(crate) fn open_tap(name: &str, flags: u16) -> OwnedFd {
                 result.unwrap();
                 return tun;
             }
+        }
+    }
+}
+
+/// What comes next on a socket with a timeout.
+pub(crate) fn receive(mut recv: impl FnMut(&mut [u8]) -> io::Result<usize>) -> io::Result<Vec<u8>> {
+    let mut room = [0; 2048];
+    loop {
+        match recv(&mut room) {
+            Ok(len) => return Ok(room[..len].to_vec()),
+            // With a timeout, the kernel does not take the call up again after a signal.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
 }
