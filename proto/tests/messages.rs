@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fmt::{Debug, Write};
+use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
 use vmm_proto::id::{Digest, MachineId};
@@ -13,7 +14,7 @@ use vmm_proto::message::client::{
 };
 use vmm_proto::message::console::{FromConsole, ToConsole};
 use vmm_proto::message::log::{Event, FromLog, Place, ToLog};
-use vmm_proto::message::spawn::{FromSpawn, Role, Start, ToSpawn};
+use vmm_proto::message::spawn::{FromSpawn, Interface, Role, Start, ToSpawn};
 use vmm_proto::message::stats::{FromStats, ToStats};
 use vmm_proto::message::why::{Deed, Level, Newest, Part, Room, User, Walked};
 use vmm_proto::message::wire::{self, FromWire, ToWire};
@@ -186,13 +187,22 @@ fn spawn(lines: &mut Lines) {
         lines.add(&format!("spawn-hello-{name}"), &ToSpawn::Hello { version: 1, role });
     }
     let arguments = vec![text("--name=x")];
-    let start = Start { id: ID, run: 3, memory_mib: 64, cpus: vec![0], arguments };
+    let network = Interface {
+        device: text("service"),
+        bridge: text("ext"),
+        mac: [2, 0, 0, 0, 0, 9],
+        address: Some(Ipv4Addr::new(10, 0, 0, 2)),
+        address6: None,
+        group: Some(1),
+    };
+    let networks = vec![network];
+    let start = Start { id: ID, run: 3, memory_mib: 64, cpus: vec![0], arguments, networks };
     lines.add("spawn-start", &ToSpawn::Start(start));
     lines.add("spawn-stop", &ToSpawn::Stop { id: ID, run: 3, force: true });
     lines.add("spawn-end-seen", &ToSpawn::EndSeen { id: ID, run: 3 });
     lines.add("spawn-forget", &ToSpawn::Forget { id: ID });
-    let jail = vec![text("no cgroup")];
-    lines.add("spawn-welcome", &FromSpawn::Welcome { version: 1, jail, known: 2 });
+    let (jail, bridges) = (vec![text("no cgroup")], vec![text("ext")]);
+    lines.add("spawn-welcome", &FromSpawn::Welcome { version: 1, jail, bridges, known: 2 });
     lines.add("spawn-known", &FromSpawn::Known { id: ID, run: 3, pid: None, ready: false });
     lines.add("spawn-started", &FromSpawn::Started { id: ID, run: 3, pid: 99 });
     let reason = text("no");

@@ -217,7 +217,7 @@ impl Daemon {
         };
         let known = u32::try_from(known).unwrap_or(u32::MAX);
         let jail = self.machines.jail.missing().to_vec();
-        let welcome = FromSpawn::Welcome { version: VERSION, jail, known };
+        let welcome = FromSpawn::Welcome { version: VERSION, jail, bridges: Vec::new(), known };
         let messages = iter::once(Message::from(welcome)).chain(state).collect();
         self.peers.answer_hello(role, messages);
     }

@@ -3,13 +3,16 @@
 //! One message a packet on a sequenced-packet Unix socket; descriptors travel beside it. Small
 //! enough to read in one sitting: this is what the privileged process understands.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use bincode::{Decode, Encode};
 
 use super::Exit;
 use crate::id::MachineId;
 
-/// The largest packet in bytes: a machine's arguments have at most 8 KiB.
-pub const MAX_PACKET: usize = 16 << 10;
+/// The largest packet in bytes: a machine's arguments have at most 8 KiB, its interfaces about as
+/// much.
+pub const MAX_PACKET: usize = 32 << 10;
 
 /// Who connects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
@@ -74,6 +77,29 @@ pub struct Start {
     pub cpus: Vec<u16>,
     /// Words for the guest.
     pub arguments: Vec<String>,
+    /// Its network interfaces: at most [`MAX_INTERFACES`].
+    pub networks: Vec<Interface>,
+}
+
+/// The most network interfaces of a machine: a Solo5 manifest has room for 63 devices.
+pub const MAX_INTERFACES: usize = 63;
+
+/// A network interface of a machine: a tap on a bridge. Nothing leaves it that pretends to be
+/// somebody else.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Interface {
+    /// The name by which the guest knows it: 1 to 67 bytes, `[A-Za-z0-9]+`.
+    pub device: String,
+    /// The bridge, one of those of [`FromSpawn::Welcome`].
+    pub bridge: String,
+    /// Its hardware address, of one interface: the only one that it sends from.
+    pub mac: [u8; 6],
+    /// Its address, the only one that it sends from; none where addresses are not managed.
+    pub address: Option<Ipv4Addr>,
+    /// The same of IPv6, beside the link-local address that follows from `mac`.
+    pub address6: Option<Ipv6Addr>,
+    /// On one bridge, only interfaces of the same group see each other; none is a group, too.
+    pub group: Option<u32>,
 }
 
 /// From `vmm-spawn`.
@@ -85,6 +111,8 @@ pub enum FromSpawn {
         version: u16,
         /// What of the jail cannot be applied on this host, in words.
         jail: Vec<String>,
+        /// The bridges that machines may be put on.
+        bridges: Vec<String>,
         /// So many [`FromSpawn::Known`] (to the supervisor) or [`FromSpawn::Ring`] (to the console)
         /// follow at once.
         known: u32,

@@ -5,6 +5,7 @@
 mod address;
 mod device;
 mod machine;
+mod tap;
 
 use std::fmt;
 
@@ -15,6 +16,7 @@ pub use device::{Bridge, BridgeName, Bridges, DeviceName};
 pub use machine::{
     Arguments, Devices, Encoding, Image, Machine, Network, Restart, SectorSize, Volume,
 };
+pub use tap::TapName;
 
 use crate::id::Digest;
 

@@ -218,7 +218,10 @@ impl Listening {
         let hello: ToSpawn = wire::decode(&bytes[..got.bytes]).unwrap();
         assert_eq!(hello, ToSpawn::Hello { version: VERSION, role: Role::Console });
         let spawn = Spawn(socket);
-        spawn.send(&FromSpawn::Welcome { version: VERSION, jail: Vec::new(), known }, &[]);
+        spawn.send(
+            &FromSpawn::Welcome { version: VERSION, jail: Vec::new(), bridges: Vec::new(), known },
+            &[],
+        );
         spawn
     }
 }

@@ -45,6 +45,9 @@ pub enum StartError {
     /// its earlier ends were not acknowledged
     #[error("{REPORTS_MAX} of its ends were not acknowledged")]
     Unacknowledged,
+    /// machines can have no networks yet
+    #[error("machines can have no networks yet")]
+    Networks,
     /// vmm-spawn is ending
     #[error("vmm-spawn is ending")]
     Ending,
@@ -90,6 +93,9 @@ impl Machines {
         peers: &mut Peers,
     ) -> Result<(), StartError> {
         let image = image_of(image)?;
+        if !start.networks.is_empty() {
+            return Err(StartError::Networks);
+        }
         let id = start.id;
         let known = self.may_start(start)?;
         if known.is_none() {

@@ -337,7 +337,7 @@ impl Client {
     pub(crate) fn hello(&mut self, role: Role) {
         self.send(&ToSpawn::Hello { version: VERSION, role });
         match self.next() {
-            FromSpawn::Welcome { version: VERSION, jail, known } => {
+            FromSpawn::Welcome { version: VERSION, jail, known, .. } => {
                 self.jail = jail;
                 self.known = known;
             }
@@ -471,7 +471,7 @@ pub(crate) fn start(id: MachineId, arguments: &[&str]) -> Start {
         *run
     });
     let arguments = arguments.iter().map(|&word| word.to_owned()).collect();
-    Start { id, run, memory_mib: 32, cpus: vec![0], arguments }
+    Start { id, run, memory_mib: 32, cpus: vec![0], arguments, networks: Vec::new() }
 }
 
 pub(crate) fn id(number: u8) -> MachineId {

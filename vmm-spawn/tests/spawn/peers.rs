@@ -68,8 +68,8 @@ fn nonsense_ends_the_connection_and_nothing_else() {
         (vec![0xff; 100], "cannot be read"),
         (hello[..hello.len() - 1].to_vec(), "cannot be read"),
         ([&hello[..], b"x"].concat(), "1 bytes follow the end"),
-        (vec![0; MAX_PACKET + 1], "more than 16384 bytes"),
-        (vec![0; 100_000], "more than 16384 bytes"),
+        (vec![0; MAX_PACKET + 1], "more than 32768 bytes"),
+        (vec![0; 100_000], "more than 32768 bytes"),
         (wire::encode(&other).unwrap(), "it speaks version 2"),
         (wire::encode(&order).unwrap(), "did not begin with a hello"),
     ];

@@ -169,6 +169,7 @@ impl Performer {
             memory_mib: spec.memory_mib,
             cpus: spec.cpus.ids().to_vec(),
             arguments: spec.arguments.words().to_vec(),
+            networks: Vec::new(),
         };
         match self.deeds.images.read_for(spec) {
             Ok(image) => self.deeds.spawn.tell(ToSpawn::Start(start), Some(image.into())),

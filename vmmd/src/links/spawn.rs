@@ -158,7 +158,8 @@ impl SpawnLink {
         let hello = ToSpawn::Hello { version: VERSION, role: Role::Supervisor };
         send(&connection, &hello, None).await?;
         let greeting = async {
-            let FromSpawn::Welcome { version: VERSION, jail, known } = next(&connection).await?
+            let FromSpawn::Welcome { version: VERSION, jail, known, .. } =
+                next(&connection).await?
             else {
                 return Err(io::Error::other("it speaks another version; upgrade the older one"));
             };
