@@ -48,6 +48,7 @@ pub mod logging;
 pub mod machine;
 pub mod machines;
 pub mod manager;
+pub mod net;
 pub mod options;
 pub mod outbox;
 pub mod packet;

@@ -1,0 +1,79 @@
+//! In network namespaces of their own, which only root can make.
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
+use nix::sched::{CloneFlags, unshare};
+use rustix::process::geteuid;
+
+use super::netlink::Netlink;
+
+/// A network namespace for this thread, in which there is nothing but a loopback interface; `None`,
+/// said loudly, for those who cannot have one.
+pub(crate) fn empty_network() -> Option<Netlink> {
+    if geteuid().is_root() {
+        unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        return Some(Netlink::open().unwrap());
+    }
+    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "this has to be root");
+    eprintln!("SKIPPED: a network namespace, which only root can make");
+    None
+}
+
+/// A bridge with nothing on it.
+pub(crate) fn make_bridge(netlink: &mut Netlink, name: &str) -> u32 {
+    let mut order = LinkMessage::default();
+    order.attributes = vec![
+        LinkAttribute::IfName(name.to_owned()),
+        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
+    ];
+    netlink.order(RouteNetlinkMessage::NewLink(order), NLM_F_CREATE | NLM_F_EXCL).unwrap();
+    netlink.link(name).unwrap().unwrap().index
+}
+
+#[test]
+fn interfaces_are_found_by_name_and_by_number_changed_and_removed() {
+    let Some(mut netlink) = empty_network() else { return };
+    let lo = netlink.link("lo").unwrap().unwrap();
+    assert_eq!((lo.index, lo.is_up, lo.is_bridge()), (1, false, false));
+    let longest = "a-15-bytes-long";
+    let index = make_bridge(&mut netlink, longest);
+    let bridge = netlink.link_at(index).unwrap().unwrap();
+    assert_eq!((bridge.name.as_str(), bridge.mtu, bridge.is_up), (longest, 1500, false));
+    assert!(bridge.is_bridge() && bridge.mac.is_some());
+    let alias = LinkAttribute::IfAlias("of somebody".into());
+    netlink.change_link(index, vec![LinkAttribute::Mtu(9000), alias]).unwrap();
+    netlink.set_up(index, true).unwrap();
+    let names: Vec<_> = netlink.links().unwrap().into_iter().map(|link| link.name).collect();
+    assert_eq!(names, ["lo", longest]);
+    let bridge = netlink.link(longest).unwrap().unwrap();
+    assert_eq!((bridge.mtu, bridge.is_up), (9000, true));
+    assert_eq!(bridge.alias.as_deref(), Some("of somebody"));
+    netlink.delete_link(index).unwrap();
+    assert_eq!(netlink.link(longest).unwrap(), None);
+    assert_eq!(netlink.link_at(index).unwrap(), None);
+    assert_eq!(netlink.link("a-16-bytes-long-").unwrap(), None);
+}
+
+#[test]
+fn a_refusal_is_in_the_words_of_the_kernel() {
+    let Some(mut netlink) = empty_network() else { return };
+    let error = netlink.change_link(1, vec![LinkAttribute::Controller(1)]).unwrap_err();
+    assert_eq!(error.errno(), Some(rustix::io::Errno::OPNOTSUPP));
+    let error = netlink.change_link(77, vec![LinkAttribute::Mtu(9000)]).unwrap_err();
+    assert_eq!(error.errno(), Some(rustix::io::Errno::NODEV));
+    let index = make_bridge(&mut netlink, "ext");
+    let error = netlink.change_link(index, vec![LinkAttribute::Mtu(7)]).unwrap_err();
+    assert_eq!(error.to_string(), "Invalid argument (os error 22) (mtu less than device minimum)");
+}
+
+#[test]
+fn a_long_list_is_whole() {
+    let Some(mut netlink) = empty_network() else { return };
+    let names: Vec<_> = (0..200).map(|number| format!("br{number}")).collect();
+    for name in &names {
+        make_bridge(&mut netlink, name);
+    }
+    let found: Vec<_> = netlink.links().unwrap().into_iter().map(|link| link.name).collect();
+    assert_eq!(found[1..], names);
+}
