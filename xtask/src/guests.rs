@@ -14,7 +14,8 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 /// The sample unikernels, by the names of their binaries.
-const SAMPLES: [&str; 7] = ["abi", "chatter", "crasher", "disk", "echo", "hello", "ticker"];
+const SAMPLES: [&str; 10] =
+    ["abi", "chatter", "crasher", "disk", "echo", "echoes", "hello", "liar", "sender", "ticker"];
 
 /// Those that need floating-point numbers.
 const WITH_SSE: &str = "fpu";
