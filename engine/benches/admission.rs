@@ -134,7 +134,12 @@ impl Host {
             sha256: Digest([9; 32]),
             size: 1,
             name: name(path, "m"),
-            need: Need { memory_mib: 1, cpus: cpus(), devices: Devices::default() },
+            need: Need {
+                memory_mib: 1,
+                cpus: cpus(),
+                devices: Devices::default(),
+                arguments: Arguments::default(),
+            },
             chain: Chain { links: links.to_vec(), ..Chain::default() },
             replace: false,
         });

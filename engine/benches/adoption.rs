@@ -48,7 +48,12 @@ fn running(machines: u64) -> (BTreeMap<Slot, Keep>, Vec<KnownRun>) {
         sha256,
         size: 1,
         name: name("m".to_owned()),
-        need: Need { memory_mib: 1, cpus: cpus.clone(), devices: Devices::default() },
+        need: Need {
+            memory_mib: 1,
+            cpus: cpus.clone(),
+            devices: Devices::default(),
+            arguments: Arguments::default(),
+        },
         chain: Chain::default(),
         replace: false,
     });

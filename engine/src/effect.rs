@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use vmm_proto::id::MachineId;
 use vmm_proto::name::MachineName;
+use vmm_proto::resource::Arguments;
 
 use crate::event::{ImageId, Spec, Token};
 use crate::keep::Keep;
+use crate::networks::Interface;
 use crate::record::Record;
 use crate::refusal::Refusal;
 
@@ -26,6 +28,11 @@ pub enum Effect {
         name: MachineName,
         /// what it is
         spec: Arc<Spec>,
+        /// its network interfaces, in the order of the networks of `spec`
+        interfaces: Arc<[Interface]>,
+        /// what its guest is told: where its addresses are managed, words that say so, and those of
+        /// `spec`
+        arguments: Arguments,
     },
     /// What vmm-spawn knows was taken into account ([`crate::Event::SpawnKnows`]). Orders to it that
     /// were given before, and did not reach it yet, are void: those that still count follow again.

@@ -26,6 +26,7 @@ use crate::ledger::Ledger;
 use crate::machine::Machine;
 use crate::machines::Machines;
 use crate::names::Names;
+use crate::networks::Networks;
 use crate::record::{Record, What};
 use crate::refusal::Refusal;
 
@@ -40,6 +41,7 @@ pub struct Engine {
     pub(crate) machines: Machines,
     /// The names of listed machines.
     pub(crate) names: Names,
+    pub(crate) networks: Networks,
     /// Machines that wait to take the place of listed ones.
     pub(crate) successors: HashSet<MachineId>,
     /// Machines whose successors are on probation.
@@ -113,6 +115,7 @@ impl Engine {
             images: Images::default(),
             machines: Machines::default(),
             names: Names::default(),
+            networks: Networks::default(),
             successors: HashSet::new(),
             formers: HashSet::new(),
             probations: BTreeSet::new(),
@@ -182,6 +185,7 @@ impl Engine {
             Event::SpawnKnows { same_boot, known, jitter } => {
                 self.spawn_knows(turn, same_boot, known, jitter);
             }
+            Event::BridgesOffered { bridges } => self.networks.offered = Some(bridges),
             Event::SpawnLost => self.spawn_lost(turn),
             Event::Drain { token, on } => self.drain(turn, token, on),
             Event::AwaitDrained { token } => self.await_drained(turn, token),

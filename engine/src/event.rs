@@ -1,11 +1,12 @@
 //! What the engine is told: requests, what became of its effects, and the passing of time.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use vmm_proto::authority::{Authorization, LeafIdentity, Link};
 use vmm_proto::id::{Digest, MachineId};
 use vmm_proto::name::{MachineName, Path};
-use vmm_proto::resource::{Arguments, CpuSet, Devices, Restart};
+use vmm_proto::resource::{Arguments, BridgeName, CpuSet, Devices, Restart};
 use vmm_proto::revocation::RevocationList;
 
 /// The time at which an event happens. The engine has no clock of its own.
@@ -106,6 +107,8 @@ pub struct Need {
     pub cpus: CpuSet,
     /// Its networks and volumes.
     pub devices: Devices,
+    /// What its guest will be told: it may ask for addresses.
+    pub arguments: Arguments,
 }
 
 /// The verified chain of whoever asks.
@@ -341,6 +344,13 @@ pub enum Event {
         known: Vec<KnownRun>,
         /// see [`Event`]
         jitter: u32,
+    },
+    /// The bridges of the host that machines may be put on, as vmm-spawn says at the beginning of a
+    /// connection, and again when they change. Until the first of these events they are not known,
+    /// and no machine is refused for them.
+    BridgesOffered {
+        /// all of them
+        bridges: BTreeSet<BridgeName>,
     },
     /// The connection to vmm-spawn is gone. What ran is taken to run on, and keeps its reservation.
     /// Nothing is started until [`Event::SpawnKnows`]; a request that waits for a start is refused

@@ -49,6 +49,7 @@ mod lifecycle;
 mod machine;
 mod machines;
 mod names;
+mod networks;
 mod per_path;
 mod power;
 mod probation;
@@ -75,7 +76,8 @@ pub use keep::{
 };
 pub use ledger::Amount;
 pub use lifecycle::{KILL_AGAIN_MS, START_PATIENCE_MS};
-pub use record::{Record, What};
+pub use networks::{Interface, NetworkRefusal};
+pub use record::{Overlap, Record, What};
 pub use refusal::{Context, Quantity, Refusal, Share};
 pub use restart::{BACKOFF_BASE_MS, BACKOFF_CAP_MS, HEALTHY_MS};
 pub use view::{QuotaRow, State, Used, User, View};

@@ -26,6 +26,7 @@ use crate::ended::Place;
 use crate::event::{Exit, Spec, Token};
 use crate::keep::Outcome;
 use crate::ledger::Amount;
+use crate::networks::Interface;
 use crate::view::State;
 
 /// A listed machine, or one that waits to take the place of a listed one.
@@ -38,6 +39,8 @@ pub(crate) struct Machine {
     pub(crate) chain: Arc<[Link]>,
     /// The leaf of its last deploy, if that was its own: one that is exactly this machine.
     pub(crate) leaf: Option<LeafIdentity>,
+    /// Its network interfaces, in the order of its spec's networks.
+    pub(crate) interfaces: Arc<[Interface]>,
     pub(crate) phase: Phase,
     /// The number of its last start: 0 before the first.
     pub(crate) run: u64,
@@ -164,6 +167,7 @@ impl Machine {
             spec: Arc::new(spec),
             chain: chain.into(),
             leaf,
+            interfaces: Arc::new([]),
             phase: Phase::Starting { why: Why::Asked(Some(token)), stop: None },
             run: 0,
             held: Amount::default(),
@@ -184,7 +188,14 @@ impl Machine {
     /// The order to start it.
     pub(crate) fn start(&self) -> Effect {
         let (id, run, name) = (self.id, self.run, self.name.clone());
-        Effect::StartMachine { id, run, name, spec: Arc::clone(&self.spec) }
+        Effect::StartMachine {
+            id,
+            run,
+            name,
+            spec: Arc::clone(&self.spec),
+            interfaces: Arc::clone(&self.interfaces),
+            arguments: self.spec.arguments.clone(),
+        }
     }
 
     /// What it takes when it is live.

@@ -1,8 +1,10 @@
 //! What goes to the event log.
 
+use std::net::IpAddr;
+
 use vmm_proto::id::{Digest, MachineId};
 use vmm_proto::name::{MachineName, Path};
-use vmm_proto::resource::CpuSet;
+use vmm_proto::resource::{BridgeName, CpuSet};
 use vmm_proto::revocation::CrlNumber;
 
 use crate::event::{Exit, Kind, Token};
@@ -48,6 +50,26 @@ pub enum Record {
         /// the generation that rules now
         generation: u64,
     },
+    /// A delegation is known or renewed, and has addresses that a sibling of it has, too. Each of
+    /// them goes to whoever is first.
+    Overlap(Box<Overlap>),
+}
+
+/// Addresses that two delegations of one issuer have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overlap {
+    /// The delegation that was shown.
+    pub path: Path,
+    /// Its sibling: the first one of those with which it has addresses in common.
+    pub sibling: Path,
+    /// On which bridge.
+    pub bridge: BridgeName,
+    /// The first address that both have.
+    pub first: IpAddr,
+    /// The last one.
+    pub last: IpAddr,
+    /// How many more siblings have some of its addresses.
+    pub more: usize,
 }
 
 /// What happened to a machine.

@@ -14,6 +14,7 @@ use vmm_proto::resource::{BridgeName, CpuSet};
 use vmm_proto::revocation::NotTaken;
 
 use crate::event::ImageId;
+use crate::networks::NetworkRefusal;
 use crate::view::{State, User};
 use text::{cpu, place, quota, room, time, way, when};
 
@@ -142,6 +143,9 @@ pub enum Refusal {
         /// the bridge
         bridge: BridgeName,
     },
+    /// The machine does not get the networks that it asks for.
+    #[error("{0}")]
+    Network(Box<NetworkRefusal>),
     /// There is no room to cache the image (rule 10).
     #[error("{}", room(path, *limit, *asked, *used))]
     ImageRoom {
@@ -277,8 +281,10 @@ pub enum Refusal {
 impl Refusal {
     /// The same, for someone who may not list machines.
     pub fn without_names(mut self) -> Self {
-        if let Self::Quota { context, .. } = &mut self {
-            context.users.clear();
+        match &mut self {
+            Self::Quota { context, .. } => context.users.clear(),
+            Self::Network(refusal) => refusal.without_names(),
+            _ => {}
         }
         self
     }
@@ -302,6 +308,7 @@ impl Refusal {
             Self::Quota { .. } => "quota",
             Self::Cpu { .. } => "cpu",
             Self::Bridge { .. } => "bridge",
+            Self::Network(refusal) => refusal.code(),
             Self::ImageRoom { .. }
             | Self::ImageCount { .. }
             | Self::ImageTooLarge { .. }

@@ -120,6 +120,7 @@ impl Engine {
             run: machine.run,
             state: machine.state(),
             spec: &machine.spec,
+            interfaces: &machine.interfaces,
             pid: machine.pid,
             started_unix_ms: machine.started_unix_ms,
             restarts: machine.restarts,

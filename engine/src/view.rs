@@ -5,6 +5,7 @@ use vmm_proto::name::{MachineName, Path};
 use vmm_proto::resource::{BridgeName, CpuSet};
 
 use crate::event::{Exit, Spec};
+use crate::networks::Interface;
 
 /// What a machine does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,6 +76,9 @@ pub struct View<'a> {
     pub state: State,
     /// What it is.
     pub spec: &'a Spec,
+    /// Its network interfaces, in the order of the networks of `spec`; reserved also when it has
+    /// ended. The tap of each is `vmm_proto::resource::TapName::of(id, index)`.
+    pub interfaces: &'a [Interface],
     /// Its process, while there is one.
     pub pid: Option<u32>,
     /// When it was last started, in milliseconds since the Unix epoch; kept when it has ended.
@@ -117,7 +121,7 @@ pub struct QuotaRow {
     pub storage_mib: Used,
     /// CPUs usable.
     pub cpus: CpuSet,
-    /// Bridges usable; empty for the host, whose bridges the engine does not know.
+    /// Bridges usable; empty for the host while its bridges are not known.
     pub bridges: Vec<BridgeName>,
 }
 

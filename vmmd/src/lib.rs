@@ -113,8 +113,9 @@ pub async fn serve(options: &Options, mut passed: Passed) -> anyhow::Result<()> 
     let boot = host::boot()?;
     let claim = door::local::claim(&dirs)?;
     let journal = Journal::open(&own_dir)?;
-    let mut engine =
-        Engine::new(limits, identity.root.key()).with_on_expiry(options.on_expiry.into());
+    let mut engine = Engine::new(limits, identity.root.key())
+        .with_on_expiry(options.on_expiry.into())
+        .with_host_key(identity.key);
     let left = journal.load()?;
     let images = Images::open(&own_dir, &left.kept)?;
     left.kept.into_iter().for_each(|kept| engine.restore(kept));

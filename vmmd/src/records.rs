@@ -1,6 +1,6 @@
 //! Between the engine's words and those of the log and the wire.
 
-use vmm_engine::{Exit, Record, Refusal, Token, View, What};
+use vmm_engine::{Exit, NetworkRefusal, Overlap, Record, Refusal, Token, View, What};
 use vmm_proto::message;
 use vmm_proto::message::client::{Amount, Error, ErrorCode, Machine, Quota};
 
@@ -52,6 +52,14 @@ const fn code(refusal: &Refusal) -> ErrorCode {
         | Refusal::ImageRoom { .. }
         | Refusal::ImageCount { .. }
         | Refusal::ImageTooLarge { .. } => ErrorCode::Quota,
+        Refusal::Network(refusal) => match **refusal {
+            NetworkRefusal::NoAddress { .. }
+            | NetworkRefusal::Diverged { .. }
+            | NetworkRefusal::NotDelegated { .. }
+            | NetworkRefusal::AddressInUse { .. }
+            | NetworkRefusal::MacInUse { .. } => ErrorCode::Address,
+            NetworkRefusal::Argument { .. } | NetworkRefusal::Arguments => ErrorCode::Usage,
+        },
         Refusal::NoImage { .. } => ErrorCode::Image,
         Refusal::NameInUse { .. } | Refusal::AlreadyRunning { .. } => ErrorCode::Name,
         Refusal::NotFound { .. } => ErrorCode::NotFound,
@@ -67,7 +75,7 @@ pub(crate) const fn cause(record: &Record) -> Option<Token> {
         Record::Machine { cause, .. }
         | Record::Revoked { cause, .. }
         | Record::Doors { cause, .. } => *cause,
-        Record::Renewed { .. } => None,
+        Record::Renewed { .. } | Record::Overlap(_) => None,
     }
 }
 
@@ -94,6 +102,18 @@ pub(crate) fn entry(record: &Record, by: Option<&Requester>) -> Entry {
         Record::Doors { draining, .. } => Entry::of(if *draining { "drain" } else { "open" }, ""),
         Record::Renewed { path, before, generation } => {
             Entry::of("renewed", path).with("before", before).with("generation", generation)
+        }
+        // It tells of a sibling: it is for the issuer of both to read.
+        Record::Overlap(overlap) => {
+            let Overlap { path, sibling, bridge, first, last, more } = &**overlap;
+            let issuer = path.ancestor(path.depth().saturating_sub(1));
+            Entry::of("overlap", &issuer)
+                .with("delegation", path)
+                .with("sibling", sibling)
+                .with("bridge", bridge)
+                .with("first", first)
+                .with("last", last)
+                .with("more", more)
         }
     };
     match by {

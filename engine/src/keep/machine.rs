@@ -11,6 +11,7 @@ use vmm_proto::id::MachineId;
 use vmm_proto::name::MachineName;
 
 use crate::event::{Exit, Spec};
+use crate::networks::Interface;
 
 /// A machine as it is kept: a listed one, one that waits to take the place of a listed one, or one
 /// whose successor is on probation.
@@ -26,6 +27,9 @@ pub struct KeptMachine {
     pub chain: Arc<[Link]>,
     /// The leaf of its last deploy, if that was its own: one that is exactly this machine.
     pub leaf: Option<LeafIdentity>,
+    /// Its network interfaces, in the order of the networks of `spec`: of its last start, or as
+    /// reserved for its first.
+    pub interfaces: Arc<[Interface]>,
     /// The number of its last start; 0 before the first.
     pub run: u64,
     /// What it is in the middle of.

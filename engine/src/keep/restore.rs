@@ -69,6 +69,7 @@ impl Engine {
             spec: kept.spec,
             chain: kept.chain,
             leaf: kept.leaf,
+            interfaces: kept.interfaces,
             phase,
             run: kept.run,
             held: Amount::default(),

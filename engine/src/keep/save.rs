@@ -16,6 +16,7 @@ impl Engine {
             spec: Arc::clone(&machine.spec),
             chain: Arc::clone(&machine.chain),
             leaf: machine.leaf.clone(),
+            interfaces: Arc::clone(&machine.interfaces),
             run: machine.run,
             phase: self.kept_phase(machine),
             pid: machine.pid,

@@ -18,9 +18,10 @@ impl World {
                     Record::Renewed { .. } => "renewed",
                     Record::Revoked { .. } => "list",
                     Record::Doors { .. } => "doors",
+                    Record::Overlap(_) => "overlap",
                 });
             }
-            Effect::StartMachine { id, run, name, spec } => {
+            Effect::StartMachine { id, run, name, spec, .. } => {
                 self.invariant_no_machine_is_started_twice((*id, *run), name, spec.memory_mib);
             }
             Effect::StopMachine { id, run, force } => self.stop_process(*id, *run, *force),

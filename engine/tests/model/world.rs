@@ -211,7 +211,12 @@ impl World {
         };
         let token = self.token();
         self.offers.insert(token, (node, sha, size));
-        let need = Need { memory_mib: what.memory, cpus, devices: Devices::default() };
+        let need = Need {
+            memory_mib: what.memory,
+            cpus,
+            devices: Devices::default(),
+            arguments: Arguments::default(),
+        };
         let fresh = ImageId(self.count());
         let sha256 = Digest([sha; 32]);
         let replace = what.replace;
@@ -278,7 +283,12 @@ impl World {
             self.deployed.insert(id, spec.clone());
         }
         let (replace, probation_ms) = (what.replace, u64::from(what.probation_s) * 1000);
-        let need = Need { memory_mib: what.memory, cpus, devices: Devices::default() };
+        let need = Need {
+            memory_mib: what.memory,
+            cpus,
+            devices: Devices::default(),
+            arguments: Arguments::default(),
+        };
         let (sha256, size) = (image_sha256, image_size);
         let question = Question { name: name.clone(), need, sha256, size, replace };
         let mut foreseen = self.explained(&links, &question);

@@ -207,14 +207,14 @@ fn a_part_that_nobody_goes_on_with_is_dropped_after_a_while() {
 #[test]
 fn an_image_larger_than_its_machine_or_one_too_many_is_not_even_begun() {
     let mut stage = Stage::new();
-    let Spec { memory_mib, cpus, devices, .. } = spec();
+    let Spec { memory_mib, cpus, devices, arguments, .. } = spec();
     let large = stage.ask(|token| Event::OfferImage {
         token,
         fresh: ImageId(1),
         sha256: Digest([5; 32]),
         size: (memory_mib << 20) + 1,
         name: name("dev/one"),
-        need: Need { memory_mib, cpus, devices },
+        need: Need { memory_mib, cpus, devices, arguments },
         chain: chain(&dev()),
         replace: false,
     });

@@ -229,7 +229,7 @@ impl Stage {
         (fresh, sha, size): (u64, u8, u32),
         links: &[Link],
     ) -> Asked {
-        let Spec { memory_mib, cpus, devices, .. } = spec();
+        let Spec { memory_mib, cpus, devices, arguments, .. } = spec();
         // An image fits in its machine.
         let memory_mib = memory_mib.max(size.div_ceil(1 << 20));
         self.ask(|token| Event::OfferImage {
@@ -238,7 +238,7 @@ impl Stage {
             sha256: Digest([sha; 32]),
             size,
             name: name(machine),
-            need: Need { memory_mib, cpus, devices },
+            need: Need { memory_mib, cpus, devices, arguments },
             chain: chain(links),
             replace: true,
         })
@@ -252,10 +252,11 @@ impl Stage {
         links: &[Link],
         replace: bool,
     ) -> Explanation {
-        let Spec { memory_mib, cpus, devices, image_sha256, image_size, .. } = spec.clone();
+        let Spec { memory_mib, cpus, devices, arguments, image_sha256, image_size, .. } =
+            spec.clone();
         let question = Question {
             name: name(machine),
-            need: Need { memory_mib, cpus, devices },
+            need: Need { memory_mib, cpus, devices, arguments },
             sha256: image_sha256,
             size: image_size,
             replace,
@@ -456,6 +457,7 @@ pub(crate) fn records(effects: &[Effect]) -> Vec<&'static str> {
         Effect::Record(Record::Renewed { .. }) => Some("renewed"),
         Effect::Record(Record::Revoked { .. }) => Some("list"),
         Effect::Record(Record::Doors { .. }) => Some("doors"),
+        Effect::Record(Record::Overlap(_)) => Some("overlap"),
         _ => None,
     };
     effects.iter().filter_map(record).collect()

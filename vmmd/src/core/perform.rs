@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use vmm_engine::{Effect, Engine, Record, Refusal, Spec, Token};
+use vmm_engine::{Effect, Engine, Interface, Record, Refusal, Spec, Token};
 use vmm_proto::id::MachineId;
-use vmm_proto::message::spawn::{Start, ToSpawn};
+use vmm_proto::message::spawn::{self, Start, ToSpawn};
+use vmm_proto::resource::Arguments;
 
 use super::{Core, Delivery, Requester, Settled};
 use crate::images::Images;
@@ -130,7 +131,9 @@ impl Performer {
         match effect {
             // Gathered when the event was taken.
             Effect::Keep(_) | Effect::Record(_) => {}
-            Effect::StartMachine { id, run, spec, .. } => self.start(id, run, &spec),
+            Effect::StartMachine { id, run, spec, interfaces, arguments, .. } => {
+                self.start((id, run), &spec, &interfaces, &arguments);
+            }
             Effect::Joined => self.deeds.spawn.joined(),
             // It was not even asked yet.
             Effect::StopMachine { id, run, force: true } if self.stop_is_deferred(id, run) => {
@@ -162,14 +165,20 @@ impl Performer {
         }
     }
 
-    fn start(&self, id: MachineId, run: u64, spec: &Spec) {
+    fn start(
+        &self,
+        (id, run): (MachineId, u64),
+        spec: &Spec,
+        interfaces: &[Interface],
+        arguments: &Arguments,
+    ) {
         let start = Start {
             id,
             run,
             memory_mib: spec.memory_mib,
             cpus: spec.cpus.ids().to_vec(),
-            arguments: spec.arguments.words().to_vec(),
-            networks: Vec::new(),
+            arguments: arguments.words().to_vec(),
+            networks: interfaces.iter().map(to_wire).collect(),
         };
         match self.deeds.images.read_for(spec) {
             Ok(image) => self.deeds.spawn.tell(ToSpawn::Start(start), Some(image.into())),
@@ -177,5 +186,18 @@ impl Performer {
                 self.deeds.spawn.fail(id, run, format!("its image cannot be read: {error}"));
             }
         }
+    }
+}
+
+/// An interface as vmm-spawn is told of it.
+fn to_wire(interface: &Interface) -> spawn::Interface {
+    let Interface { device, bridge, mac, address, address6, group } = interface;
+    spawn::Interface {
+        device: device.to_string(),
+        bridge: bridge.to_string(),
+        mac: *mac,
+        address: address.map(|(address, _)| address),
+        address6: address6.map(|(address, _)| address),
+        group: *group,
     }
 }

@@ -27,6 +27,7 @@ pub(crate) fn machine(image: u64, phase: KeptPhase) -> KeptMachine {
         spec: Arc::new(spec),
         chain: Arc::new([]),
         leaf: None,
+        interfaces: Arc::new([]),
         run: 1,
         phase,
         pid: None,

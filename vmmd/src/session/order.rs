@@ -98,6 +98,7 @@ impl Order {
             memory_mib: self.machine.memory_mib,
             cpus: self.machine.cpus.clone(),
             devices: self.machine.devices.clone(),
+            arguments: self.machine.arguments.clone(),
         }
     }
 

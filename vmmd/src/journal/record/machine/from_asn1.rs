@@ -28,6 +28,8 @@ pub(super) fn machine(der: &[u8], depth: usize) -> anyhow::Result<KeptMachine> {
         spec: Arc::new(spec(&record.grant, record.kind, record.image)?),
         chain,
         leaf: record.leaf.as_ref().map(leaf_identity).transpose()?,
+        // Machines with networks are not deployed yet.
+        interfaces: Arc::new([]),
         run: record.run,
         phase: phase(record.phase, depth)?,
         pid: record.pid,

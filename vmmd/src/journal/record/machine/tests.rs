@@ -144,6 +144,7 @@ fn alone() -> BoxedStrategy<KeptMachine> {
                 spec: Arc::new(spec),
                 chain: chain.into(),
                 leaf,
+                interfaces: Arc::new([]),
                 run,
                 phase,
                 pid,

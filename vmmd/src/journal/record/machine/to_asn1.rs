@@ -18,6 +18,7 @@ pub(super) fn to_der(machine: &KeptMachine) -> anyhow::Result<Vec<u8>> {
         spec,
         chain,
         leaf,
+        interfaces,
         run,
         phase: in_the_middle_of,
         pid,
@@ -30,6 +31,7 @@ pub(super) fn to_der(machine: &KeptMachine) -> anyhow::Result<Vec<u8>> {
         looked_s,
         probation: former,
     } = machine;
+    anyhow::ensure!(interfaces.is_empty(), "the networks of \"{name}\" cannot be kept yet");
     let record = asn1::Machine {
         id: octets(&id.0),
         name: name.to_string(),
