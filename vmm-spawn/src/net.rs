@@ -1,11 +1,279 @@
-//! Networks: what the kernel is told about interfaces.
+//! Networks: the taps of machines, on the bridges of the host.
 //!
 //! ```text
-//!   netlink ── one question or order at a time, to the kernel, with an answer in bounded time
-//!     └ link ── interfaces: what they are, and changing them
+//!   Networks ── which bridges, what is left to be removed
+//!     └ tap ── one interface of one machine: made, set up, filtered, read back, up
+//!         ├ tun ── the descriptor that frames go through
+//!         ├ link, fdb ── what interfaces are, and what a bridge knows
+//!         │   └ netlink ── one question or order at a time, answered in bounded time
+//!         ├ plug, port ── on its bridge, how that treats it
+//!         ├ owner ── what is written on them
+//!         └ filter ── what they may send
 //! ```
+//!
+//! A tap is not persistent: the kernel removes it with the last process that has its descriptor,
+//! which is the machine's own. What could be left all the same is found by its name and by what is
+//! written on it.
 
+pub mod fdb;
+pub mod filter;
 pub mod link;
 pub mod netlink;
+pub mod owner;
+pub mod plug;
+pub mod port;
+pub mod tap;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod tun;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use rustix::io::Errno;
+use rustix::thread::{CapabilitySet, capabilities};
+use tracing::{error, info, warn};
+use vmm_proto::id::MachineId;
+use vmm_proto::message::spawn::{Interface, MAX_INTERFACES};
+use vmm_proto::resource::{DeviceName, TapName};
+
+use filter::Rules;
+use link::Link;
+use netlink::Netlink;
+use owner::Owner;
+use tap::{Maker, Tap, TapError};
+
+/// Why a machine has no networks, or this process none to give.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// This process may not make any.
+    #[error(
+        "--bridge needs root, or the capability CAP_NET_ADMIN: without it no tap can be made \
+         (start without --bridge, and machines have no networks)"
+    )]
+    Powerless,
+    /// There is no device for taps.
+    #[error("--bridge needs {path}: {error}", path = tun::TUN)]
+    NoTun {
+        /// Why it cannot be used.
+        error: Errno,
+    },
+    /// {0}
+    #[error(transparent)]
+    Kernel(#[from] netlink::Error),
+    /// A bridge that machines may not be put on.
+    #[error(
+        "bridge {0:?} is not one that machines may be put on: vmm-spawn --bridge NAME names those"
+    )]
+    NotListed(String),
+    /// More than a machine can have.
+    #[error("a machine has at most {MAX_INTERFACES} network interfaces, not {0}")]
+    TooMany(usize),
+    /// Not the name of a device.
+    #[error("{0:?} is not the name of a device")]
+    Device(String),
+    /// Two interfaces are to be one device.
+    #[error("the device {0:?} has two networks")]
+    Twice(String),
+    /// One of its taps cannot be made.
+    #[error("network {device:?}: {error}")]
+    Tap {
+        /// The device of the guest.
+        device: String,
+        /// Why.
+        error: TapError,
+    },
+}
+
+/// The networks of this installation's machines.
+#[derive(Debug)]
+pub struct Networks {
+    bridges: BTreeSet<String>,
+    owner: Owner,
+    rules: Rules,
+    /// Opened when it is needed first, and after it has failed.
+    netlink: Option<Netlink>,
+}
+
+impl Networks {
+    /// For the installation in `dir`, which is absolute and without links. Machines may be put on
+    /// `bridges`.
+    ///
+    /// # Errors
+    /// There are some, and this process cannot make taps.
+    pub fn open(bridges: &[String], dir: &Path) -> Result<Self, Error> {
+        let owner = Owner::of_directory(dir);
+        let bridges: BTreeSet<_> = bridges.iter().cloned().collect();
+        let mut this = Self { bridges, owner, rules: Rules::default(), netlink: None };
+        if this.bridges.is_empty() {
+            return Ok(this);
+        }
+        if !has_power() {
+            return Err(Error::Powerless);
+        }
+        tun::device().map_err(|error| Error::NoTun { error })?;
+        for name in this.bridges.clone() {
+            match this.netlink()?.link(&name)? {
+                Some(link) if link.is_bridge() => info!("machines may be put on bridge {name:?}"),
+                Some(_) => warn!("bridge {name:?} is no bridge: no machine starts on it"),
+                None => warn!("bridge {name:?} does not exist: no machine starts on it until then"),
+            }
+        }
+        Ok(this)
+    }
+
+    /// The bridges that machines may be put on.
+    pub fn bridges(&self) -> impl Iterator<Item = &str> {
+        self.bridges.iter().map(String::as_str)
+    }
+
+    /// Machines may be put on this bridge, too.
+    pub fn allow(&mut self, bridge: &str) {
+        self.bridges.insert(bridge.to_owned());
+    }
+
+    /// No machine may be put on this bridge any more. Those that are stay there.
+    pub fn disallow(&mut self, bridge: &str) {
+        self.bridges.remove(bridge);
+    }
+
+    /// The kernel.
+    ///
+    /// # Errors
+    /// There is no way to it.
+    pub fn netlink(&mut self) -> Result<&mut Netlink, netlink::Error> {
+        if self.netlink.is_none() {
+            self.netlink = Some(Netlink::open()?);
+        }
+        // It was just put there.
+        self.netlink.as_mut().ok_or(netlink::Error::Silence)
+    }
+
+    /// Makes the taps of a machine: all of them, or none. They are gone when what is returned is,
+    /// and every copy of its descriptors; [`Networks::remove`] takes back what else there is.
+    ///
+    /// # Errors
+    /// What is asked for is not allowed, or cannot be had.
+    pub fn make(&mut self, machine: MachineId, list: &[Interface]) -> Result<Vec<Tap>, Error> {
+        self.check(list)?;
+        let mut taps = Vec::new();
+        for (index, interface) in (0..).zip(list) {
+            match self.make_one(machine, index, interface) {
+                Ok(tap) => taps.push(tap),
+                Err(error) => {
+                    drop(taps);
+                    self.remove(machine, index);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(taps)
+    }
+
+    /// Whether a machine may have these interfaces.
+    ///
+    /// # Errors
+    /// It may not.
+    pub fn check(&self, list: &[Interface]) -> Result<(), Error> {
+        if list.len() > MAX_INTERFACES {
+            return Err(Error::TooMany(list.len()));
+        }
+        let mut devices = BTreeSet::new();
+        for interface in list {
+            let device = &interface.device;
+            DeviceName::parse(device).map_err(|_| Error::Device(device.clone()))?;
+            if !devices.insert(device) {
+                return Err(Error::Twice(device.clone()));
+            }
+            if !self.bridges.contains(&interface.bridge) {
+                return Err(Error::NotListed(interface.bridge.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn make_one(
+        &mut self,
+        machine: MachineId,
+        index: u16,
+        interface: &Interface,
+    ) -> Result<Tap, Error> {
+        self.netlink()?;
+        let Self { netlink: Some(netlink), rules, owner, .. } = self else {
+            return Err(netlink::Error::Silence.into());
+        };
+        let made = Maker { netlink, rules, owner }.make(machine, index, interface);
+        made.map_err(|error| {
+            self.judge(&error);
+            Error::Tap { device: interface.device.clone(), error }
+        })
+    }
+
+    /// A connection that has failed is replaced.
+    fn judge(&mut self, error: &TapError) {
+        if let TapError::Kernel { error, .. } = error
+            && error.errno().is_none()
+        {
+            self.netlink = None;
+        }
+    }
+
+    /// Removes what is left of the first `count` taps of a machine that has no process: their
+    /// filters, and taps that something has made persistent.
+    pub fn remove(&mut self, machine: MachineId, count: u16) {
+        for index in 0..count {
+            let name = TapName::of(machine, index);
+            if let Err(error) = self.remove_one(name) {
+                self.netlink = None;
+                error!(id = %machine, %name, "it is not known whether the tap is gone: {error}");
+            }
+            self.rules.forget(name);
+        }
+    }
+
+    fn remove_one(&mut self, name: TapName) -> Result<(), netlink::Error> {
+        let Some(link) = self.netlink()?.link(name.as_str())? else { return Ok(()) };
+        if self.owner.of(&link).is_none() {
+            return Ok(());
+        }
+        warn!(%name, "its tap did not end with it, and is removed");
+        self.delete(&link)
+    }
+
+    fn delete(&mut self, link: &Link) -> Result<(), netlink::Error> {
+        match self.netlink()?.delete_link(link.index) {
+            Err(error) if error.errno() == Some(Errno::NODEV) => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Removes what earlier ones of this installation have left, but for what belongs to machines
+    /// that run: so many taps of each.
+    ///
+    /// # Errors
+    /// The kernel does not say what there is.
+    pub fn sweep(&mut self, running: &BTreeMap<MachineId, u16>) -> Result<(), netlink::Error> {
+        // Whoever has never been able to make a tap has none.
+        if !has_power() {
+            return Ok(());
+        }
+        let ids: BTreeSet<String> = running.keys().map(MachineId::to_string).collect();
+        for link in self.netlink()?.links()? {
+            let Some(machine) = self.owner.of(&link).filter(|id| !ids.contains(*id)) else {
+                continue;
+            };
+            info!(id = machine, name = link.name, "removing a tap, which was left behind");
+            if let Err(error) = self.delete(&link) {
+                error!(name = link.name, "a tap that was left behind stays: {error}");
+            }
+        }
+        let kept = running.iter().flat_map(|(id, count)| (0..*count).map(|i| TapName::of(*id, i)));
+        self.rules.sweep(&kept.collect::<Vec<_>>());
+        Ok(())
+    }
+}
+
+/// Whether this process may make interfaces.
+fn has_power() -> bool {
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::NET_ADMIN))
+}
