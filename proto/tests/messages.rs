@@ -9,16 +9,16 @@ use std::net::Ipv4Addr;
 use proptest::prelude::*;
 use vmm_proto::id::{Digest, MachineId};
 use vmm_proto::message::client::{
-    Amount, Described, Doorkeeping, Doors, Error, ErrorCode, Machine, Quota, Reply, Request,
-    Revoked, ToServer, Usage,
+    Amount, Described, Doorkeeping, Doors, Error, ErrorCode, InterfaceUsage, Machine, Quota, Reply,
+    Request, Revoked, ToServer, Usage,
 };
 use vmm_proto::message::console::{FromConsole, ToConsole};
 use vmm_proto::message::log::{Event, FromLog, Place, ToLog};
 use vmm_proto::message::spawn::{FromSpawn, Interface, Role, Start, ToSpawn};
-use vmm_proto::message::stats::{FromStats, ToStats};
+use vmm_proto::message::stats::{FromStats, Measured, Running, ToStats};
 use vmm_proto::message::why::{Deed, Level, Newest, Part, Room, User, Walked};
 use vmm_proto::message::wire::{self, FromWire, ToWire};
-use vmm_proto::message::{ConsoleStart, Exit, Hello, Output, Sample};
+use vmm_proto::message::{ConsoleStart, Exit, Hello, Output, Sample, Traffic};
 
 /// Collects `name hex` lines and checks that each message comes back as it was.
 #[derive(Default)]
@@ -106,7 +106,10 @@ fn replies(lines: &mut Lines) {
     let exit = Some(Exit::Signal(9));
     lines.add("ended", &Reply::Ended { state: text("failed"), exit });
     lines.add("detached", &Reply::Detached(3));
-    let usage = Usage { name: text("a"), id: ID, samples: vec![sample()] };
+    let carried = InterfaceUsage { device: text("net0"), traffic: Some(traffic()) };
+    let silent = InterfaceUsage { device: text("net1"), traffic: None };
+    let interfaces = vec![carried, silent];
+    let usage = Usage { name: text("a"), id: ID, samples: vec![sample()], interfaces };
     lines.add("statistics", &Reply::Statistics(vec![usage]));
     lines.add("log-line", &Reply::LogLine(text("{}")));
     let amount = Amount { limit: 2, used: 1 };
@@ -179,6 +182,17 @@ const ERROR_CODES: [ErrorCode; 12] = [
 
 fn sample() -> Sample {
     Sample { time_ms: 1, user_us: 2, system_us: 3, resident: 4, minor_faults: 5, major_faults: 6 }
+}
+
+fn traffic() -> Traffic {
+    Traffic {
+        received_packets: 1,
+        received_bytes: 300,
+        received_dropped: 2,
+        sent_packets: 3,
+        sent_bytes: 1 << 40,
+        sent_dropped: 4,
+    }
 }
 
 fn spawn(lines: &mut Lines) {
@@ -259,13 +273,16 @@ fn others(lines: &mut Lines) {
     lines.add("log-durable", &FromLog::Durable { source: [1; 16], sequence: 9 });
     lines.add("log-end", &FromLog::End);
     lines.add("log-failed", &FromLog::Failed(text("full")));
-    lines.add("stats-reset", &ToStats::Reset(vec![(ID, 1)]));
-    lines.add("stats-watch", &ToStats::Watch { machine: ID, pid: 1 });
+    let running = Running { machine: ID, pid: 1, interfaces: 2 };
+    lines.add("stats-reset", &ToStats::Reset(vec![running]));
+    lines.add("stats-watch", &ToStats::Watch(running));
     lines.add("stats-ended", &ToStats::Ended { machine: ID });
     lines.add("stats-forget", &ToStats::Forget { machine: ID });
     lines.add("stats-query", &ToStats::Query { machines: vec![ID], samples: 30 });
     lines.add("stats-told", &ToStats::Told);
-    lines.add("stats-report", &FromStats::Report(vec![(ID, vec![sample()])]));
+    let traffic = vec![None, Some(traffic())];
+    let measured = Measured { machine: ID, samples: vec![sample()], traffic };
+    lines.add("stats-report", &FromStats::Report(vec![measured]));
 }
 
 #[test]

@@ -1,17 +1,18 @@
 //! `vmm-stats`: what each machine uses, sampled once a second from `/proc`, as its latest values
-//! and a short history.
+//! and a short history; and what its network interfaces have carried, as latest values.
 //!
 //! ```text
 //!  vmmd ── Reset, Watch, Ended, Forget ──▶ table ◀── once a second ── sampler ◀── /proc/PID/stat
-//!       ◀──────── Query → Report ───────────┘
+//!       ◀──────── Query → Report ───────────┘                             ◀────── rtnetlink
 //! ```
 //!
-//! [`table`] is all state and does no input or output; [`process`] reads `/proc`; [`server`] joins
-//! the two. Nothing is kept on disk: a restarted `vmm-stats` is told by `vmmd` what runs, and begins
+//! [`table`] is all state and does no input or output; [`process`] reads `/proc`; [`interface`] asks
+//! rtnetlink; [`server`] joins the three. Nothing is kept on disk: a restarted `vmm-stats` is told by `vmmd` what runs, and begins
 //! a new history.
 
 #![forbid(unsafe_code)]
 
+pub mod interface;
 pub mod process;
 pub mod server;
 pub mod table;

@@ -3,19 +3,22 @@
 use std::io::Read;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use vmm_proto::message::Sample;
+use vmm_proto::message::{Sample, Traffic};
 
 /// Bytes of `/proc/PID/stat` that are read: the name in it has at most 64, and 52 numbers of at most
 /// 20 digits follow.
 const LONGEST: u64 = 2048;
 
 /// A look at a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading {
     /// When it began, in clock ticks after boot: with the pid, this names one process for ever.
     pub started: u64,
     /// What it has used so far.
     pub sample: Sample,
+    /// What its network interfaces have carried so far, in their order; none for one that is not
+    /// there.
+    pub traffic: Vec<Option<Traffic>>,
 }
 
 /// What a line of `/proc/PID/stat` says, in the kernel's units.
@@ -81,7 +84,7 @@ impl StatLine {
     }
 }
 
-/// Looks at a process.
+/// Looks at a process, not at its network interfaces.
 ///
 /// # Errors
 /// [`ReadingError::Ended`] also for a process that has ended and was not waited for yet: its memory
@@ -106,7 +109,7 @@ pub fn read(pid: u32) -> Result<Reading, ReadingError> {
         minor_faults: stat.minor_faults,
         major_faults: stat.major_faults,
     };
-    Ok(Reading { started: stat.started, sample })
+    Ok(Reading { started: stat.started, sample, traffic: Vec::new() })
 }
 
 fn read_line(pid: u32) -> std::io::Result<Vec<u8>> {

@@ -4,7 +4,8 @@ use std::collections::{HashMap, VecDeque};
 
 use vmm_proto::frame::MAX_BODY;
 use vmm_proto::id::MachineId;
-use vmm_proto::message::Sample;
+use vmm_proto::message::stats::{Measured, Running};
+use vmm_proto::message::{Sample, Traffic};
 
 use crate::process::Reading;
 
@@ -17,7 +18,11 @@ pub const CAPACITY: usize = 100_000;
 /// Bytes that one sample takes in a message at most: six numbers of nine.
 const SAMPLE_BYTES: usize = 54;
 
-/// Bytes that a machine takes in a report beside its samples, and that the report takes itself.
+/// Bytes that one interface takes at most: a flag and six numbers of nine.
+const TRAFFIC_BYTES: usize = 55;
+
+/// Bytes that a machine takes in a report beside its samples and interfaces, and that the report
+/// takes itself.
 const ENTRY_BYTES: usize = 24;
 
 /// One process, for ever: its pid may be given to another, but not with the same start.
@@ -27,6 +32,8 @@ pub struct Process {
     pub pid: u32,
     /// When it began, in clock ticks after boot.
     pub started: u64,
+    /// How many network interfaces its machine has.
+    pub interfaces: u8,
 }
 
 /// There is no room for another machine that runs.
@@ -47,6 +54,8 @@ pub struct Table {
 struct Machine {
     life: Life,
     samples: VecDeque<Sample>,
+    /// What each interface counted last.
+    traffic: Vec<Option<Traffic>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,27 +78,35 @@ impl Table {
     }
 
     /// A machine runs as this process, of which `first` was just read; `None` when it has ended
-    /// already. What is known of the machine from earlier is kept.
+    /// already. What is known of the machine from earlier is kept; only what the interfaces of
+    /// another process counted is not, since those of the new one begin anew.
     ///
     /// When the table is full, the machine that ended first makes room.
     ///
     /// # Errors
     /// [`Full`] when all of them run.
-    pub fn watch(&mut self, id: MachineId, pid: u32, first: Option<Reading>) -> Result<(), Full> {
+    pub fn watch(&mut self, running: Running, first: Option<Reading>) -> Result<(), Full> {
+        let Running { machine: id, pid, interfaces } = running;
         if !self.machines.contains_key(&id) {
             self.make_room()?;
         }
         self.ends += 1;
-        let life = match first {
-            Some(reading) => Life::Running(Process { pid, started: reading.started }),
+        let life = match &first {
+            Some(Reading { started, .. }) => {
+                Life::Running(Process { pid, started: *started, interfaces })
+            }
             None => Life::Ended(self.ends),
         };
-        let machine =
-            self.machines.entry(id).or_insert_with(|| Machine { life, samples: VecDeque::new() });
+        let machine = self.machines.entry(id).or_insert_with(|| Machine {
+            life,
+            samples: VecDeque::new(),
+            traffic: Vec::new(),
+        });
         let known = machine.life == life && !machine.samples.is_empty();
         machine.life = life;
         if let Some(reading) = first.filter(|_| !known) {
-            machine.push(reading.sample);
+            machine.traffic.clear();
+            machine.push(reading);
         }
         Ok(())
     }
@@ -146,19 +163,37 @@ impl Table {
         match reading.filter(|reading| reading.started == process.started) {
             Some(reading) => {
                 if let Some(machine) = self.machines.get_mut(&id) {
-                    machine.push(reading.sample);
+                    machine.push(reading);
                 }
             }
             None => self.ended(id),
         }
     }
 
-    /// The newest samples of a machine, oldest first, `fresh` among them as the very newest.
-    pub fn newest(&self, id: MachineId, count: usize, fresh: Option<Sample>) -> Vec<Sample> {
-        let Some(machine) = self.machines.get(&id) else { return Vec::new() };
+    /// The newest samples of a machine, oldest first, and what its interfaces counted last; `fresh`,
+    /// if it was just read, is the very newest, and is not kept.
+    pub fn newest(&self, id: MachineId, count: usize, fresh: Option<Reading>) -> Measured {
+        let mut measured = Measured { machine: id, samples: Vec::new(), traffic: Vec::new() };
+        let Some(machine) = self.machines.get(&id) else { return measured };
+        measured.traffic.clone_from(&machine.traffic);
+        let fresh = fresh.map(|reading| {
+            update(&mut measured.traffic, reading.traffic);
+            reading.sample
+        });
         let all = machine.samples.len() + usize::from(fresh.is_some());
         let samples = machine.samples.iter().copied().chain(fresh);
-        samples.skip(all.saturating_sub(count)).collect()
+        measured.samples = samples.skip(all.saturating_sub(count)).collect();
+        measured
+    }
+
+    /// How many interfaces of a machine a report tells of.
+    pub fn interfaces(&self, id: MachineId) -> usize {
+        let Some(machine) = self.machines.get(&id) else { return 0 };
+        let running = match machine.life {
+            Life::Running(process) => usize::from(process.interfaces),
+            Life::Ended(_) => 0,
+        };
+        running.max(machine.traffic.len())
     }
 
     fn make_room(&mut self) -> Result<(), Full> {
@@ -176,18 +211,31 @@ impl Table {
 }
 
 impl Machine {
-    fn push(&mut self, sample: Sample) {
+    fn push(&mut self, reading: Reading) {
         if self.samples.len() == HISTORY {
             self.samples.pop_front();
         }
-        self.samples.push_back(sample);
+        self.samples.push_back(reading.sample);
+        update(&mut self.traffic, reading.traffic);
     }
 }
 
-/// How many samples of each of `machines` fit into one report when `asked` are wanted.
-pub fn samples_each(machines: usize, asked: u16) -> usize {
+/// Takes over what was counted; an interface that is not there any more keeps what it had last.
+fn update(traffic: &mut Vec<Option<Traffic>>, newer: Vec<Option<Traffic>>) {
+    if traffic.len() < newer.len() {
+        traffic.resize(newer.len(), None);
+    }
+    for (old, new) in traffic.iter_mut().zip(newer) {
+        *old = new.or(*old);
+    }
+}
+
+/// How many samples of each of `machines`, which have so many interfaces together, fit into one
+/// report when `asked` are wanted.
+pub fn samples_each(machines: usize, interfaces: usize, asked: u16) -> usize {
     let machines = machines.max(1);
-    let room = (MAX_BODY - ENTRY_BYTES * (machines + 1).min(MAX_BODY / ENTRY_BYTES)) / SAMPLE_BYTES;
+    let taken = ENTRY_BYTES * (machines + 1) + TRAFFIC_BYTES * interfaces;
+    let room = MAX_BODY.saturating_sub(taken) / SAMPLE_BYTES;
     usize::from(asked).min(HISTORY + 1).min(room / machines)
 }
 

@@ -10,10 +10,13 @@ use std::time::{Duration, Instant};
 
 use vmm_proto::frame::{self, HEADER, Header};
 use vmm_proto::id::MachineId;
-use vmm_proto::message::stats::{FromStats, MAX_MACHINES, ToStats};
+use vmm_proto::message::stats::{FromStats, MAX_MACHINES, Measured, Running, ToStats};
 use vmm_proto::message::{Hello, Sample, wire};
+use vmm_proto::resource::TapName;
 
 const DEADLINE: Duration = Duration::from_secs(20);
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_vmm-stats");
 
 struct Daemon {
     dir: tempfile::TempDir,
@@ -28,13 +31,13 @@ impl Daemon {
     }
 
     fn start_untold() -> Self {
+        Self::start_by(Command::new(PROGRAM))
+    }
+
+    /// Starts it by a command that takes its options.
+    fn start_by(mut command: Command) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_vmm-stats"))
-            .arg("--dir")
-            .arg(dir.path())
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
+        let child = command.arg("--dir").arg(dir.path()).stdin(Stdio::null()).spawn().unwrap();
         Self { dir, child }
     }
 
@@ -64,12 +67,16 @@ impl Connection {
     }
 
     fn query(&mut self, machines: &[MachineId], samples: u16) -> Vec<Vec<Sample>> {
+        self.measured(machines, samples).into_iter().map(|measured| measured.samples).collect()
+    }
+
+    fn measured(&mut self, machines: &[MachineId], samples: u16) -> Vec<Measured> {
         let query = ToStats::Query { machines: machines.to_vec(), samples };
         write(&mut self.0, 7, &query);
         let (request, FromStats::Report(report)) = read(&mut self.0);
         assert_eq!(request, 7);
-        assert!(report.iter().map(|(id, _)| id).eq(machines));
-        report.into_iter().map(|(_, samples)| samples).collect()
+        assert!(report.iter().map(|measured| measured.machine).eq(machines.iter().copied()));
+        report
     }
 }
 
@@ -99,6 +106,10 @@ fn until<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+fn running(number: u8, pid: u32) -> Running {
+    Running { machine: id(number), pid, interfaces: 0 }
+}
+
 fn id(number: u8) -> MachineId {
     MachineId([number; 16])
 }
@@ -107,7 +118,7 @@ fn id(number: u8) -> MachineId {
 fn a_machine_has_a_sample_right_after_its_start_and_more_each_second() {
     let daemon = Daemon::start();
     let mut connection = daemon.connect();
-    connection.tell(&ToStats::Reset(vec![(id(1), std::process::id())]));
+    connection.tell(&ToStats::Reset(vec![running(1, std::process::id())]));
     let samples = &connection.query(&[id(1), id(2)], 1)[..];
     assert!(samples[0][0].resident > 100 << 10, "{samples:?}");
     assert!(samples[1].is_empty(), "an unknown machine has none: {samples:?}");
@@ -125,7 +136,7 @@ fn an_ended_process_keeps_its_samples_until_it_is_forgotten() {
     let daemon = Daemon::start();
     let mut connection = daemon.connect();
     let mut sleeper = Command::new("sleep").arg("1000").spawn().unwrap();
-    connection.tell(&ToStats::Watch { machine: id(1), pid: sleeper.id() });
+    connection.tell(&ToStats::Watch(running(1, sleeper.id())));
     assert!(!connection.query(&[id(1)], 5)[0].is_empty());
 
     // Nobody said that it ended: seen all the same.
@@ -144,12 +155,12 @@ fn a_reset_ends_what_it_does_not_name() {
     let daemon = Daemon::start();
     let mut connection = daemon.connect();
     let own = std::process::id();
-    connection.tell(&ToStats::Reset(vec![(id(1), own), (id(2), own)]));
+    connection.tell(&ToStats::Reset(vec![running(1, own), running(2, own)]));
     assert!(!connection.query(&[id(2)], 1)[0].is_empty());
     drop(connection);
 
     let mut connection = daemon.connect();
-    connection.tell(&ToStats::Reset(vec![(id(1), own)]));
+    connection.tell(&ToStats::Reset(vec![running(1, own)]));
     let ended = connection.query(&[id(2)], 121);
     assert_eq!(connection.query(&[id(2)], 121), ended);
     assert!(!ended[0].is_empty());
@@ -162,10 +173,13 @@ fn a_peer_that_breaks_the_rules_ends_only_its_own_connection() {
     let mut bad = daemon.connect();
     bad.tell(&ToStats::Query { machines: vec![id(0); MAX_MACHINES + 1], samples: 1 });
     assert_eq!(bad.0.read(&mut [0; 16]).unwrap(), 0);
+    let mut boundless = daemon.connect();
+    boundless.tell(&ToStats::Watch(Running { interfaces: 64, ..running(1, 1) }));
+    assert_eq!(boundless.0.read(&mut [0; 16]).unwrap(), 0);
     let mut worse = daemon.connect();
     worse.0.write_all(&[0xff; 64]).unwrap();
     assert_eq!(worse.0.read(&mut [0; 16]).unwrap_or(0), 0);
-    good.tell(&ToStats::Watch { machine: id(1), pid: std::process::id() });
+    good.tell(&ToStats::Watch(running(1, std::process::id())));
     assert_eq!(good.query(&[id(1)], 1)[0].len(), 1);
 }
 
@@ -188,8 +202,75 @@ fn a_question_right_after_the_start_waits_for_word_of_what_runs() {
     let query = ToStats::Query { machines: vec![id(1)], samples: 1 };
     asks.tell(&query);
     tells.tell(&ToStats::Reset(Vec::new()));
-    tells.tell(&ToStats::Watch { machine: id(1), pid: std::process::id() });
+    tells.tell(&ToStats::Watch(running(1, std::process::id())));
     tells.tell(&ToStats::Told);
     let (_, FromStats::Report(report)) = read(&mut asks.0);
-    assert_eq!(report[0].1.len(), 1, "{report:?}");
+    assert_eq!(report[0].samples.len(), 1, "{report:?}");
+}
+
+#[test]
+fn an_interface_that_is_not_there_is_no_error() {
+    let daemon = Daemon::start();
+    let mut connection = daemon.connect();
+    let own = std::process::id();
+    connection.tell(&ToStats::Watch(Running { interfaces: 63, ..running(1, own) }));
+    let measured = connection.measured(&[id(1)], 1).remove(0);
+    assert_eq!(measured.samples.len(), 1);
+    assert_eq!(measured.traffic, vec![None; 63]);
+}
+
+#[test]
+fn interfaces_are_counted_from_the_machines_side_and_keep_what_they_had() {
+    if !rustix::process::geteuid().is_root() {
+        return skipped("counters of interfaces: only root can make a network namespace");
+    }
+    // The second of the machine's interfaces, in a network namespace of the daemon's own; the host
+    // sends into it: what that counts as sent is what a guest would receive.
+    let name = TapName::of(id(1), 1);
+    let mut command = Command::new("unshare");
+    let quiet = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
+    let script = format!(
+        "{{ [ ! -e {quiet} ] || echo 1 >{quiet}; }} && \
+         ip link add {name} type veth peer name other && ip address add 10.99.0.1/24 dev {name} && \
+         ip link set {name} up && ip link set other up && \
+         echo hello >/dev/udp/10.99.0.2/9 && exec {PROGRAM} \"$@\""
+    );
+    command.args(["--net", "bash", "-c", &script, "bash"]);
+    let daemon = Daemon::start_by(command);
+    let mut connection = daemon.connect();
+    connection.tell(&ToStats::Told);
+    let mut sleeper = Command::new("sleep").arg("1000").spawn().unwrap();
+    connection.tell(&ToStats::Watch(Running { interfaces: 2, ..running(1, sleeper.id()) }));
+    let traffic = connection.measured(&[id(1)], 1).remove(0).traffic;
+    let [None, Some(counted)] = traffic[..] else { panic!("{traffic:?}") };
+    // It asks who has that address.
+    assert!(counted.received_packets >= 1 && counted.received_bytes >= 42, "{counted:?}");
+    assert_eq!((counted.sent_packets, counted.sent_bytes), (0, 0), "{counted:?}");
+
+    let namespace = format!("--net=/proc/{}/ns/net", daemon.child.id());
+    let deleted = Command::new("nsenter")
+        .args([&namespace, "ip", "link", "delete", name.as_str()])
+        .status()
+        .unwrap();
+    assert!(deleted.success(), "{deleted}");
+    let gone = connection.measured(&[id(1)], 1).remove(0).traffic;
+    assert!(
+        matches!(gone[..], [None, Some(last)] if last.received_bytes >= counted.received_bytes)
+    );
+
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
+    let ended = connection.measured(&[id(1)], 1).remove(0);
+    assert_eq!(ended.traffic, gone, "also when the machine has ended");
+    connection.tell(&ToStats::Forget { machine: id(1) });
+    assert_eq!(connection.measured(&[id(1)], 1).remove(0).traffic, []);
+}
+
+/// Says loudly what is not tested and why; with `CI=true` that is a failure.
+fn skipped(what: &str) {
+    eprintln!("SKIPPED: {what}");
+    assert!(
+        std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+        "with CI=true nothing is skipped: {what}"
+    );
 }

@@ -5,7 +5,7 @@
 
 use bincode::{Decode, Encode};
 
-use super::{ConsoleStart, Exit, Output, Sample, why};
+use super::{ConsoleStart, Exit, Output, Sample, Traffic, why};
 use crate::id::{Digest, MachineId};
 use crate::verb::Verb;
 
@@ -261,6 +261,17 @@ pub struct Usage {
     pub id: MachineId,
     /// The newest last; a short history before it. Empty while nothing was measured.
     pub samples: Vec<Sample>,
+    /// Its network interfaces, in their order.
+    pub interfaces: Vec<InterfaceUsage>,
+}
+
+/// What one network interface of a machine has carried.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct InterfaceUsage {
+    /// The name by which the guest knows it.
+    pub device: String,
+    /// What it counted last; none while it was not seen.
+    pub traffic: Option<Traffic>,
 }
 
 /// A limit and what is used of it.

@@ -65,6 +65,24 @@ pub struct Sample {
     pub major_faults: u64,
 }
 
+/// What went through one network interface of a machine since its start, from the machine's own
+/// point of view: received is what the guest got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+pub struct Traffic {
+    /// Frames that the guest got.
+    pub received_packets: u64,
+    /// Their bytes.
+    pub received_bytes: u64,
+    /// Frames for the guest that were dropped, since it did not take them fast enough.
+    pub received_dropped: u64,
+    /// Frames that the guest sent, those among them that the filter of the host refuses.
+    pub sent_packets: u64,
+    /// Their bytes.
+    pub sent_bytes: u64,
+    /// Frames of the guest that the host dropped before the filter.
+    pub sent_dropped: u64,
+}
+
 /// A piece of a console.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Output {

@@ -4,7 +4,7 @@ pub(crate) mod why;
 
 use serde::{Serialize, Serializer};
 use vmm_proto::message::client;
-use vmm_proto::message::{self, Output, Sample};
+use vmm_proto::message::{self, Output, Sample, Traffic};
 
 use crate::failure;
 use crate::time::rfc3339;
@@ -163,6 +163,20 @@ pub(crate) struct Usage<'u> {
     name: &'u str,
     id: String,
     samples: Vec<Measured>,
+    interfaces: Vec<Interface<'u>>,
+}
+
+/// What went through a network interface, from the machine's point of view: numbers since its
+/// start, null when it was not seen yet.
+#[derive(Debug, Serialize)]
+struct Interface<'u> {
+    device: &'u str,
+    received_packets: Option<u64>,
+    received_bytes: Option<u64>,
+    received_dropped: Option<u64>,
+    sent_packets: Option<u64>,
+    sent_bytes: Option<u64>,
+    sent_dropped: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -177,8 +191,29 @@ struct Measured {
 
 impl<'u> Usage<'u> {
     pub(crate) fn of(usage: &'u client::Usage) -> Self {
-        let client::Usage { name, id, samples } = usage;
-        Self { name, id: id.to_string(), samples: samples.iter().map(Measured::of).collect() }
+        let client::Usage { name, id, samples, interfaces } = usage;
+        Self {
+            name,
+            id: id.to_string(),
+            samples: samples.iter().map(Measured::of).collect(),
+            interfaces: interfaces.iter().map(Interface::of).collect(),
+        }
+    }
+}
+
+impl<'u> Interface<'u> {
+    fn of(interface: &'u client::InterfaceUsage) -> Self {
+        let client::InterfaceUsage { device, traffic } = interface;
+        let count = |what: fn(&Traffic) -> u64| traffic.as_ref().map(what);
+        Self {
+            device,
+            received_packets: count(|traffic| traffic.received_packets),
+            received_bytes: count(|traffic| traffic.received_bytes),
+            received_dropped: count(|traffic| traffic.received_dropped),
+            sent_packets: count(|traffic| traffic.sent_packets),
+            sent_bytes: count(|traffic| traffic.sent_bytes),
+            sent_dropped: count(|traffic| traffic.sent_dropped),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What machines use.
 
-use vmm_proto::message::Sample;
 use vmm_proto::message::client::{Reply, Usage};
+use vmm_proto::message::{Sample, Traffic};
 
 use super::Asked;
 use crate::failure::Stop;
@@ -37,7 +37,43 @@ fn show(usages: &[Usage], screen: &mut Screen) -> Result<(), Stop> {
         let usages: Vec<_> = usages.iter().map(json::Usage::of).collect();
         return screen.json(&usages);
     }
-    screen.text(&table(usages).to_string())
+    screen.text(&table(usages).to_string())?;
+    if usages.iter().any(|usage| !usage.interfaces.is_empty()) {
+        screen.text(&format!("\n{}", networks(usages)))?;
+    }
+    Ok(())
+}
+
+/// What network interfaces have carried since the start of their machines.
+fn networks(usages: &[Usage]) -> Table {
+    let mut table = Table::new(&[
+        ("NAME", Side::Left),
+        ("NETWORK", Side::Left),
+        ("RECEIVED PACKETS", Side::Right),
+        ("BYTES", Side::Right),
+        ("DROPPED", Side::Right),
+        ("SENT PACKETS", Side::Right),
+        ("BYTES", Side::Right),
+        ("DROPPED", Side::Right),
+    ]);
+    for usage in usages {
+        for interface in &usage.interfaces {
+            let count = |what: fn(&Traffic) -> u64| {
+                interface.traffic.as_ref().map_or_else(|| "-".to_owned(), |it| what(it).to_string())
+            };
+            table.row(&[
+                full(&usage.name),
+                interface.device.clone(),
+                count(|traffic| traffic.received_packets),
+                count(|traffic| traffic.received_bytes),
+                count(|traffic| traffic.received_dropped),
+                count(|traffic| traffic.sent_packets),
+                count(|traffic| traffic.sent_bytes),
+                count(|traffic| traffic.sent_dropped),
+            ]);
+        }
+    }
+    table
 }
 
 fn table(usages: &[Usage]) -> Table {
@@ -93,6 +129,8 @@ mod tests {
     use vmm_proto::id::MachineId;
 
     use super::*;
+    use crate::options::Format;
+    use crate::output::json::tests::interfaces;
 
     fn sample(time_ms: u64, user_us: u64) -> Sample {
         Sample { time_ms, user_us, system_us: 1000, resident: 2048, ..Sample::default() }
@@ -109,8 +147,12 @@ mod tests {
 
     #[test]
     fn a_machine_without_samples_is_listed_all_the_same() {
-        let usage =
-            |name: &str, samples| Usage { name: name.to_owned(), id: MachineId([0; 16]), samples };
+        let usage = |name: &str, samples| Usage {
+            name: name.to_owned(),
+            id: MachineId([0; 16]),
+            samples,
+            interfaces: Vec::new(),
+        };
         let usages = [usage("dev/a", vec![sample(1000, 1_234_567)]), usage("dev/b", Vec::new())];
         let expected = "\
 NAME    TIME                      CPU  USER s  SYSTEM s  RESIDENT KIB  MINOR FAULTS  MAJOR FAULTS
@@ -118,5 +160,24 @@ NAME    TIME                      CPU  USER s  SYSTEM s  RESIDENT KIB  MINOR FAU
 /dev/b  -                           -       -         -             -             -             -
 ";
         assert_eq!(table(&usages).to_string(), expected);
+    }
+
+    #[test]
+    fn each_network_interface_has_a_line_as_the_machine_sees_it() {
+        let usage = Usage {
+            name: "dev/a".to_owned(),
+            id: MachineId([0; 16]),
+            samples: Vec::new(),
+            interfaces: interfaces(),
+        };
+        let expected = "\
+NAME    NETWORK     RECEIVED PACKETS  BYTES  DROPPED  SENT PACKETS  BYTES  DROPPED
+/dev/a  service                    6    700        8             9   1000       11
+/dev/a  management                 -      -        -             -      -        -
+";
+        let (mut screen, answers, _) = Screen::shared(Format::Table);
+        show(&[usage], &mut screen).unwrap();
+        let shown = answers.text();
+        assert_eq!(shown.split_once("\n\n").unwrap().1, expected);
     }
 }

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::mpsc;
+use vmm_engine::{Engine, View};
 use vmm_proto::id::MachineId;
-use vmm_proto::message::Sample;
 use vmm_proto::message::client::Error;
-use vmm_proto::message::stats::{FromStats, MAX_MACHINES, ToStats};
+use vmm_proto::message::stats::{FromStats, MAX_MACHINES, Measured, Running, ToStats};
 use vmm_proto::name::{Path as Names, Target};
 use vmm_service::connection::{ConnectionError, Reader, Writer};
 use vmm_service::socket::Backoff;
@@ -18,44 +18,56 @@ use crate::core::Core;
 /// Messages that wait for `vmm-stats`. Past that they are dropped, and it is told everything anew.
 const QUEUE: usize = 256;
 
+/// Machines in one question, of as many as a message holds: a report of so many has room for half a
+/// minute of each, however many interfaces they have.
+const ASKED: usize = MAX_MACHINES / 2;
+
+/// What happened.
+#[derive(Debug)]
+pub(crate) enum Word {
+    Runs { machine: MachineId, pid: u32 },
+    Ended(MachineId),
+    Gone(MachineId),
+}
+
 /// The way to `vmm-stats`.
 #[derive(Clone)]
 pub(crate) struct StatsLink {
-    queue: mpsc::Sender<ToStats>,
+    queue: mpsc::Sender<Word>,
 }
 
 impl StatsLink {
     /// The way, and the receiving end for [`run`].
-    pub(crate) fn new() -> (Self, mpsc::Receiver<ToStats>) {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Word>) {
         let (queue, out) = mpsc::channel(QUEUE);
         (Self { queue }, out)
     }
 
     /// This machine runs.
     pub(crate) fn watch(&self, machine: MachineId, pid: u32) {
-        self.tell(ToStats::Watch { machine, pid });
+        self.tell(Word::Runs { machine, pid });
     }
 
     /// This machine has ended.
     pub(crate) fn ended(&self, machine: MachineId) {
-        self.tell(ToStats::Ended { machine });
+        self.tell(Word::Ended(machine));
     }
 
     /// This machine is no longer listed.
     pub(crate) fn forget(&self, machine: MachineId) {
-        self.tell(ToStats::Forget { machine });
+        self.tell(Word::Gone(machine));
     }
 
-    fn tell(&self, message: ToStats) {
+    fn tell(&self, word: Word) {
         // A full queue means that nobody takes from it: the next connection begins with a reset.
-        if self.queue.try_send(message).is_err() {
+        if self.queue.try_send(word).is_err() {
             tracing::debug!("vmm-stats does not keep up");
         }
     }
 }
 
 /// Keeps `vmm-stats` told, for ever.
-pub(crate) async fn run(socket: PathBuf, core: Core, mut out: mpsc::Receiver<ToStats>) {
+pub(crate) async fn run(socket: PathBuf, core: Core, mut out: mpsc::Receiver<Word>) {
     let mut backoff = Backoff::default();
     loop {
         match super::connect::<FromStats, ToStats>(&socket).await {
@@ -75,31 +87,42 @@ pub(crate) async fn run(socket: PathBuf, core: Core, mut out: mpsc::Receiver<ToS
 
 async fn serve(
     core: &Core,
-    out: &mut mpsc::Receiver<ToStats>,
+    out: &mut mpsc::Receiver<Word>,
     mut reader: Reader<tokio::net::unix::OwnedReadHalf, FromStats>,
     mut writer: Writer<OwnedWriteHalf, ToStats>,
 ) -> Result<(), ConnectionError> {
     let running = core.look(|engine| {
         let all = Target::Below(Names::host());
-        engine.machines(&all).filter_map(|view| Some((view.id, view.pid?))).collect::<Vec<_>>()
+        let running = |view: View<'_>| Some(running(&view, view.pid?));
+        engine.machines(&all).filter_map(running).collect::<Vec<_>>()
     });
     let Ok(running) = running.await else { return Ok(()) };
     writer.push(0, &ToStats::Reset(Vec::new()))?;
-    for (machine, pid) in running {
-        writer.push(0, &ToStats::Watch { machine, pid })?;
+    for running in running {
+        writer.push(0, &ToStats::Watch(running))?;
     }
     writer.push(0, &ToStats::Told)?;
     writer.flush().await?;
+    let mut words = Vec::new();
     loop {
         // A full queue has lost something; a new connection begins with everything.
         if out.len() == QUEUE {
             return Ok(());
         }
         tokio::select! {
-            message = out.recv() => match message {
-                Some(message) => writer.send(0, &message).await?,
-                None => return Ok(()),
-            },
+            count = out.recv_many(&mut words, QUEUE) => {
+                if count == 0 {
+                    return Ok(());
+                }
+                let words = std::mem::take(&mut words);
+                // What a machine has beside its process, the engine knows.
+                let messages = core.look(|engine| messages(engine, words));
+                let Ok(messages) = messages.await else { return Ok(()) };
+                for message in messages {
+                    writer.push(0, &message)?;
+                }
+                writer.flush().await?;
+            }
             end = reader.next() => if end?.is_none() {
                 return Ok(());
             },
@@ -107,7 +130,25 @@ async fn serve(
     }
 }
 
-/// The newest samples of some machines, in their order.
+fn messages(engine: &Engine, words: Vec<Word>) -> Vec<ToStats> {
+    let message = |word| match word {
+        // What has no right to run is ended, and not watched.
+        Word::Runs { machine, pid } => {
+            engine.by_id(machine).map(|view| ToStats::Watch(running(&view, pid)))
+        }
+        Word::Ended(machine) => Some(ToStats::Ended { machine }),
+        Word::Gone(machine) => Some(ToStats::Forget { machine }),
+    };
+    words.into_iter().filter_map(message).collect()
+}
+
+fn running(view: &View<'_>, pid: u32) -> Running {
+    // A grant has at most 63 devices.
+    let interfaces = u8::try_from(view.spec.devices.networks().len()).unwrap_or(u8::MAX);
+    Running { machine: view.id, pid, interfaces }
+}
+
+/// The newest of what was measured of some machines, in their order.
 ///
 /// # Errors
 /// When `vmm-stats` is not there or does not answer.
@@ -115,16 +156,14 @@ pub(crate) async fn query(
     socket: &Path,
     machines: &[MachineId],
     samples: u16,
-) -> Result<Vec<Vec<Sample>>, Error> {
+) -> Result<Vec<Measured>, Error> {
     let ask = async {
         let (mut reader, mut writer) = super::connect::<FromStats, ToStats>(socket).await?;
         let mut all = Vec::with_capacity(machines.len());
-        for machines in machines.chunks(MAX_MACHINES / 8) {
+        for machines in machines.chunks(ASKED) {
             writer.send(0, &ToStats::Query { machines: machines.to_vec(), samples }).await?;
             match reader.next().await? {
-                Some((_, FromStats::Report(report))) => {
-                    all.extend(report.into_iter().map(|(_, samples)| samples));
-                }
+                Some((_, FromStats::Report(report))) => all.extend(report),
                 None => return Err(ConnectionError::Cut),
             }
         }

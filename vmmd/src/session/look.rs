@@ -1,11 +1,13 @@
 //! Looking: machines, limits, what is used, what happened.
 
+use std::iter;
 use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
-use vmm_engine::Engine;
+use vmm_engine::{Engine, View};
 use vmm_proto::id::MachineId;
-use vmm_proto::message::client::{Error, ErrorCode, Machine, Quota, Reply, Usage};
+use vmm_proto::message::client::{Error, ErrorCode, InterfaceUsage, Machine, Quota, Reply, Usage};
+use vmm_proto::message::stats::Measured;
 use vmm_proto::name::Target;
 use vmm_proto::verb::Verb;
 
@@ -17,7 +19,7 @@ use crate::links::stream::Absence;
 use crate::records;
 
 /// Machines, rows or histories in one reply, so that it fits a frame: the CPUs of one may take
-/// 12 KiB.
+/// 12 KiB, what its interfaces have carried 8 KiB.
 const ROWS: usize = 8;
 
 /// Samples of a machine in an answer that does not follow: half a minute.
@@ -92,8 +94,8 @@ pub(super) async fn statistics(
     'ticks: loop {
         ticks.tick().await;
         let wanted = target.clone();
-        let listed = move |engine: &Engine| -> Vec<(String, MachineId)> {
-            engine.machines(&wanted).map(|view| (view.name.to_string(), view.id)).collect()
+        let listed = move |engine: &Engine| -> Vec<Listed> {
+            engine.machines(&wanted).map(|view| Listed::of(&view)).collect()
         };
         let listed = turn.shared.core.look(listed).await?;
         if listed.is_empty() {
@@ -101,9 +103,9 @@ pub(super) async fn statistics(
         }
         let history = if follow { 1 } else { HISTORY };
         for machines in listed.chunks(ROWS) {
-            let ids: Vec<_> = machines.iter().map(|(_, id)| *id).collect();
-            let samples = match stats::query(&socket, &ids, history).await {
-                Ok(samples) => samples,
+            let ids: Vec<_> = machines.iter().map(|listed| listed.id).collect();
+            let measured = match stats::query(&socket, &ids, history).await {
+                Ok(measured) => measured,
                 // Who follows goes on when it is back, with all machines.
                 Err(error) if follow => {
                     absence.goes_on(error).await?;
@@ -112,14 +114,40 @@ pub(super) async fn statistics(
                 Err(error) => return Err(error.into()),
             };
             absence.ends();
-            let usages = machines.iter().zip(samples);
-            let usages =
-                usages.map(|((name, id), samples)| Usage { name: name.clone(), id: *id, samples });
+            let usages = machines.iter().zip(measured);
+            let usages = usages.map(|(listed, measured)| listed.usage(measured));
             turn.say(Reply::Statistics(usages.collect())).await?;
         }
         if !follow {
             return Ok(());
         }
+    }
+}
+
+/// A machine whose use is asked for.
+struct Listed {
+    name: String,
+    id: MachineId,
+    /// The names of its network devices.
+    devices: Vec<String>,
+}
+
+impl Listed {
+    fn of(view: &View<'_>) -> Self {
+        let networks = view.spec.devices.networks().iter();
+        let devices = networks.map(|network| network.device.to_string()).collect();
+        Self { name: view.name.to_string(), id: view.id, devices }
+    }
+
+    fn usage(&self, measured: Measured) -> Usage {
+        let Measured { machine: _, samples, traffic } = measured;
+        // `vmm-stats` may have been told of none of them yet.
+        let traffic = traffic.into_iter().chain(iter::repeat(None));
+        let interfaces = self.devices.iter().zip(traffic);
+        let interfaces = interfaces
+            .map(|(device, traffic)| InterfaceUsage { device: device.clone(), traffic })
+            .collect();
+        Usage { name: self.name.clone(), id: self.id, samples, interfaces }
     }
 }
 

@@ -69,6 +69,21 @@ fn a_quota_has_the_fields_that_were_promised() {
     golden(&quotas.each_ref().map(Quota::of), include_str!("golden/quota.json"));
 }
 
+/// One that has carried something, and one that was not seen yet.
+pub(crate) fn interfaces() -> Vec<client::InterfaceUsage> {
+    let traffic = Traffic {
+        received_packets: 6,
+        received_bytes: 700,
+        received_dropped: 8,
+        sent_packets: 9,
+        sent_bytes: 1000,
+        sent_dropped: 11,
+    };
+    let usage =
+        |device: &str, traffic| client::InterfaceUsage { device: device.to_owned(), traffic };
+    vec![usage("service", Some(traffic)), usage("management", None)]
+}
+
 #[test]
 fn statistics_are_samples_with_their_units() {
     let sample = Sample {
@@ -83,6 +98,7 @@ fn statistics_are_samples_with_their_units() {
         name: "dev/hello".to_owned(),
         id: MachineId([0x11; 16]),
         samples: vec![sample],
+        interfaces: interfaces(),
     };
     golden(&[Usage::of(&usage)], include_str!("golden/statistics.json"));
 }
