@@ -8,5 +8,6 @@ pub mod follower;
 pub mod forge;
 pub mod links;
 pub mod managed;
+pub mod network;
 pub mod peer;
 pub mod setup;

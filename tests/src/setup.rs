@@ -12,6 +12,10 @@ use xtask::house::{House, Programs, wait_until};
 use crate::forge::Forge;
 use crate::links;
 
+/// The guests whose images are in the directory of an installation.
+const GUESTS: [&str; 8] =
+    ["chatter", "crasher", "echo", "echoes", "hello", "liar", "sender", "ticker"];
+
 /// The directory of the workspace.
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace")
@@ -115,7 +119,7 @@ impl Setup {
     pub fn with_programs(programs: impl FnOnce(&Path) -> Programs) -> Self {
         let dir = tempfile::Builder::new().prefix("vmm-test-").tempdir().expect("a directory");
         let programs = programs(dir.path());
-        for guest in ["hello", "ticker", "chatter", "crasher"] {
+        for guest in GUESTS {
             for kind in ["spt", "hvt"] {
                 let name = format!("{guest}.{kind}");
                 let built = root().join("target/guests").join(&name);

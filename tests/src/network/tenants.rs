@@ -1,0 +1,109 @@
+//! An installation whose tenants have bridges.
+
+use std::net::IpAddr;
+
+use serde_json::Value;
+use xtask::house::{DAEMONS, wait_until};
+
+use crate::links;
+use crate::setup::{Done, Setup};
+
+/// Addresses `first` to `last` of the first bridge's network, behind the host, as a delegation has
+/// them.
+pub fn of_bridge(bridge: &str, first: u8, last: u8) -> String {
+    format!("{bridge}/10.0.0.{first}/10.0.0.{last}/10.0.0.1/24")
+}
+
+/// The same over IPv6.
+pub fn of_bridge6(bridge: &str, first: u16, last: u16) -> String {
+    format!("{bridge}/fd00::{first:x}/fd00::{last:x}/fd00::1/64")
+}
+
+/// A running installation, whose top-level delegations have bridges.
+#[derive(Debug)]
+pub struct Tenants {
+    /// It.
+    pub setup: Setup,
+    spawn: Vec<String>,
+    vmmd: Vec<String>,
+}
+
+impl Tenants {
+    /// Machines may be put on `bridges`. Each of the tenants, by name, has the bridges that are named
+    /// beside it, with or without addresses, 600 machines and 8 GiB.
+    pub fn new(bridges: &[&str], tenants: &[(&str, &[&str])]) -> Self {
+        Self::with(bridges, tenants, &[])
+    }
+
+    /// As [`Tenants::new`], `vmmd` with more arguments.
+    pub fn with(bridges: &[&str], tenants: &[(&str, &[&str])], vmmd: &[&str]) -> Self {
+        let setup = Setup::without_daemons();
+        for (name, bridges) in tenants {
+            let mut share = vec!["600", "8192", "--cpu", "0"];
+            share.extend(bridges.iter().flat_map(|bridge| ["--bridge", bridge]));
+            setup.delegate("ca.db", "cacert.pem", "ca.key", name, &share);
+        }
+        let of_bridge = |name: &&str| ["--bridge".to_owned(), (*name).to_owned()];
+        let spawn = bridges.iter().flat_map(of_bridge).collect();
+        let limits = ["--host-machines", "2000", "--host-memory", "65536", "--host-cpus", "0"];
+        let vmmd = limits.iter().chain(vmmd).map(|word| (*word).to_owned()).collect();
+        let mut tenants = Self { setup, spawn, vmmd };
+        for daemon in DAEMONS {
+            tenants.start_again(daemon);
+        }
+        let linked = || links::are_made(&tenants.setup.house);
+        wait_until("all daemons know each other", linked).unwrap();
+        tenants
+    }
+
+    /// Runs a machine of a tenant: `image` with interfaces `NAME=BRIDGE`, and arguments.
+    pub fn run(
+        &self,
+        who: &str,
+        name: &str,
+        image: &str,
+        networks: &[&str],
+        more: &[&str],
+    ) -> Done {
+        let mut run = vec!["run", name, image, "--memory", "8", "--cpu", "0"];
+        run.extend(networks.iter().flat_map(|network| ["--network", network]));
+        run.extend(more);
+        self.setup.client(who, &run)
+    }
+
+    /// Runs `echo` on the bridge `ext` and says where it answers: over IPv4, and over IPv6 if its
+    /// tenant has such addresses.
+    #[track_caller]
+    pub fn echo(&self, who: &str, name: &str) -> (IpAddr, Option<IpAddr>) {
+        self.run(who, name, "echo.spt", &["service=ext"], &[]).expect(0);
+        let network = &self.info(who, name)["networks"][0];
+        (address(&network["address"]).unwrap(), address(&network["address6"]))
+    }
+
+    /// What the admin of the host sees of a machine.
+    #[track_caller]
+    pub fn info(&self, who: &str, name: &str) -> Value {
+        let done = self.setup.admin(&["--format", "json", "info", &format!("{who}/{name}")]);
+        done.expect(0).json()[0].clone()
+    }
+
+    /// Starts a daemon again, as it was started at first.
+    pub fn start_again(&mut self, daemon: &str) {
+        let arguments = self.more(daemon);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        self.setup.house.start_with(daemon, &arguments).unwrap();
+    }
+
+    fn more(&self, daemon: &str) -> Vec<String> {
+        match daemon {
+            "vmm-spawn" => self.spawn.clone(),
+            "vmmd" => self.vmmd.clone(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// The address in `A/P`.
+pub fn address(value: &Value) -> Option<IpAddr> {
+    value.as_str()?.split('/').next()?.parse().ok()
+}

@@ -1,0 +1,80 @@
+//! What is sent and asked from where this thread is.
+
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::process::Command;
+use std::time::Duration;
+
+use xtask::house::wait_until;
+
+/// Runs a script with `sh`, which must succeed; returns what it printed.
+#[track_caller]
+pub fn shell(script: &str) -> String {
+    let output = Command::new("sh").args(["-ec", script]).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{script}: {}: {error}", output.status);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// How many of `count` pings are answered.
+pub fn pings(to: impl Into<IpAddr>, count: u32) -> u32 {
+    let (to, count) = (to.into().to_string(), count.to_string());
+    let mut command = Command::new("ping");
+    let output = command.args(["-c", &count, "-i", "0.02", "-W", "1", &to]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let line = said.lines().find(|line| line.contains("packets transmitted"));
+    let received = line.and_then(|line| {
+        line.split(", ").find_map(|part| part.strip_suffix(" received")?.parse().ok())
+    });
+    // Without a way there it has nothing to count.
+    received.unwrap_or(0)
+}
+
+/// Waits until somebody answers pings and datagrams.
+#[track_caller]
+pub fn reaches(to: impl Into<IpAddr>) {
+    let to = to.into();
+    let there = || pings(to, 1) == 1 && echoed(to);
+    wait_until(&format!("an answer of {to}"), there).unwrap();
+}
+
+/// Whether a datagram to the echo port comes back within half a second.
+pub fn echoed(to: impl Into<IpAddr>) -> bool {
+    let to = to.into();
+    let any: IpAddr = match to {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind(SocketAddr::from((any, 0))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    socket.connect((to, 7)).unwrap();
+    let mut room = [0; 16];
+    // Nobody there, nothing heard, or a signal: the caller asks again.
+    socket.send(b"hello").is_ok()
+        && socket.recv(&mut room).is_ok_and(|len| room[..len] == *b"hello")
+}
+
+/// Echoes datagrams to port 7 of this place as long as `work` takes.
+pub fn echoing<T>(at: impl Into<IpAddr>, work: impl FnOnce() -> T) -> T {
+    let socket = UdpSocket::bind((at.into(), 7)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut room = [0; 2048];
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                match socket.recv_from(&mut room) {
+                    Ok((len, from)) => drop(socket.send_to(&room[..len], from)),
+                    Err(error) => assert!(
+                        [ErrorKind::WouldBlock, ErrorKind::TimedOut, ErrorKind::Interrupted]
+                            .contains(&error.kind()),
+                        "{error}"
+                    ),
+                }
+            }
+        });
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
