@@ -14,6 +14,7 @@ use crate::event::{Chain, ImageId, Now, Spec, Token};
 use crate::images::{Content, Offer};
 use crate::ledger::Amount;
 use crate::machine::{Machine, Replacement, Then};
+use crate::networks::{Interface, Plan};
 use crate::record::What;
 use crate::refusal::Refusal;
 
@@ -57,6 +58,8 @@ pub(crate) struct Admitted {
     held: Amount,
     /// What is to be held for both of them.
     reserve: Amount,
+    /// The interfaces of the machine; none before they are planned.
+    interfaces: Vec<Interface>,
 }
 
 impl Engine {
@@ -150,14 +153,15 @@ impl Engine {
     ) {
         let admitted = self.admit(turn, &newcomer, shown, replace);
         let Newcomer { id, mut name, spec, probation_ms } = newcomer;
-        let Admitted { chain, incumbent, .. } = match admitted {
+        let Admitted { chain, incumbent, interfaces, .. } = match admitted {
             Ok(admitted) => admitted,
             Err(refusal) => return turn.refuse(token, name, Some(id), refusal),
         };
         self.images.used(spec.image);
         name.path = self.delegations.shared(&chain, name.path);
         let leaf = shown.leaf.clone().filter(|_| shown.of_machine);
-        let machine = Machine::new(id, name, spec, chain, leaf, token);
+        self.networks.take(&name, &interfaces);
+        let machine = Machine::new(id, name, spec, chain, leaf, interfaces, token);
         let what = What::Deployed {
             kind: machine.spec.kind,
             image: machine.spec.image_sha256,
@@ -202,7 +206,13 @@ impl Engine {
     fn judge(&self, now: Now, order: Order<'_>) -> Result<Admitted, Refusal> {
         let admitted = self.weigh(order)?;
         let first = self.obstacles(now, order, &admitted).next();
-        first.map_or(Ok(admitted), Err)
+        if let Some(refusal) = first {
+            return Err(refusal);
+        }
+        match self.plan_of_order(now, order, &admitted) {
+            Ok(Plan { interfaces, .. }) => Ok(Admitted { interfaces, ..admitted }),
+            Err(refusals) => refusals.into_iter().next().map_or(Ok(admitted), Err),
+        }
     }
 
     /// What an order would take, and in the place of what. Fails when that cannot even be said.
@@ -218,11 +228,12 @@ impl Engine {
         let incumbent = self.listed(name);
         let held = incumbent.map(|old| old.held).unwrap_or_default();
         let reserve = Amount::of_machine(claim.memory_mib).larger(held);
-        Ok(Admitted { chain, incumbent: incumbent.map(|old| old.id), held, reserve })
+        let (incumbent, interfaces) = (incumbent.map(|old| old.id), Vec::new());
+        Ok(Admitted { chain, incumbent, held, reserve, interfaces })
     }
 
-    /// Everything that stands in the way of an order but for its image, in the order in which it
-    /// is judged: the first one is its refusal.
+    /// Everything that stands in the way of an order but for its networks and its image, in the
+    /// order in which it is judged: the first one is its refusal.
     pub(crate) fn obstacles<'a>(
         &'a self,
         now: Now,

@@ -27,7 +27,9 @@ impl Engine {
             let revoked = self.not_revoked([], machine.leaf.as_ref()).err();
             let newest = machine.chain.iter().map(|link| self.delegations.newest(link));
             let invalid = self.invalid(now, newest, &name.path);
-            revoked.into_iter().chain(invalid).chain(self.unfit(machine.wish(own)))
+            let networks = move || self.plan_of_start(now, machine, own).err();
+            let networks = std::iter::once_with(networks).flatten().flatten();
+            revoked.into_iter().chain(invalid).chain(self.unfit(machine.wish(own))).chain(networks)
         });
         closed.into_iter().chain(state).chain(room.into_iter().flatten())
     }

@@ -42,14 +42,16 @@ impl Engine {
         self.boot.enqueue(machine.spec.priority, id);
     }
 
+    fn is_started_by_host(&self, id: MachineId) -> bool {
+        let phase = self.machines.get(id).map(|machine| &machine.phase);
+        matches!(phase, Some(Phase::Starting { why: Why::Host, .. }))
+    }
+
     /// Starts those whose turn it is by what this event has changed.
     pub(crate) fn start_queued(&mut self, turn: &mut Turn) {
         if !self.boot.starting.is_empty() {
             for id in self.machines.changed() {
-                let starts = self.machines.get(*id).is_some_and(|machine| {
-                    matches!(machine.phase, Phase::Starting { why: Why::Host, .. })
-                });
-                if !starts {
+                if !self.is_started_by_host(*id) {
                     self.boot.starting.remove(id);
                 }
             }
@@ -60,6 +62,10 @@ impl Engine {
             if machine.is_some_and(|machine| matches!(machine.phase, Phase::Queued)) {
                 self.boot.starting.insert(id);
                 self.run(turn, id, Why::Host);
+                // It may have failed at once, for want of an address.
+                if !self.is_started_by_host(id) {
+                    self.boot.starting.remove(&id);
+                }
             }
         }
     }

@@ -1,13 +1,16 @@
 //! Whether something fits in every delegation above it, and in the host (rule 7).
 
+use std::collections::BTreeSet;
+
 use vmm_proto::authority::Link;
 use vmm_proto::name::{Label, Path};
-use vmm_proto::resource::{BridgeName, Bridges, CpuSet, Devices};
+use vmm_proto::resource::{Arguments, BridgeName, Bridges, CpuSet, Devices};
 
 use crate::engine::Engine;
 use crate::event::{Need, Spec};
 use crate::ledger::Amount;
 use crate::machine::Machine;
+use crate::networks::Interface;
 use crate::refusal::{Context, Quantity, Refusal};
 
 /// How many images may be cached below a delegation of so many machines: one for each machine that
@@ -22,17 +25,20 @@ pub(crate) struct Claim<'a> {
     pub(crate) memory_mib: u32,
     pub(crate) cpus: &'a CpuSet,
     pub(crate) devices: &'a Devices,
+    pub(crate) arguments: &'a Arguments,
 }
 
 impl<'a> From<&'a Need> for Claim<'a> {
     fn from(need: &'a Need) -> Self {
-        Self { memory_mib: need.memory_mib, cpus: &need.cpus, devices: &need.devices }
+        let Need { memory_mib, cpus, devices, arguments } = need;
+        Self { memory_mib: *memory_mib, cpus, devices, arguments }
     }
 }
 
 impl<'a> From<&'a Spec> for Claim<'a> {
     fn from(spec: &'a Spec) -> Self {
-        Self { memory_mib: spec.memory_mib, cpus: &spec.cpus, devices: &spec.devices }
+        let Spec { memory_mib, cpus, devices, arguments, .. } = spec;
+        Self { memory_mib: *memory_mib, cpus, devices, arguments }
     }
 }
 
@@ -45,8 +51,44 @@ pub(crate) struct Bounds<'a> {
     pub(crate) memory_mib: u64,
     pub(crate) storage_mib: u64,
     pub(crate) cpus: &'a CpuSet,
-    /// The host's are not known here.
-    pub(crate) bridges: Option<&'a Bridges>,
+    pub(crate) bridges: Usable<'a>,
+}
+
+/// The bridges that machines may be put on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Usable<'a> {
+    /// By a delegation.
+    Delegated(&'a Bridges),
+    /// By the host, as far as that is known.
+    Offered(Option<&'a BTreeSet<BridgeName>>),
+}
+
+impl Usable<'_> {
+    /// Whether a machine may be put on a bridge, as far as that is known.
+    fn has(self, bridge: &BridgeName) -> bool {
+        match self {
+            Self::Delegated(bridges) => bridges.get(bridge).is_some(),
+            Self::Offered(bridges) => bridges.is_none_or(|bridges| bridges.contains(bridge)),
+        }
+    }
+
+    /// Their names, if they are known.
+    pub(crate) fn names(self) -> Option<Vec<BridgeName>> {
+        match self {
+            Self::Delegated(bridges) => Some(bridges.iter().map(|it| it.name().clone()).collect()),
+            Self::Offered(bridges) => bridges.map(|bridges| bridges.iter().cloned().collect()),
+        }
+    }
+
+    /// Whether an interface has what a delegation does not give (any more).
+    fn lacks(self, interface: &Interface) -> bool {
+        match self {
+            Self::Delegated(bridges) => {
+                bridges.get(&interface.bridge).is_some_and(|bridge| interface.is_beyond(bridge))
+            }
+            Self::Offered(_) => false,
+        }
+    }
 }
 
 /// A machine that is to have room at a path.
@@ -91,7 +133,7 @@ impl Engine {
             memory_mib: self.host.memory_mib,
             storage_mib: self.host.storage_mib,
             cpus: &self.host.cpus,
-            bridges: None,
+            bridges: Usable::Offered(self.networks.offered.as_ref()),
         }
     }
 
@@ -104,7 +146,7 @@ impl Engine {
             memory_mib: grant.memory_mib.into(),
             storage_mib: grant.storage_mib.into(),
             cpus: &grant.cpus,
-            bridges: Some(&grant.bridges),
+            bridges: Usable::Delegated(&grant.bridges),
         }
     }
 
@@ -204,6 +246,7 @@ impl Engine {
                 u64::from(used.machines) > bounds.machines
                     || used.memory_mib > bounds.memory_mib
                     || forbidden(bounds, Claim::from(&*machine.spec), path).next().is_some()
+                    || machine.interfaces.iter().any(|it| bounds.bridges.lacks(it))
             })
     }
 }
@@ -225,12 +268,12 @@ fn forbidden<'a>(
     std::iter::once_with(cpus).flatten().chain(bridges)
 }
 
-/// The bridges of a machine that are not among those of one delegation.
+/// The bridges of a machine that are not among those of one delegation or the host.
 pub(crate) fn missing_bridges<'a>(
     bounds: &Bounds<'a>,
     claim: Claim<'a>,
 ) -> impl Iterator<Item = &'a BridgeName> + use<'a> {
     let bridges = bounds.bridges;
     let named = claim.devices.networks().iter().map(|network| &network.bridge);
-    named.filter(move |bridge| bridges.is_some_and(|known| known.get(bridge).is_none()))
+    named.filter(move |bridge| !bridges.has(bridge))
 }

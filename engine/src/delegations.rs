@@ -81,12 +81,15 @@ struct Top {
     full_until_s: i64,
 }
 
-/// Another certificate of a delegation has come to rule.
+/// A delegation has become known, or another certificate of it has come to rule.
 #[derive(Debug)]
 pub(crate) struct Renewal {
     pub(crate) path: Path,
-    pub(crate) before: u64,
+    /// The generation of the one before, if there was one.
+    pub(crate) before: Option<u64>,
     pub(crate) link: Link,
+    /// Whether its bridges are others than before.
+    pub(crate) other_bridges: bool,
 }
 
 /// A delegation by what it is known by: the SHA-256 of the key that signed it, and its label.
@@ -128,7 +131,7 @@ impl Delegations {
         self.enter(remembered);
     }
 
-    /// Judges a chain, and remembers it if it is not refused. Every change goes to `renewals`,
+    /// Judges a chain, and remembers it if it is not refused. What is new goes to `renewals`,
     /// also when there is no room for a delegation further down. A remembered certificate that
     /// `is_revoked` gives way to another one of the same grant.
     pub(crate) fn present(
@@ -210,6 +213,20 @@ impl Delegations {
         same.cloned().unwrap_or(path)
     }
 
+    /// The remembered delegations right below `path` that this key has signed, in no order.
+    pub(crate) fn children_of<'a>(
+        &'a self,
+        issuer: Digest,
+        path: &Path,
+    ) -> impl Iterator<Item = (&'a Label, &'a Link)> {
+        let siblings = self.by_issuer.get(&issuer).into_iter().flatten();
+        siblings.filter_map(move |(label, known)| {
+            let mut paths = known.paths.iter();
+            let here = paths.any(|it| it.depth() == path.depth() + 1 && it.is_within(path));
+            here.then_some((label, &known.link))
+        })
+    }
+
     /// The remembered delegations right below `path`, whose own delegation is the last of `chain`, in
     /// the order of their labels.
     pub(crate) fn children<'a>(
@@ -218,12 +235,9 @@ impl Delegations {
         path: &Path,
     ) -> impl Iterator<Item = (Path, &'a Link)> + use<'a> {
         let issuer = chain.map_or(self.root, |link| link.key);
-        let siblings = self.by_issuer.get(&issuer).into_iter().flatten();
-        let mut children: Vec<_> = siblings
-            .filter_map(|(label, known)| {
-                let here = path.child(label.clone()).ok()?;
-                known.paths.contains(&here).then_some((here, &known.link))
-            })
+        let mut children: Vec<_> = self
+            .children_of(issuer, path)
+            .filter_map(|(label, link)| Some((path.child(label.clone()).ok()?, link)))
             .collect();
         children.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         children.into_iter()
@@ -279,6 +293,8 @@ impl Delegations {
             let path = place.own();
             self.make_room(now, link, &path)?;
             self.changed.insert((link.issuer, link.label.clone()));
+            let (at, newest) = (path.clone(), link.clone());
+            renewals.push(Renewal { path: at, before: None, link: newest, other_bridges: true });
             self.enter(Remembered {
                 link: link.clone(),
                 seen_unix_ms: now.unix_ms,
@@ -297,8 +313,10 @@ impl Delegations {
             known.seen_unix_ms = now.unix_ms;
         }
         if newer || longer {
+            let other_bridges = known.link.grant.bridges != link.grant.bridges;
             known.link = link.clone();
-            renewals.push(Renewal { path: place.own(), before, link: link.clone() });
+            let (path, before, link) = (place.own(), Some(before), link.clone());
+            renewals.push(Renewal { path, before, link, other_bridges });
         }
         if elsewhere {
             known.paths.push(place.own());

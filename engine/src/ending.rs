@@ -7,10 +7,10 @@ use vmm_proto::name::Path;
 
 use crate::effect::{Answer, Effect};
 use crate::engine::{Engine, Turn};
-use crate::event::{Spec, Token};
+use crate::event::Token;
 use crate::keep::Outcome;
 use crate::ledger::Amount;
-use crate::machine::{Phase, Probation, Replacement, Stop, Then, Why};
+use crate::machine::{Machine, Phase, Probation, Replacement, Stop, Then, Why};
 use crate::record::What;
 use crate::refusal::Refusal;
 use crate::restart::End;
@@ -98,9 +98,9 @@ impl Engine {
                 let Replacement { machine: successor, token, .. } = *replacement;
                 self.successors.remove(&successor.id);
                 if let Some(token) = token {
-                    turn.refuse(token, successor.name, Some(successor.id), refusal);
+                    turn.refuse(token, successor.name.clone(), Some(successor.id), refusal);
                 }
-                self.drop_if_unneeded(turn, &successor.spec);
+                self.let_go(turn, &successor);
             }
         }
     }
@@ -236,14 +236,16 @@ impl Engine {
             }
         }
         turn.push(Effect::ForgetMachine { id });
-        self.drop_if_unneeded(turn, &machine.spec);
+        self.let_go(turn, &machine);
         if let Some(probation) = probation {
             self.forget_former(turn, id, *probation);
         }
     }
 
-    pub(crate) fn drop_if_unneeded(&mut self, turn: &mut Turn, spec: &Spec) {
-        let unneeded = self.images.unused(spec.image);
+    /// A machine is no more: what was there for it alone is given back.
+    pub(crate) fn let_go(&mut self, turn: &mut Turn, machine: &Machine) {
+        self.networks.release(&machine.name, &machine.interfaces);
+        let unneeded = self.images.unused(machine.spec.image);
         turn.effects.extend(unneeded.map(|image| Effect::DropImage { image }));
     }
 }

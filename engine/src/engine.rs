@@ -217,7 +217,11 @@ impl Engine {
         let revocations = &self.revocations;
         let is_revoked = |link: &Link| revocations.holds(&link.issuer, &link.serial);
         let verdict = self.delegations.present(turn.now, &chain.links, &is_revoked, &mut renewals);
-        for Renewal { path, before, link } in renewals {
+        for Renewal { path, before, link, other_bridges } in renewals {
+            if other_bridges {
+                self.note_overlaps(turn, &path, &link);
+            }
+            let Some(before) = before else { continue };
             let generation = link.grant.generation;
             if generation > before {
                 let path = path.clone();

@@ -4,7 +4,7 @@
 use vmm_proto::authority::{Link, Validity};
 use vmm_proto::id::Digest;
 use vmm_proto::name::{MachineName, Path};
-use vmm_proto::resource::{BridgeName, Bridges, CpuSet};
+use vmm_proto::resource::{BridgeName, CpuSet};
 
 use crate::admission::Order;
 use crate::bounds::{Bounds, Measure, Wish, missing_bridges};
@@ -77,7 +77,7 @@ pub struct Level {
     pub cpus: CpuSet,
     /// CPUs asked for that are not.
     pub cpus_missing: CpuSet,
-    /// Bridges usable; nothing for the host, whose bridges the engine does not know.
+    /// Bridges usable; nothing for the host while its bridges are not known.
     pub bridges: Option<Vec<BridgeName>>,
     /// Bridges asked for that are not.
     pub bridges_missing: Vec<BridgeName>,
@@ -140,7 +140,9 @@ impl Engine {
         let asked = if known { 0 } else { u64::from(*size) };
         let (own, chain) = (links.len(), &weighed.chain);
         let image = (!known).then(|| self.image_obstacles(chain, order, *size));
-        for refusal in self.obstacles(now, order, &weighed).chain(image.into_iter().flatten()) {
+        let networks = self.plan_of_order(now, order, &weighed).err();
+        let obstacles = self.obstacles(now, order, &weighed).chain(networks.into_iter().flatten());
+        for refusal in obstacles.chain(image.into_iter().flatten()) {
             push(&mut explanation.obstacles, refusal);
         }
         explanation.chain = self.walked(links, chain, &name.path);
@@ -189,7 +191,6 @@ impl Engine {
     fn level(&self, bounds: &Bounds<'_>, wish: Wish<'_>, image: u64) -> Level {
         let told = bounds.labels.len() >= wish.own;
         let [machines, memory] = self.measures(bounds, wish);
-        let names = |bridges: &Bridges| bridges.iter().map(|b| b.name().clone()).collect();
         Level {
             path: wish.path.ancestor(bounds.labels.len()),
             machines: Room::of(machines, told),
@@ -197,7 +198,7 @@ impl Engine {
             image_bytes: Room::of_image(self.image_room_at(bounds), image, told),
             cpus: bounds.cpus.clone(),
             cpus_missing: wish.claim.cpus.outside(bounds.cpus).collect(),
-            bridges: bounds.bridges.map(names),
+            bridges: bounds.bridges.names(),
             bridges_missing: missing_bridges(bounds, wish.claim).cloned().collect(),
         }
     }

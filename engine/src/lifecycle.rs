@@ -60,7 +60,7 @@ impl Engine {
             return self.queue(id);
         }
         if self.joined {
-            return turn.push(machine.start());
+            return self.order_start(turn, id);
         }
         if let Phase::Starting { why: Why::Asked(Some(_)), .. } = machine.phase {
             self.be_patient(turn, id);

@@ -21,7 +21,6 @@ use vmm_proto::authority::{LeafIdentity, Link};
 use vmm_proto::id::MachineId;
 use vmm_proto::name::MachineName;
 
-use crate::effect::Effect;
 use crate::ended::Place;
 use crate::event::{Exit, Spec, Token};
 use crate::keep::Outcome;
@@ -159,6 +158,7 @@ impl Machine {
         spec: Spec,
         chain: Vec<Link>,
         leaf: Option<LeafIdentity>,
+        interfaces: Vec<Interface>,
         token: Token,
     ) -> Self {
         Self {
@@ -167,7 +167,7 @@ impl Machine {
             spec: Arc::new(spec),
             chain: chain.into(),
             leaf,
-            interfaces: Arc::new([]),
+            interfaces: interfaces.into(),
             phase: Phase::Starting { why: Why::Asked(Some(token)), stop: None },
             run: 0,
             held: Amount::default(),
@@ -182,19 +182,6 @@ impl Machine {
             output_end: 0,
             looked_s: i64::MIN,
             probation: None,
-        }
-    }
-
-    /// The order to start it.
-    pub(crate) fn start(&self) -> Effect {
-        let (id, run, name) = (self.id, self.run, self.name.clone());
-        Effect::StartMachine {
-            id,
-            run,
-            name,
-            spec: Arc::clone(&self.spec),
-            interfaces: Arc::clone(&self.interfaces),
-            arguments: self.spec.arguments.clone(),
         }
     }
 

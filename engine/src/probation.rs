@@ -76,7 +76,7 @@ impl Engine {
         }
         self.formers.remove(&former.id);
         turn.push(Effect::ForgetMachine { id: former.id });
-        self.drop_if_unneeded(turn, &former.spec);
+        self.let_go(turn, &former);
     }
 
     /// A run has ended that nobody asked to end: if the machine is on probation and this was a

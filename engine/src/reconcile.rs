@@ -129,7 +129,7 @@ impl Engine {
             if matches!(why, Why::Host) {
                 self.boot.begin(id);
             }
-            return turn.push(machine.start());
+            return self.order_start(turn, id);
         }
         if let Why::Asked(Some(token)) = why {
             let reason = "the host was booted anew; it is started again by itself".to_owned();

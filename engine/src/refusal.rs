@@ -16,7 +16,7 @@ use vmm_proto::revocation::NotTaken;
 use crate::event::ImageId;
 use crate::networks::NetworkRefusal;
 use crate::view::{State, User};
-use text::{cpu, place, quota, room, time, way, when};
+use text::{cpu, no_bridge, place, quota, room, time, way, when};
 
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -136,7 +136,7 @@ pub enum Refusal {
         allowed: CpuSet,
     },
     /// A bridge is not to be used.
-    #[error("bridge \"{bridge}\" may not be used: {} has no bridge of that name", place(path))]
+    #[error("{}", no_bridge(path, bridge))]
     Bridge {
         /// whose limit
         path: Path,

@@ -3,7 +3,6 @@
 use vmm_proto::authority::{Link, Validity};
 use vmm_proto::id::{Digest, MachineId};
 use vmm_proto::name::{MachineName, Path, Target};
-use vmm_proto::resource::Bridges;
 use vmm_proto::revocation::{NotTaken, RevocationList};
 
 use crate::bounds::Bounds;
@@ -101,7 +100,6 @@ impl Engine {
 
     fn row(&self, path: &Path, bounds: &Bounds<'_>) -> QuotaRow {
         let used = self.usage(path);
-        let bridges = bounds.bridges.into_iter().flat_map(Bridges::iter);
         QuotaRow {
             path: path.clone(),
             machines: Used { limit: bounds.machines, used: used.machines.into() },
@@ -109,7 +107,7 @@ impl Engine {
             // Nothing takes storage until there are volumes and kept images.
             storage_mib: Used { limit: bounds.storage_mib, used: 0 },
             cpus: bounds.cpus.clone(),
-            bridges: bridges.map(|bridge| bridge.name().clone()).collect(),
+            bridges: bounds.bridges.names().unwrap_or_default(),
         }
     }
 

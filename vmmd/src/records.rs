@@ -58,7 +58,9 @@ const fn code(refusal: &Refusal) -> ErrorCode {
             | NetworkRefusal::NotDelegated { .. }
             | NetworkRefusal::AddressInUse { .. }
             | NetworkRefusal::MacInUse { .. } => ErrorCode::Address,
-            NetworkRefusal::Argument { .. } | NetworkRefusal::Arguments => ErrorCode::Usage,
+            NetworkRefusal::Argument { .. }
+            | NetworkRefusal::Arguments
+            | NetworkRefusal::MacTwice { .. } => ErrorCode::Usage,
         },
         Refusal::NoImage { .. } => ErrorCode::Image,
         Refusal::NameInUse { .. } | Refusal::AlreadyRunning { .. } => ErrorCode::Name,

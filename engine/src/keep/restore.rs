@@ -53,11 +53,12 @@ impl Engine {
         self.restored.push(Restored { id, due_unix_ms, probation_unix_ms });
     }
 
-    /// A machine, and the claims on images of it and of those that it brings along.
+    /// A machine, and what it and those that it brings along hold of images and networks.
     fn restored(&mut self, kept: KeptMachine) -> Machine {
         let (path, sha256) = (kept.name.path.clone(), kept.spec.image_sha256);
         let content = Content { path, sha256, size: kept.spec.image_size };
         self.images.restore(kept.spec.image, content);
+        self.networks.take(&kept.name, &kept.interfaces);
         let phase = self.restored_phase(kept.id, kept.phase);
         let probation = kept.probation.map(|probation| {
             let KeptProbation { former, probation_ms, .. } = *probation;

@@ -53,8 +53,8 @@ pub enum NetworkRefusal {
     },
     /// An argument sets an address that is not the delegation's to give.
     #[error(
-        "the argument {option} sets {value}, which is not in {range} of delegation \"{path}\" on \
-         bridge \"{bridge}\": {why}"
+        "the argument {option} sets {value}, which delegation \"{path}\" does not give on bridge \
+         \"{bridge}\" (it has {range}): {why}; leave the argument out to be given what is right"
     )]
     NotDelegated {
         /// the option, as it is written: `--ipv4`
@@ -100,6 +100,19 @@ pub enum NetworkRefusal {
         /// the machine, if it is below the requester's path
         by: Option<MachineName>,
     },
+    /// Two networks of a machine ask for the same hardware address on the same bridge.
+    #[error(
+        "network \"{device}\" asks for the hardware address {} on bridge \"{bridge}\", as another \
+         network of this machine does; give each one of its own", octets(*mac)
+    )]
+    MacTwice {
+        /// the second network
+        device: DeviceName,
+        /// the bridge
+        bridge: BridgeName,
+        /// the hardware address
+        mac: [u8; 6],
+    },
     /// There is no room for the arguments that tell a guest its addresses.
     #[error(
         "with the addresses of its networks the machine has too many arguments: a guest takes {max} \
@@ -117,7 +130,7 @@ impl NetworkRefusal {
             | Self::Diverged { .. }
             | Self::NotDelegated { .. }
             | Self::AddressInUse { .. } => "address",
-            Self::MacInUse { .. } => "mac",
+            Self::MacInUse { .. } | Self::MacTwice { .. } => "mac",
             Self::Argument { .. } | Self::Arguments => "arguments",
         }
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use vmm_proto::authority::Validity;
 use vmm_proto::name::Path;
-use vmm_proto::resource::CpuSet;
+use vmm_proto::resource::{BridgeName, CpuSet};
 
 use super::{Context, Quantity};
 
@@ -42,6 +42,19 @@ pub(super) fn way(validity: Validity, now_s: i64) -> &'static str {
 pub(super) fn cpu(path: &Path, cpus: &CpuSet, allowed: &CpuSet) -> String {
     let noun = if cpus.ids().len() == 1 { "CPU" } else { "CPUs" };
     format!("{noun} {cpus} may not be used: {} has {allowed}", place(path))
+}
+
+/// A bridge that is not usable.
+pub(super) fn no_bridge(path: &Path, bridge: &BridgeName) -> String {
+    let text = format!("bridge \"{bridge}\" may not be used: {} has no", place(path));
+    if path.is_host() {
+        format!(
+            "{text} such bridge for machines; name another one, or ask the host's admin for it \
+             (vmm-spawn --bridge)"
+        )
+    } else {
+        format!("{text} bridge of that name")
+    }
 }
 
 /// `1 machine`, `512 MiB of memory`.

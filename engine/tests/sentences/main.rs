@@ -16,6 +16,8 @@ mod keep;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod networks;
+#[cfg(test)]
 mod outlive;
 #[cfg(test)]
 mod probation;

@@ -1,0 +1,122 @@
+//! Delegations that are renewed while machines have their addresses.
+
+use vmm_engine::{Exit, State};
+
+use super::{FOUR, addresses, below, dev, netted, refused, started_with, telling, with};
+use crate::stage::{Stage, answer, starts};
+
+#[test]
+fn a_machine_whose_range_has_moved_runs_on_and_gets_another_address_when_it_is_started() {
+    let mut stage = Stage::with_machines(9);
+    let first = dev(&[FOUR]);
+    let one = stage.run("dev/one", netted(), &first);
+    let moved = with(&first[0], &["10.0.0.100/10.0.0.101/10.0.0.254/24"]);
+    stage.present(&[moved]);
+    assert_eq!(addresses(&stage, "dev/one"), ["10.0.0.2/24"]);
+    assert!(stage.view("dev/one").over_quota);
+    stage.restart("dev/one");
+    let effects = stage.exited(one, Exit::Code(0));
+    let (interfaces, words) = started_with(&effects, one);
+    assert_eq!(words, ["--ipv4=10.0.0.100/24", "--ipv4-gateway=10.0.0.254"]);
+    assert_eq!(stage.view("dev/one").interfaces, interfaces);
+    stage.started(one);
+    assert!(!stage.view("dev/one").over_quota);
+}
+
+#[test]
+fn an_address_that_is_in_the_new_range_too_is_kept_and_one_that_is_not_is_free_then() {
+    let mut stage = Stage::with_machines(9);
+    let first = dev(&[FOUR]);
+    let one = stage.run("dev/one", netted(), &first);
+    stage.run("dev/two", netted(), &first);
+    let moved = with(&first[0], &["10.0.0.3/10.0.0.4/10.0.0.1/24"]);
+    stage.present(std::slice::from_ref(&moved));
+    stage.exited(one, Exit::Code(0));
+    assert_eq!(stage.start("dev/one", "dev").answer(), None);
+    assert_eq!(addresses(&stage, "dev/one"), ["10.0.0.4/24"]);
+    assert_eq!(addresses(&stage, "dev/two"), ["10.0.0.3/24"]);
+    let back = with(&moved, &[FOUR]);
+    stage.run("dev/three", netted(), &[back]);
+    assert_eq!(addresses(&stage, "dev/three"), ["10.0.0.2/24"]);
+}
+
+#[test]
+fn a_start_and_a_restart_are_refused_when_the_new_range_has_no_free_address() {
+    let mut stage = Stage::with_machines(9);
+    let first = dev(&[FOUR]);
+    let one = stage.run("dev/one", netted(), &first);
+    let two = stage.run("dev/two", netted(), &first);
+    let small = with(&first[0], &["10.0.0.5/10.0.0.5/10.0.0.1/24"]);
+    stage.run("dev/three", netted(), &[small]);
+    stage.exited(one, Exit::Code(0));
+    let foreseen = stage.engine.explain_start(
+        stage.now,
+        &crate::stage::name("dev/one"),
+        &crate::stage::path("dev"),
+    );
+    let asked = stage.start("dev/one", "dev");
+    assert_eq!(foreseen.obstacles, [asked.refusal()]);
+    refused(&asked, "address");
+    assert_eq!(stage.state("dev/one"), Some(State::Exited));
+
+    let asked = stage.restart("dev/two");
+    let effects = stage.exited(two, Exit::Code(0));
+    assert!(starts(&effects).is_empty());
+    let refusal = answer(&effects, asked.token).unwrap().unwrap_err();
+    assert_eq!(refusal.code(), "address");
+    assert_eq!(stage.state("dev/two"), Some(State::Failed));
+    assert!(stage.view("dev/two").reason.unwrap().contains("no IPv4 address is free"));
+}
+
+#[test]
+fn an_address_has_to_be_in_every_range_above() {
+    let mut stage = Stage::with_machines(9);
+    let first = dev(&[FOUR]);
+    let alice = below(&first, "alice", &[FOUR]);
+    stage.present(&alice);
+    let smaller = vec![with(&first[0], &["10.0.0.4/10.0.0.9/10.0.0.1/24"])];
+    stage.present(&smaller);
+    // The chain does not fit in itself any more, so that only whoever is above it may still deploy.
+    stage.run("dev/alice/one", netted(), &smaller);
+    assert_eq!(addresses(&stage, "dev/alice/one"), ["10.0.0.4/24"]);
+    let elsewhere = vec![with(&smaller[0], &["10.0.0.7/10.0.0.9/10.0.0.1/24"])];
+    let asked = stage.deploy("dev/alice/two", netted(), &elsewhere);
+    assert!(refused(&asked, "address").contains("new certificate"));
+}
+
+#[test]
+fn below_a_delegation_that_manages_addresses_none_are_left_unmanaged() {
+    for (now, why) in [
+        (&[][..], "it has none there"),
+        (&["10.0.0.2/10.0.0.5/10.0.0.9/24"][..], "another gateway"),
+        (&["10.0.0.2/10.0.0.5/10.0.0.1/25"][..], "another size"),
+    ] {
+        let mut stage = Stage::with_machines(9);
+        let first = dev(&[FOUR]);
+        stage.present(&below(&first, "alice", &[FOUR]));
+        let asked = stage.deploy("dev/alice/one", netted(), &[with(&first[0], now)]);
+        let text = refused(&asked, "address");
+        assert!(text.contains(why) && text.contains("\"dev/alice\""), "{text}");
+    }
+    let mut stage = Stage::with_machines(9);
+    let bare = dev(&[]);
+    stage.present(&below(&bare, "alice", &[]));
+    let asked = stage.deploy("dev/alice/one", netted(), &[with(&bare[0], &[FOUR])]);
+    assert!(refused(&asked, "address").contains("it manages them there"));
+}
+
+#[test]
+fn a_successor_that_gets_no_address_any_more_gives_way_to_the_one_it_replaced() {
+    let mut stage = Stage::with_machines(9);
+    stage.probation_ms = 5_000;
+    let first = dev(&[FOUR]);
+    let old = stage.run("dev/one", telling(&["--ipv4=10.0.0.5/24"]), &first);
+    let asked = stage.deploy_as("dev/one", telling(&["--ipv4=10.0.0.4/24"]), &first, true);
+    stage.present(&[with(&first[0], &["10.0.0.5/10.0.0.5/10.0.0.1/24"])]);
+    let effects = stage.exited(old, Exit::Code(0));
+    assert_eq!(starts(&effects), [old]);
+    let refusal = answer(&effects, asked.token).unwrap().unwrap_err();
+    assert_eq!(refusal.code(), "address");
+    stage.started(old);
+    assert_eq!(addresses(&stage, "dev/one"), ["10.0.0.5/24"]);
+}
