@@ -10,6 +10,7 @@ use tracing::error;
 use vmm_proto::id::MachineId;
 use vmm_proto::message::spawn::FromSpawn;
 
+use crate::descriptors::kept;
 use crate::peers::Message;
 use crate::rate::Bucket;
 use crate::ring::Ring;
@@ -46,11 +47,11 @@ impl Console {
     /// Something of it is missing or makes no sense.
     pub fn go_on(place: &Place, now: Instant) -> Result<Self, Damage> {
         let failed = |error: Errno| Damage::Open("console".into(), error);
-        let ring = Ring::go_on(place.ring()?)
+        let ring = Ring::go_on(kept(place.ring()?))
             .map_err(|error| Damage::Open("ring".into(), error))?
             .ok_or_else(|| Damage::Kind("ring".into()))?;
-        let stage =
-            Stage::go_on(place.fifo(Fifo::Console)?, place.fifo(Fifo::Stage)?).map_err(failed)?;
+        let (console, stage) = (place.fifo(Fifo::Console)?, place.fifo(Fifo::Stage)?);
+        let stage = Stage::go_on(kept(console), kept(stage)).map_err(failed)?;
         Ok(Self { stage, ring, bucket: Bucket::full(now), paused_until: None })
     }
 

@@ -23,6 +23,7 @@ pub mod root;
 pub mod sweep;
 pub mod users;
 
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -32,7 +33,7 @@ use vmm_proto::message::Exit;
 use vmm_proto::message::spawn::Start;
 
 pub use cell::Cell;
-use cgroup::{Cgroups, Controller, Limits};
+use cgroup::{Cgroups, Controller, Limits, Made};
 use clone::Cloned;
 use inside::{Entry, Program};
 use namespaces::Namespaces;
@@ -160,19 +161,23 @@ impl Jail {
     /// There is none. Nothing has changed then.
     pub fn cell(&mut self, start: &Start) -> Result<Cell, Error> {
         let limits = Limits { memory: limits::memory(start.memory_mib), cpus: &start.cpus };
-        let cgroups = self.cgroups.make(&format!("{}-{}", start.id, start.run), limits)?;
+        let Made { own: cgroups, set } =
+            self.cgroups.make(&format!("{}-{}", start.id, start.run), limits)?;
         let user = match self.users.as_mut().map(Users::allot).transpose() {
             Ok(user) => user,
             Err(error) => {
-                self.broom.sweep(Cell { user: None, cgroups });
+                self.release(Cell { user: None, cgroups, set });
                 return Err(error.into());
             }
         };
-        Ok(Cell { user, cgroups })
+        Ok(Cell { user, cgroups, set })
     }
 
     /// A machine that was started before this process runs in this cell.
     pub fn adopt(&mut self, cell: &Cell) {
+        if let Some(set) = &cell.set {
+            self.cgroups.adopt_set(set);
+        }
         if let (Some(user), Some(users)) = (cell.user, &mut self.users) {
             users.adopt(user);
         }
@@ -188,12 +193,16 @@ impl Jail {
         start: &Start,
         program: &Program,
     ) -> Result<Cloned, EnterError> {
-        let cgroups = self.cgroups.open(&cell.cgroups)?;
+        let cgroups = self.cgroups.open(&cell.cgroups, cell.set.as_deref())?;
         let (namespaces, memory_mib) = (&self.namespaces, start.memory_mib);
         let (user, own) = (cell.user, (geteuid(), getegid()));
         let entry = Entry { cgroups: &cgroups, namespaces, user, own, memory_mib };
-        clone::clone(namespaces.flags(), cgroups.born_in(), || inside::run(&entry, program))
-            .map_err(EnterError::Clone)
+        let needed = program.descriptors().chain(entry.descriptors());
+        let highest = needed.map(AsRawFd::as_raw_fd).max().unwrap_or_default();
+        clone::clone(namespaces.flags(), cgroups.born_in(), highest, || {
+            inside::run(&entry, program)
+        })
+        .map_err(EnterError::Clone)
     }
 
     /// How a process ended, if it looks like this and was in this cell: the signal by which the
@@ -206,6 +215,9 @@ impl Jail {
     /// Takes back the cell of a machine whose process has ended. What cannot be removed yet is
     /// tried again ([`Jail::on_time`]).
     pub fn release(&mut self, cell: Cell) {
+        if let Some(set) = &cell.set {
+            self.cgroups.give_back_set(set);
+        }
         self.broom.sweep(cell);
         self.on_time(Instant::now());
     }
@@ -214,6 +226,7 @@ impl Jail {
     /// were adopted.
     pub fn sweep<'a>(&mut self, adopted: impl Iterator<Item = &'a Cell>) {
         self.broom.find(adopted);
+        self.cgroups.drop_sets();
         self.on_time(Instant::now());
     }
 

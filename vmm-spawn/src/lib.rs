@@ -40,6 +40,7 @@ pub mod affinity;
 pub mod birth;
 pub mod console;
 pub mod daemon;
+pub mod descriptors;
 pub mod failpoint;
 pub mod inherited;
 pub mod jail;

@@ -12,6 +12,7 @@ use vmm_proto::message::Exit;
 use vmm_proto::message::spawn::FromSpawn;
 
 use crate::console::Console;
+use crate::descriptors::kept;
 use crate::jail::Cell;
 use crate::process::{self, Ended};
 use crate::status::Status;
@@ -185,7 +186,7 @@ impl Run {
         now: Instant,
     ) -> Self {
         let starting = Starting { status, deadline: now + START_TIMEOUT, ended_for: None };
-        let phase = Phase::Starting(starting);
+        let (process, phase) = (kept(process), Phase::Starting(starting));
         Self { number, pid, process, cell, child, reaped_by: None, phase }
     }
 

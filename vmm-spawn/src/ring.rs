@@ -8,6 +8,7 @@ use rustix::io::{Errno, pread, write};
 use rustix::pipe::{SpliceFlags, splice};
 use vmm_proto::ring::{self, CAPACITY, CLAIMED, REST, WRITTEN, encode_counter};
 
+use crate::descriptors::kept;
 use crate::failpoint;
 use crate::state::place::write_at;
 
@@ -42,7 +43,8 @@ impl Ring {
         if claimed < written || claimed - written > CAPACITY {
             return Ok(None);
         }
-        let grown = Rc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
+        let grown = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+        let grown = Rc::new(kept(grown));
         Ok(Some(Self { file, grown, claimed, written, rest }))
     }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::cgroup::sets::is_set;
+
 /// What was allotted to one run of a machine, and is given back after it. A record of a run keeps it
 /// as text: a line for the user id, if it has one, and one for each cgroup.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -11,15 +13,21 @@ pub struct Cell {
     pub user: Option<u32>,
     /// Its cgroups: directories, absolute.
     pub cgroups: Vec<PathBuf>,
+    /// One that it shares with machines on the same CPUs ([`super::cgroup::sets`]).
+    pub set: Option<PathBuf>,
 }
 
 const USER: &str = "user ";
 const CGROUP: &str = "cgroup ";
+const SET: &str = "cpus ";
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(user) = self.user {
             writeln!(f, "{USER}{user}")?;
+        }
+        if let Some(set) = &self.set {
+            writeln!(f, "{SET}{}", set.display())?;
         }
         self.cgroups.iter().try_for_each(|path| writeln!(f, "{CGROUP}{}", path.display()))
     }
@@ -31,10 +39,11 @@ impl Cell {
     pub fn from_record(text: &str) -> Self {
         let value_of =
             |name: &'static str| text.lines().filter_map(move |it| it.strip_prefix(name));
-        let cgroups = value_of(CGROUP).map(PathBuf::from).filter(|path| path.is_absolute());
+        let paths = |name| value_of(name).map(PathBuf::from).filter(|path| path.is_absolute());
         Self {
             user: value_of(USER).find_map(|number| number.parse().ok()),
-            cgroups: cgroups.collect(),
+            cgroups: paths(CGROUP).collect(),
+            set: paths(SET).find(|set| is_set(set)),
         }
     }
 }
@@ -46,9 +55,13 @@ mod tests {
     #[test]
     fn a_place_comes_back_from_its_record() {
         let cgroups = vec!["/sys/fs/cgroup/memory/a b/1".into(), "/sys/fs/cgroup/pids/1".into()];
-        let cell = Cell { user: Some(2_000_000_001), cgroups };
+        let cell = Cell {
+            user: Some(2_000_000_001),
+            cgroups,
+            set: Some("/sys/fs/cgroup/cpuset/cpus@0".into()),
+        };
         assert_eq!(Cell::from_record(&format!("run 3\n{cell}pid 17\n")), cell);
         assert_eq!(Cell::from_record(""), Cell::default());
-        assert_eq!(Cell::from_record("user x\ncgroup relative\n"), Cell::default());
+        assert_eq!(Cell::from_record("user x\ncgroup relative\ncpus /etc\n"), Cell::default());
     }
 }

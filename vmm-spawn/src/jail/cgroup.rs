@@ -9,23 +9,27 @@
 //!     └ 5f2b…-3                                   the third run of a machine
 //! ```
 //!
-//! With version 1 this is so in each controller's hierarchy, with version 2 there is one.
+//! With version 1 this is so in each controller's hierarchy, but for that of CPU sets: the kernel
+//! compares each new set with all beside it, so machines with the same CPUs are in one together
+//! ([`sets`]). With version 2 there is one hierarchy.
 
+mod entrance;
 mod find;
 mod remove;
+pub mod sets;
 mod v1;
 mod v2;
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 
+pub use entrance::Entrance;
 pub use find::{Controller, Version};
 pub use remove::{children, remove};
+use sets::Sets;
 
 /// What a machine may use.
 #[derive(Debug, Clone, Copy)]
@@ -107,6 +111,16 @@ struct Home {
 #[derive(Debug, Default)]
 pub struct Cgroups {
     homes: Vec<Home>,
+    sets: Sets,
+}
+
+/// The cgroups of one run of a machine.
+#[derive(Debug)]
+pub struct Made {
+    /// Its own.
+    pub own: Vec<PathBuf>,
+    /// The set of CPUs that it shares, where that is a cgroup for itself.
+    pub set: Option<PathBuf>,
 }
 
 /// What of the controllers does not work, and why.
@@ -151,7 +165,7 @@ impl Cgroups {
                 lacking.push((controller, why));
             }
         }
-        (Self { homes }, lacking)
+        (Self { homes, sets: Sets::default() }, lacking)
     }
 
     /// The directories that machines' cgroups are in.
@@ -163,51 +177,77 @@ impl Cgroups {
     ///
     /// # Errors
     /// One of them cannot be made: none is left then.
-    pub fn make(&self, name: &str, limits: Limits<'_>) -> Result<Vec<PathBuf>, Error> {
+    pub fn make(&mut self, name: &str, limits: Limits<'_>) -> Result<Made, Error> {
+        let own = self.make_own(name, limits)?;
+        let Some(home) = self.homes.iter().find(|home| home.has_sets()) else {
+            return Ok(Made { own, set: None });
+        };
+        match self.sets.take(&home.dir, limits.cpus, &home.nodes) {
+            Ok(set) => Ok(Made { own, set: Some(set) }),
+            Err(error) => {
+                remove_unused(own);
+                Err(error)
+            }
+        }
+    }
+
+    fn make_own(&self, name: &str, limits: Limits<'_>) -> Result<Vec<PathBuf>, Error> {
         let mut made = Vec::new();
         for home in &self.homes {
+            if home.has_sets() {
+                continue;
+            }
             let dir = home.dir.join(name);
             let done = make(&dir).and_then(|()| {
                 made.push(dir.clone());
                 home.limit(&dir, limits)
             });
             if let Err(error) = done {
-                // Empty ones are never in use; should one be left, the next start removes it.
-                for dir in made {
-                    let _ = fs::remove_dir(dir);
-                }
+                remove_unused(made);
                 return Err(error);
             }
         }
         Ok(made)
     }
 
-    /// Opens the cgroups of a machine for its process to begin in.
+    /// Opens the cgroups of a machine for its process to begin in: those that were made for it, and
+    /// that of its CPUs.
     ///
     /// # Errors
     /// One of them cannot be opened.
-    pub fn open(&self, made: &[PathBuf]) -> Result<Entrance, Error> {
+    pub fn open(&self, made: &[PathBuf], set: Option<&Path>) -> Result<Entrance, Error> {
         let mut entrance = Entrance::default();
-        for (home, dir) in self.homes.iter().zip(made) {
+        if let Some(set) = set {
+            entrance.join_later(set)?;
+        }
+        for (home, dir) in self.homes.iter().filter(|home| !home.has_sets()).zip(made) {
             match home.version {
-                Version::V1 => {
-                    let path = dir.join("cgroup.procs");
-                    let file = open(&path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
-                    entrance.joined.push(file.map_err(|error| Error::Open { path, error })?);
-                }
-                Version::V2 => {
-                    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                    let opened = open(dir, flags, Mode::empty());
-                    entrance.born_in =
-                        Some(opened.map_err(|error| Error::Open { path: dir.clone(), error })?);
-                }
+                Version::V1 => entrance.join_later(dir)?,
+                Version::V2 => entrance.begin_in(dir)?,
             }
         }
         Ok(entrance)
     }
 
+    /// A machine that this process did not start is in this set of CPUs.
+    pub fn adopt_set(&mut self, set: &Path) {
+        self.sets.adopt(set);
+    }
+
+    /// A machine has ended that was in this set of CPUs.
+    pub fn give_back_set(&mut self, set: &Path) {
+        self.sets.give_back(set);
+    }
+
+    /// Removes the sets of CPUs that no machine is in.
+    pub fn drop_sets(&self) {
+        let with_sets = self.homes.iter().filter(|home| home.has_sets());
+        with_sets.for_each(|home| self.sets.drop_unused(&home.dir));
+    }
+
     /// Removes what there is of this installation, if no machine is left.
     pub fn leave(&self) {
+        self.drop_sets();
         for home in &self.homes {
             // What cannot be removed is used again by the next vmm-spawn.
             let removed = fs::remove_dir(&home.dir).is_ok();
@@ -219,6 +259,11 @@ impl Cgroups {
 }
 
 impl Home {
+    /// Whether machines share cgroups there, one for each set of CPUs.
+    fn has_sets(&self) -> bool {
+        self.version == Version::V1 && self.controllers == [Controller::Cpuset]
+    }
+
     fn limit(&self, dir: &Path, limits: Limits<'_>) -> Result<(), Error> {
         for &controller in &self.controllers {
             let settings = match self.version {
@@ -233,27 +278,10 @@ impl Home {
     }
 }
 
-/// The way into a machine's cgroups.
-#[derive(Debug, Default)]
-pub struct Entrance {
-    /// One that its process begins in.
-    born_in: Option<OwnedFd>,
-    /// Those that it joins.
-    joined: Vec<OwnedFd>,
-}
-
-impl Entrance {
-    /// One that the process is to begin in.
-    pub fn born_in(&self) -> Option<BorrowedFd<'_>> {
-        self.born_in.as_ref().map(AsFd::as_fd)
-    }
-
-    /// Joins the others with this process.
-    ///
-    /// # Errors
-    /// The kernel does not permit it.
-    pub fn join(&self) -> Result<(), Errno> {
-        self.joined.iter().try_for_each(|procs| rustix::io::write(procs, b"0").map(drop))
+/// Removes cgroups that were never in use; should one be left, the next start removes it.
+fn remove_unused(made: Vec<PathBuf>) {
+    for dir in made {
+        let _ = fs::remove_dir(dir);
     }
 }
 

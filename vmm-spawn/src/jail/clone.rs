@@ -1,14 +1,20 @@
 //! Starting a process that is a copy of this one, in namespaces and a cgroup of its own.
 #![allow(unsafe_code, reason = "clone3 has no safe wrapper")]
 
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use rustix::io::Errno;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::io::{Errno, retry_on_intr, write};
 use rustix::process::Pid;
+
+use crate::descriptors::KEPT;
 
 /// Exit status of a copy whose code panicked.
 const PANICKED: i32 = 101;
+
+/// Exit status of a copy that could not have descriptors of its own.
+const NO_TABLE: u8 = 125;
 
 /// A process that was just started.
 #[derive(Debug)]
@@ -19,9 +25,14 @@ pub struct Cloned {
     pub process: OwnedFd,
 }
 
-/// Starts a process that runs `child` and ends with the status that it returns. It has all of
-/// this one's descriptors and none of its signal handlers. `flags` are those of `clone3` that make
-/// namespaces; it begins in `cgroup`, a directory of the unified hierarchy.
+/// Starts a process that runs `child` and ends with the status that it returns. It has this one's
+/// descriptors up to `highest`, at least all below [`KEPT`], and none of its signal handlers. `flags`
+/// are those of `clone3` that make namespaces; it begins in `cgroup`, a directory of the unified
+/// hierarchy.
+///
+/// A copy of all descriptors, of which there are several for each machine, would take longer than all
+/// the rest, and again when they are closed: so the two processes share them until the new one has
+/// copied the few that it may need. That is waited for.
 ///
 /// This process must have one thread, as `vmm-spawn` has: what another one holds at this moment
 /// would be held for ever in the copy.
@@ -31,10 +42,19 @@ pub struct Cloned {
 pub fn clone(
     flags: u64,
     cgroup: Option<BorrowedFd<'_>>,
+    highest: RawFd,
     child: impl FnOnce() -> u8,
 ) -> Result<Cloned, Errno> {
+    let parted = eventfd(0, EventfdFlags::CLOEXEC)?;
+    let highest = highest.max(parted.as_raw_fd()).max(KEPT - 1);
+    let child = || {
+        // SAFETY: what is closed is closed in a table of this process's own, and from here on it
+        // uses none of it: it never returns to whoever owns those descriptors.
+        let done = unsafe { part(highest) }.and_then(|()| write(&parted, &1_u64.to_ne_bytes()));
+        if done.is_ok() { child() } else { NO_TABLE }
+    };
     let mut pidfd: libc::c_int = -1;
-    let mut flags = flags | CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
+    let mut flags = flags | libc::CLONE_FILES as u64 | CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
     if cgroup.is_some() {
         flags |= CLONE_INTO_CGROUP;
     }
@@ -69,7 +89,33 @@ pub fn clone(
     };
     // SAFETY: the kernel has just opened it for this call, and nobody else knows it.
     let process = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    Ok(Cloned { pid, process })
+    let mut either = [PollFd::new(&parted, PollFlags::IN), PollFd::new(&process, PollFlags::IN)];
+    match retry_on_intr(|| poll(&mut either, None)) {
+        // One that has ended instead needs no descriptors either.
+        Ok(_) => Ok(Cloned { pid, process }),
+        Err(error) => {
+            crate::launch::abandon(pid, process);
+            Err(error)
+        }
+    }
+}
+
+/// Gives this process a table of descriptors of its own, with those up to `highest`.
+///
+/// # Safety
+/// Whatever owns one with a higher number must not use or close it afterwards.
+unsafe fn part(highest: RawFd) -> Result<(), Errno> {
+    let first = highest.cast_unsigned().saturating_add(1);
+    // SAFETY: the call has no other effect than to copy and close descriptors, and the caller
+    // answers for that.
+    let done = unsafe {
+        libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_UNSHARE)
+    };
+    if done == 0 {
+        return Ok(());
+    }
+    let error = std::io::Error::last_os_error();
+    Err(Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
 }
 
 const SIGCHLD: u64 = libc::SIGCHLD as u64;

@@ -71,6 +71,18 @@ pub struct Program {
     pub others: Vec<OwnedFd>,
 }
 
+impl Program {
+    /// The descriptors that are needed to become it.
+    pub fn descriptors(&self) -> impl Iterator<Item = &OwnedFd> {
+        let file = match &self.file {
+            ProgramFile::Open(file) => Some(file),
+            ProgramFile::Path(_) => None,
+        };
+        let streams = [&self.input, &self.output, &self.status, &self.birth];
+        self.others.iter().chain(streams).chain(file)
+    }
+}
+
 /// How a program is named.
 #[derive(Debug)]
 pub enum ProgramFile {
@@ -129,6 +141,15 @@ fn become_tender(entry: &Entry<'_>, program: &Program) -> Result<Infallible, Fai
 }
 
 impl Entry<'_> {
+    /// The descriptors that are needed to enter.
+    pub fn descriptors(&self) -> impl Iterator<Item = &OwnedFd> {
+        let files = match &self.namespaces.files {
+            Files::Shared(namespace) => Some(namespace),
+            Files::Host | Files::Built(_) => None,
+        };
+        self.cgroups.descriptors().chain(&self.namespaces.network).chain(files)
+    }
+
     /// Enters the jail with this process.
     ///
     /// # Errors

@@ -6,7 +6,7 @@
 //! namespace of its own.
 
 use std::io::Read;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::sched::CloneFlags;
 use rustix::fs::{Mode, OFlags, open};
@@ -217,7 +217,8 @@ fn rehearse<T>(
     let (mut said, say) = std::io::pipe().map_err(|error| error.to_string())?;
     let (hold, go) = std::io::pipe().map_err(|error| error.to_string())?;
     let mut go = Some(go);
-    let process = clone(flags, None, || {
+    let highest = say.as_raw_fd().max(hold.as_raw_fd());
+    let process = clone(flags, None, highest, || {
         // The process's own copy; it is to notice if this one ends.
         drop(go.take());
         let text = match act() {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use super::cell::Cell;
+use super::cgroup::sets::is_set;
 use super::cgroup::{children, remove};
 
 /// The file in the directory of an installation that names the cgroups that its machines are in: a
@@ -78,9 +79,9 @@ impl Broom {
                     continue;
                 }
             };
-            for cgroup in found.into_iter().filter(|cgroup| !in_use.contains(cgroup)) {
+            for cgroup in found.into_iter().filter(|it| !in_use.contains(it) && !is_set(it)) {
                 info!("removing {}, which was left behind", cgroup.display());
-                let cell = Cell { user: None, cgroups: vec![cgroup] };
+                let cell = Cell { cgroups: vec![cgroup], ..Cell::default() };
                 self.left.push(Left { cell, again: Instant::now() });
             }
         }
@@ -125,7 +126,14 @@ impl Broom {
     pub fn leave(&mut self) {
         self.dirs.retain(|dir| {
             // Those of today have been tried already.
-            self.current.contains(dir) || fs::remove_dir(dir).is_err()
+            if self.current.contains(dir) {
+                return true;
+            }
+            for set in children(dir).unwrap_or_default().iter().filter(|it| is_set(it)) {
+                // One in use is what keeps the other from being removed.
+                let _ = fs::remove_dir(set);
+            }
+            fs::remove_dir(dir).is_err()
         });
         self.dirs.retain(|dir| dir.exists());
         if self.dirs.is_empty() {

@@ -167,7 +167,11 @@ mod tests {
 
     fn run() -> RunRecord {
         let cgroups = vec!["/sys/fs/cgroup/memory/a b".into(), "/sys/fs/cgroup/pids/a".into()];
-        RunRecord { run: 7, before: 5, cell: Cell { user: Some(2_000_000_003), cgroups } }
+        RunRecord {
+            run: 7,
+            before: 5,
+            cell: Cell { user: Some(2_000_000_003), cgroups, set: None },
+        }
     }
 
     fn reports() -> Vec<Report> {

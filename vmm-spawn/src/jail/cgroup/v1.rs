@@ -10,8 +10,8 @@ use crate::jail::limits::PROCESSES;
 /// The file that counts processes that were ended because memory ran out.
 pub(super) const OOM: &str = "memory.oom_control";
 
-const CPUS: &str = "cpuset.cpus";
-const NODES: &str = "cpuset.mems";
+pub(super) const CPUS: &str = "cpuset.cpus";
+pub(super) const NODES: &str = "cpuset.mems";
 
 /// Makes the cgroup of an installation in one hierarchy, below `base`.
 pub(super) fn home(found: &Hierarchy, base: &Path, name: &str) -> Result<Home, Error> {
