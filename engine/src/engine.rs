@@ -78,6 +78,14 @@ impl Turn {
         self.effects.push(effect);
     }
 
+    /// Has machines started before others are forgotten: somebody waits for the one, and nobody for
+    /// the other.
+    fn start_first(&mut self) {
+        if self.effects.iter().any(|effect| matches!(effect, Effect::StartMachine { .. })) {
+            self.effects.sort_by_key(|effect| matches!(effect, Effect::ForgetMachine { .. }));
+        }
+    }
+
     pub(crate) fn reply(&mut self, token: Token, answer: Result<Answer, Refusal>) {
         self.push(Effect::Reply { token, answer });
     }
@@ -142,6 +150,7 @@ impl Engine {
         self.take(&mut turn, event);
         self.start_queued(&mut turn);
         self.tell_who_waits(&mut turn);
+        turn.start_first();
         self.keep_changes(&mut turn);
         turn.effects
     }

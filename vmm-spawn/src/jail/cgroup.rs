@@ -15,6 +15,7 @@
 
 mod entrance;
 mod find;
+mod quick;
 mod remove;
 pub mod sets;
 mod v1;
@@ -28,6 +29,7 @@ use rustix::io::Errno;
 
 pub use entrance::Entrance;
 pub use find::{Controller, Version};
+use quick::Ready;
 pub use remove::{children, remove};
 use sets::Sets;
 
@@ -112,6 +114,7 @@ struct Home {
 pub struct Cgroups {
     homes: Vec<Home>,
     sets: Sets,
+    _quick: Option<Ready>,
 }
 
 /// The cgroups of one run of a machine.
@@ -165,7 +168,9 @@ impl Cgroups {
                 lacking.push((controller, why));
             }
         }
-        (Self { homes, sets: Sets::default() }, lacking)
+        let joined = homes.iter().any(|home| home.version == Version::V1);
+        let quick = if joined { Ready::keep() } else { None };
+        (Self { homes, sets: Sets::default(), _quick: quick }, lacking)
     }
 
     /// The directories that machines' cgroups are in.
