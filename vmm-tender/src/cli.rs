@@ -34,6 +34,9 @@ Options of run, before or behind IMAGE:
                   device NAME; @N for an open TAP descriptor
   --net-mac NAME=MAC
                   its hardware address (default: a random one)
+  --net-mtu NAME=BYTES
+                  its MTU, 68 to 65521, where TAP is a descriptor of an interface
+                  that is out of sight (default: what TAP says, or else 1500)
   --no-net-ring   do not offer an hvt guest the network ring of Solo5 0.11, which
                   it is otherwise offered with 2 MiB of memory of their own
   --block NAME=PATH

@@ -1,7 +1,7 @@
 use vmm_tender_abi::DeviceName;
 
 use super::*;
-use crate::devices::options::{BlockSource, InterfaceName, MacAddress, NetSource};
+use crate::devices::options::{BlockSource, InterfaceName, MacAddress, Mtu, NetSource};
 
 fn parse(words: &str) -> Result<Command, Error> {
     let words: Vec<OsString> = words.split_whitespace().map(OsString::from).collect();
@@ -86,6 +86,9 @@ fn nonsense_is_refused_with_its_reason() {
         ("run a --net-mac n=02:00:00:00:00:01", "without --net n"),
         ("run a --net n=tap0 --net-mac n=1", "aa:bb:cc:dd:ee:ff"),
         ("run a --net n=tap0 --net-mac n=01:00:00:00:00:01", "that of a group"),
+        ("run a --net-mtu n=1500", "without --net n"),
+        ("run a --net n=tap0 --net-mtu n=67", "a number of bytes from 68 to 65521"),
+        ("run a --net n=tap0 --net-mtu n=1400 --net-mtu n=1400", "--net-mtu n is given twice"),
         ("run a --block b", "--block wants NAME=VALUE"),
         ("run a --block b=", "--block b wants a path"),
         ("run a --block b=x --block b=y", "--block b is given twice"),
@@ -115,12 +118,15 @@ fn the_status_descriptor_is_found_even_if_the_rest_is_nonsense() {
 
 #[test]
 fn devices_are_attached_by_name_and_their_properties_in_any_order() {
-    let options = run("run a --net-mac n=02:00:00:00:00:01 --net n=tap0 --net=m=@7 \
+    let options =
+        run("run a --net-mac n=02:00:00:00:00:01 --net n=tap0 --net=m=@7 --net-mtu=m=9000 \
         --block-sector-size=b=4096 --block b=dir/a=b --block c=@8");
     let name = |text| DeviceName::new(text).unwrap();
     let nets: Vec<_> = options.devices.nets.iter().map(|net| (net.name, net.mac)).collect();
     let mac = MacAddress([2, 0, 0, 0, 0, 1]);
     assert_eq!(nets, [(name("n"), Some(mac)), (name("m"), None)]);
+    let mtus = options.devices.nets.iter().map(|net| net.mtu.map(Mtu::bytes));
+    assert!(mtus.eq([None, Some(9000)]));
     let interface = InterfaceName::new("tap0").unwrap();
     assert_eq!(options.devices.nets[0].source, NetSource::Interface(interface));
     let descriptors: Vec<_> = options.devices.descriptors().map(|it| it.to_string()).collect();

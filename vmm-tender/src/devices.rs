@@ -145,8 +145,8 @@ enum Wanted {
 impl Wanted {
     fn open(self) -> Result<Backend, Error> {
         Ok(match self {
-            Self::Net(NetOption { name, source, mac }) => {
-                Backend::Net(Tap::attach(name, source, mac)?)
+            Self::Net(NetOption { name, source, mac, mtu }) => {
+                Backend::Net(Tap::attach(name, source, mac, mtu)?)
             }
             Self::Block(BlockOption { name, source, sector_size }) => {
                 Backend::Block(Disk::attach(name, source, sector_size)?)

@@ -89,6 +89,7 @@ fn system_call(what: &str) -> Attempt {
     const PTRACE_SEIZE: usize = 0x4206;
     const CREATE: usize = 0o101;
     const READ_WRITE: usize = 2;
+    const NET: usize = 7;
     static NOTHING: [usize; 1] = [0];
     let nothing = NOTHING.as_ptr().addr();
     let parent = parent_id() as usize;
@@ -124,6 +125,14 @@ fn system_call(what: &str) -> Attempt {
         "protect" => (libc::SYS_mprotect, &[0x1000, 4096, 4]),
         "terminal" => (libc::SYS_ioctl, &[0, 0x5401, nothing]),
         "other-ioctl" => (libc::SYS_ioctl, &[VCPU as usize, 0xAE01, 0]),
+        // On a tap, by its descriptor: to have it outlive the process, become another kind of
+        // network, take another hardware address, be given larger frames, be filtered otherwise.
+        "tap-persist" => (libc::SYS_ioctl, &[NET, 0x4004_54CB, 1]),
+        "tap-kind" => (libc::SYS_ioctl, &[NET, 0x4004_54CD, 1]),
+        "tap-address" => (libc::SYS_ioctl, &[NET, 0x8924, nothing]),
+        "tap-offload" => (libc::SYS_ioctl, &[NET, 0x4004_54D0, 1]),
+        "tap-filter" => (libc::SYS_ioctl, &[NET, 0x4010_54D5, nothing]),
+        "tap-program" => (libc::SYS_ioctl, &[NET, 0x8004_54E0, nothing]),
         "duplicate" => (libc::SYS_dup2, &[1, 9]),
         "write-elsewhere" => (libc::SYS_write, &[9, nothing, 1]),
         "write-high" => (libc::SYS_write, &[1 | 1 << 32, nothing, 1]),

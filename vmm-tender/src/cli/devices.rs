@@ -7,14 +7,15 @@ use vmm_tender_abi::DeviceName;
 
 use super::usage;
 use crate::Error;
-use crate::devices::options::{BlockSource, DeviceOptions, MacAddress, NetSource, SectorSize};
+use crate::devices::options::{BlockSource, DeviceOptions, MacAddress, Mtu, NetSource, SectorSize};
 use crate::devices::{DeviceArguments, Orphan};
 
 /// The options that [`take`] understands.
-pub(super) const OPTIONS: [&str; 4] = [NET, NET_MAC, BLOCK, SECTOR_SIZE];
+pub(super) const OPTIONS: [&str; 5] = [NET, NET_MAC, NET_MTU, BLOCK, SECTOR_SIZE];
 
 const NET: &str = "--net";
 const NET_MAC: &str = "--net-mac";
+const NET_MTU: &str = "--net-mtu";
 const BLOCK: &str = "--block";
 const SECTOR_SIZE: &str = "--block-sector-size";
 
@@ -41,6 +42,10 @@ pub(super) fn take(
             }
             devices.mac(name, mac)
         }
+        NET_MTU => {
+            let mtu = text.and_then(Mtu::parse);
+            devices.mtu(name, mtu.ok_or_else(|| wrong("a number of bytes from 68 to 65521"))?)
+        }
         BLOCK if value.is_empty() => return Err(wrong("a path or @N")),
         BLOCK => devices.block(name, BlockSource::parse(value)?),
         _ => {
@@ -59,6 +64,9 @@ pub(super) fn finish(devices: DeviceArguments) -> Result<DeviceOptions, Error> {
         None => Ok(options),
         Some(Orphan::Mac(name)) => {
             Err(usage(format!("{NET_MAC} {name} is given without {NET} {name}")))
+        }
+        Some(Orphan::Mtu(name)) => {
+            Err(usage(format!("{NET_MTU} {name} is given without {NET} {name}")))
         }
         Some(Orphan::SectorSize(name)) => {
             Err(usage(format!("{SECTOR_SIZE} {name} is given without {BLOCK} {name}")))

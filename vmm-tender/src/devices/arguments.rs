@@ -5,7 +5,7 @@ use std::fmt;
 use vmm_tender_abi::DeviceName;
 
 use super::options::{
-    BlockOption, BlockSource, DeviceOptions, MacAddress, NetOption, NetSource, SectorSize,
+    BlockOption, BlockSource, DeviceOptions, MacAddress, Mtu, NetOption, NetSource, SectorSize,
 };
 
 /// What has been said about devices so far, each thing once for each name.
@@ -13,6 +13,7 @@ use super::options::{
 pub(crate) struct DeviceArguments {
     nets: Vec<(DeviceName, NetSource)>,
     macs: Vec<(DeviceName, MacAddress)>,
+    mtus: Vec<(DeviceName, Mtu)>,
     blocks: Vec<(DeviceName, BlockSource)>,
     sector_sizes: Vec<(DeviceName, SectorSize)>,
 }
@@ -31,6 +32,7 @@ impl fmt::Display for Twice {
 #[derive(Debug)]
 pub(crate) enum Orphan {
     Mac(DeviceName),
+    Mtu(DeviceName),
     SectorSize(DeviceName),
 }
 
@@ -48,6 +50,10 @@ impl DeviceArguments {
         insert(&mut self.macs, name, mac)
     }
 
+    pub(crate) fn mtu(&mut self, name: DeviceName, mtu: Mtu) -> Result<(), Twice> {
+        insert(&mut self.mtus, name, mtu)
+    }
+
     pub(crate) fn block(&mut self, name: DeviceName, source: BlockSource) -> Result<(), Twice> {
         insert(&mut self.blocks, name, source)
     }
@@ -62,6 +68,7 @@ impl DeviceArguments {
             name,
             source,
             mac: remove(&mut self.macs, name),
+            mtu: remove(&mut self.mtus, name),
         });
         let nets = nets.collect();
         let blocks = self.blocks.into_iter().map(|(name, source)| BlockOption {
@@ -71,8 +78,9 @@ impl DeviceArguments {
         });
         let blocks = blocks.collect();
         let macs = self.macs.into_iter().map(|(name, _)| Orphan::Mac(name));
+        let mtus = self.mtus.into_iter().map(|(name, _)| Orphan::Mtu(name));
         let sizes = self.sector_sizes.into_iter().map(|(name, _)| Orphan::SectorSize(name));
-        (DeviceOptions { nets, blocks }, macs.chain(sizes).collect())
+        (DeviceOptions { nets, blocks }, macs.chain(mtus).chain(sizes).collect())
     }
 }
 

@@ -43,6 +43,8 @@ pub struct NetOption {
     pub source: NetSource,
     /// Its hardware address; a random one if there is none.
     pub mac: Option<MacAddress>,
+    /// Its MTU, where the interface need not be asked.
+    pub mtu: Option<Mtu>,
 }
 
 /// Where frames come from and go to.
@@ -138,6 +140,25 @@ impl MacAddress {
     }
 }
 
+/// The longest packet in bytes, without the Ethernet header: 68 (the least of IPv4) to 65521 (the
+/// most of a TAP interface).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mtu(u16);
+
+impl Mtu {
+    /// Parses a decimal number.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        let mtu: u16 = text.parse().ok().filter(|_| digits)?;
+        (68..=65521).contains(&mtu).then_some(Self(mtu))
+    }
+
+    /// Bytes.
+    pub fn bytes(self) -> u16 {
+        self.0
+    }
+}
+
 /// Size of a block in bytes: a power of two from 512 to 32768.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SectorSize(u16);
@@ -183,6 +204,16 @@ mod tests {
         assert_eq!(valid, [512, 1024, 2048, 4096, 8192, 16384, 32768]);
         for bad in ["", "+512", "512x", "-512", "0x200"] {
             assert_eq!(SectorSize::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn mtus_are_those_of_taps() {
+        let valid: Vec<_> =
+            (0..=70000).filter(|mtu: &u32| Mtu::parse(&mtu.to_string()).is_some()).collect();
+        assert_eq!(valid, (68..=65521).collect::<Vec<_>>());
+        for bad in ["", "+1500", "1500x", "-1500", "0x5dc"] {
+            assert_eq!(Mtu::parse(bad), None, "{bad}");
         }
     }
 

@@ -27,7 +27,8 @@ pub(crate) fn manifest(devices: &[(&str, u32)]) -> Manifest {
 
 /// Attaches `fd` to the network device of this name.
 pub(crate) fn net(device: &str, fd: OwnedFd) -> NetOption {
-    NetOption { name: name(device), source: NetSource::Descriptor(give(fd)), mac: None }
+    let source = NetSource::Descriptor(give(fd));
+    NetOption { name: name(device), source, mac: None, mtu: None }
 }
 
 /// Attaches `fd` to the block device of this name.

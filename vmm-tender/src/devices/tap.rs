@@ -11,7 +11,7 @@ use vmm_tender_abi::hypercall::CallResult;
 
 use super::DeviceError;
 use super::ifreq::{Offload, Operation, Request, turn_off};
-use super::options::{InterfaceName, MacAddress, NetSource};
+use super::options::{InterfaceName, MacAddress, Mtu, NetSource};
 use crate::Error;
 use crate::descriptors::DescriptorNumber;
 
@@ -39,6 +39,7 @@ impl Tap {
         name: DeviceName,
         source: NetSource,
         mac: Option<MacAddress>,
+        mtu: Option<Mtu>,
     ) -> Result<Self, Error> {
         let mac = match mac {
             Some(mac) => mac,
@@ -48,13 +49,13 @@ impl Tap {
                 error,
             })?,
         };
-        let (fd, mtu) = match source {
+        let (fd, found) = match source {
             NetSource::Interface(interface) => open_interface(&interface).map_err(|error| {
                 DeviceError::Interface { device: name, name: interface.as_str().to_owned(), error }
             })?,
             NetSource::Descriptor(number) => adopt(name, number)?,
         };
-        Ok(Self { fd, mac, mtu })
+        Ok(Self { fd, mac, mtu: mtu.map_or(found, Mtu::bytes) })
     }
 
     pub(crate) fn mac(&self) -> MacAddress {
