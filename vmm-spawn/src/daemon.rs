@@ -15,6 +15,7 @@ use crate::inherited;
 use crate::jail::{self, Jail};
 use crate::machines::{AdoptError, Machines};
 use crate::manager::{self, PassedError, Watchdog};
+use crate::net::{self, Networks};
 use crate::options::{Config, ConfigError};
 use crate::peer::{Order, Request};
 use crate::peers::{Message, Peers};
@@ -51,6 +52,9 @@ pub enum Error {
     /// {0}
     #[error(transparent)]
     Jail(#[from] jail::Error),
+    /// {0}
+    #[error(transparent)]
+    Networks(#[from] net::Error),
     /// cannot {what}: {error}
     #[error("cannot {what}: {error}")]
     Kernel {
@@ -119,9 +123,11 @@ impl Daemon {
         poller.watch(&signals, Token::Signals).map_err(watch)?;
         poller.watch(&listener, Token::Listener).map_err(watch)?;
         let dir = config.dir.canonicalize().map_err(failed("find the directory of --dir"))?;
+        let networks = Networks::open(&config.bridges, &dir)?;
         let jail = Jail::build(&config.jail, &config.tender, &dir)?;
         jail.log();
-        let mut machines = Machines::new(config.tender.clone(), jail, state, Rc::clone(&poller))
+        let tender = config.tender.clone();
+        let mut machines = Machines::new(tender, jail, networks, state, Rc::clone(&poller))
             .map_err(failed("make a pipe"))?;
         machines.adopt(Instant::now())?;
         machines.sweep();
@@ -217,7 +223,8 @@ impl Daemon {
         };
         let known = u32::try_from(known).unwrap_or(u32::MAX);
         let jail = self.machines.jail.missing().to_vec();
-        let welcome = FromSpawn::Welcome { version: VERSION, jail, bridges: Vec::new(), known };
+        let bridges = self.machines.networks.bridges().map(str::to_owned).collect();
+        let welcome = FromSpawn::Welcome { version: VERSION, jail, bridges, known };
         let messages = iter::once(Message::from(welcome)).chain(state).collect();
         self.peers.answer_hello(role, messages);
     }

@@ -4,10 +4,11 @@
 //! the process kills itself the first or the COUNT-th time that it comes to NAME.
 
 /// The names of all of them, in the order in which a machine comes to them.
-pub const NAMES: [&str; 22] = [
+pub const NAMES: [&str; 23] = [
     "start-made",
     "start-recorded",
     "start-prepared",
+    "start-tapped",
     "birth-before",
     "birth-after",
     "start-launched",

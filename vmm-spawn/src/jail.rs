@@ -166,11 +166,13 @@ impl Jail {
         let user = match self.users.as_mut().map(Users::allot).transpose() {
             Ok(user) => user,
             Err(error) => {
-                self.release(Cell { user: None, cgroups, set });
+                self.release(Cell { cgroups, set, ..Cell::default() });
                 return Err(error.into());
             }
         };
-        Ok(Cell { user, cgroups, set })
+        // No more of them are given out than a machine may have.
+        let taps = u16::try_from(start.networks.len()).unwrap_or(u16::MAX);
+        Ok(Cell { user, cgroups, set, taps })
     }
 
     /// A machine that was started before this process runs in this cell.

@@ -16,6 +16,7 @@ use crate::affinity::{self, Pinned};
 use crate::jail::clone::Cloned;
 use crate::jail::inside::{Program, ProgramFile};
 use crate::jail::{self, Cell, Jail};
+use crate::net::tap::{Tap, hex};
 
 /// The virtual machines of the kernel, for guests of the kind that needs them.
 const KVM: &str = "/dev/kvm";
@@ -61,6 +62,15 @@ fn failed(what: &'static str) -> impl FnOnce(Errno) -> Error {
     move |error| Error::Kernel { what, error }
 }
 
+/// What a machine is given, and has to itself: this process's copy is closed when it is started.
+#[derive(Debug)]
+pub struct Given {
+    /// Its image, open for reading.
+    pub image: OwnedFd,
+    /// Its network interfaces.
+    pub taps: Vec<Tap>,
+}
+
 /// What connects a machine with this process, and outlives it. All of it is the machine's end.
 #[derive(Debug)]
 pub struct Streams {
@@ -87,8 +97,8 @@ pub fn check(start: &Start, image: &OwnedFd) -> Result<(), Error> {
     Ok(())
 }
 
-/// Starts `tender` for a machine in a cell of the jail, with `image` and `streams`. It was
-/// [checked](check).
+/// Starts `tender` for a machine in a cell of the jail, with what it is `given` and `streams`. The
+/// image was [checked](check).
 ///
 /// # Errors
 /// The kernel lacks something. What the process itself fails at, it says as a tender does.
@@ -96,10 +106,10 @@ pub fn launch(
     tender: &Path,
     (jail, cell): (&Jail, &Cell),
     start: &Start,
-    image: OwnedFd,
+    given: Given,
     streams: Streams,
 ) -> Result<Cloned, Error> {
-    let program = program(tender, jail, start, image, streams)?;
+    let program = program(tender, jail, start, given, streams)?;
     let pinned = Pinned::to(&start.cpus)?;
     let entered = jail.enter(cell, start, &program);
     drop(pinned);
@@ -112,9 +122,10 @@ fn program(
     tender: &Path,
     jail: &Jail,
     start: &Start,
-    image: OwnedFd,
+    given: Given,
     streams: Streams,
 ) -> Result<Program, Error> {
+    let Given { image, taps } = given;
     let Streams { console: output, stage: input, status, birth } = streams;
     let refused = |error: io::Error| Error::Run { tender: tender.display().to_string(), error };
     let path = CString::new(tender.as_os_str().as_bytes()).map_err(|it| refused(it.into()))?;
@@ -131,13 +142,26 @@ fn program(
     words.extend([start.memory_mib.to_string(), "--status".to_owned(), number(&status)]);
     words.push("--new-session".to_owned());
     words.extend(kvm.iter().map(|kvm| format!("--kvm={}", number(kvm))));
+    words.extend(taps.iter().flat_map(attachment));
     words.extend(jail.is_whole().then(|| "--require-jail".to_owned()));
     words.push("--".to_owned());
     let words = words.iter().chain(&start.arguments).map(|word| CString::new(word.as_str()));
     let arguments = std::iter::once(Ok(path)).chain(words).collect::<Result<_, _>>();
     let arguments = arguments.map_err(|_| Error::ZeroByte)?;
-    let others = std::iter::once(image).chain(kvm).collect();
+    let taps = taps.into_iter().map(|tap| tap.descriptor);
+    let others = std::iter::once(image).chain(kvm).chain(taps).collect();
     Ok(Program { file, arguments, input, output, status, birth, others })
+}
+
+/// The words that attach a tap. Of the interface itself the tender sees nothing: it is in another
+/// network namespace.
+fn attachment(tap: &Tap) -> [String; 3] {
+    let Tap { device, mac, mtu, descriptor } = tap;
+    [
+        format!("--net={device}=@{}", descriptor.as_raw_fd()),
+        format!("--net-mac={device}={}", hex(mac)),
+        format!("--net-mtu={device}={mtu}"),
+    ]
 }
 
 /// Gets rid of a process that has just started and cannot be watched. It is killed, so that waiting

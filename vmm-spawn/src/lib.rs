@@ -19,6 +19,7 @@
 //!   [`jail`] says what confines it and what does not. Unsafe code is in [`process`], [`birth`]
 //!   and [`inherited`] alone, for one purpose each.
 //! * [`machine::Run`] is one life of a machine, whoever started it; [`machines`] is the table.
+//! * [`net`] makes the network interfaces of machines, which get them as open descriptors.
 //! * [`peers`] owns the connections: who may speak ([`access`]), in what order, and what waits to be
 //!   sent. [`manager`] is a service manager's side.
 //! * [`state`] is what is on disk: a directory a machine ([`state::place`] lists its files). A
@@ -30,7 +31,7 @@
 //! What it promises: every start that came to a process ends with exactly one report, which is
 //! kept until the supervisor has acknowledged it; every byte that a machine wrote is counted, and
 //! in its ring unless newer bytes took its place; a machine inherits its image, its status file, its
-//! console and its stage, and nothing else. Machines run on when this process ends in whatever
+//! console, its stage and its network interfaces, and nothing else. Machines run on when this process ends in whatever
 //! way, and the next one with the same directory adopts those that are still who they were: same
 //! process number, same time of birth, same boot. How an adopted one ends is known where the kernel
 //! tells (Linux 6.15 and later); how one ended while nobody was there is not known to anyone.
@@ -78,7 +79,7 @@ use options::Options;
 /// Status 0: it ended as it was told to. 1: it could not start, or could not go on. 2: its command
 /// line makes no sense.
 pub fn main() -> ExitCode {
-    let options = match Options::try_parse().and_then(Options::refuse_unbuilt) {
+    let options = match Options::try_parse() {
         Ok(options) => options,
         Err(error) => {
             // Nobody is left to be told that nobody can be told.

@@ -18,6 +18,7 @@ use vmm_proto::id::MachineId;
 
 use crate::jail::Jail;
 use crate::machine::Machine;
+use crate::net::Networks;
 use crate::peers::Message;
 use crate::poller::{Poller, Token};
 use crate::stage::Scratch;
@@ -37,6 +38,8 @@ pub struct Machines {
     tender: PathBuf,
     /// What confines them.
     pub jail: Jail,
+    /// What connects them.
+    pub networks: Networks,
     state: State,
     poller: Rc<Poller>,
     watcher: Watcher,
@@ -46,13 +49,14 @@ pub struct Machines {
 }
 
 impl Machines {
-    /// None yet; they will be run by `tender` in `jail`, kept in `state` and watched by `poller`.
+    /// None yet; they will be run by `tender` in `jail`, on `networks`, kept in `state` and watched by `poller`.
     ///
     /// # Errors
     /// No descriptors.
     pub fn new(
         tender: PathBuf,
         jail: Jail,
+        networks: Networks,
         state: State,
         poller: Rc<Poller>,
     ) -> Result<Self, Errno> {
@@ -67,6 +71,7 @@ impl Machines {
             running: 0,
             tender,
             jail,
+            networks,
             state,
             poller,
             watcher,

@@ -35,7 +35,7 @@ use rustix::thread::{CapabilitySet, capabilities};
 use tracing::{error, info, warn};
 use vmm_proto::id::MachineId;
 use vmm_proto::message::spawn::{Interface, MAX_INTERFACES};
-use vmm_proto::resource::{DeviceName, TapName};
+use vmm_proto::resource::{BridgeName, DeviceName, TapName};
 
 use filter::Rules;
 use link::Link;
@@ -101,9 +101,9 @@ impl Networks {
     ///
     /// # Errors
     /// There are some, and this process cannot make taps.
-    pub fn open(bridges: &[String], dir: &Path) -> Result<Self, Error> {
+    pub fn open(bridges: &[BridgeName], dir: &Path) -> Result<Self, Error> {
         let owner = Owner::of_directory(dir);
-        let bridges: BTreeSet<_> = bridges.iter().cloned().collect();
+        let bridges: BTreeSet<_> = bridges.iter().map(ToString::to_string).collect();
         let mut this = Self { bridges, owner, rules: Rules::default(), netlink: None };
         if this.bridges.is_empty() {
             return Ok(this);

@@ -4,9 +4,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::{env, fs, io};
 
-use clap::error::ErrorKind;
-use clap::{ArgAction, CommandFactory, Parser, ValueEnum};
+use clap::{ArgAction, Parser, ValueEnum};
 use rustix::process::geteuid;
+use vmm_proto::resource::BridgeName;
 
 use crate::access::{self, Access};
 use crate::jail::Wanted;
@@ -39,9 +39,9 @@ pub struct Options {
     /// they run as other users
     #[arg(long, value_name = "GROUP", value_parser = access::group)]
     pub socket_group: Option<u32>,
-    /// A bridge that machines may be put on (may be repeated)
-    #[arg(long = "bridge", value_name = "NAME")]
-    pub bridges: Vec<String>,
+    /// A bridge of this host that machines may be put on (may be repeated); root only
+    #[arg(long = "bridge", value_name = "NAME", value_parser = BridgeName::parse)]
+    pub bridges: Vec<BridgeName>,
     /// The program that runs a machine [default: vmm-tender beside this program]
     #[arg(long, value_name = "PATH")]
     pub tender: Option<PathBuf>,
@@ -98,6 +98,8 @@ pub struct Config {
     pub socket_group: Option<u32>,
     /// Whether machines are ended with this process.
     pub stop_machines: bool,
+    /// The bridges that machines may be put on.
+    pub bridges: Vec<BridgeName>,
 }
 
 /// Why the daemon cannot work as it was asked to.
@@ -138,18 +140,6 @@ pub enum ConfigError {
 }
 
 impl Options {
-    /// Refuses what could be asked for and would have no effect.
-    ///
-    /// # Errors
-    /// A usage error, to be printed.
-    pub fn refuse_unbuilt(self) -> Result<Self, clap::Error> {
-        let Some(bridge) = self.bridges.first() else { return Ok(self) };
-        let text = format!(
-            "networks are not built yet: --bridge {bridge} would have no effect, start without it"
-        );
-        Err(Self::command().error(ErrorKind::ArgumentConflict, text))
-    }
-
     /// Looks at the host: what these options mean here.
     ///
     /// # Errors
@@ -166,7 +156,8 @@ impl Options {
         let (make_dir, stop_machines) = (self.dir.is_some(), self.stop_machines);
         let socket_group = self.socket_group;
         let jail = self.jail(access)?;
-        Ok(Config { dir, make_dir, tender, jail, access, socket_group, stop_machines })
+        let bridges = self.bridges.clone();
+        Ok(Config { dir, make_dir, tender, jail, access, socket_group, stop_machines, bridges })
     }
 
     fn jail(&self, access: Access) -> Result<Wanted, ConfigError> {
@@ -214,11 +205,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bridge_is_refused_as_long_as_there_are_no_networks() {
-        let options = Options::try_parse_from(["vmm-spawn", "--bridge", "ext"]).unwrap();
-        let error = options.refuse_unbuilt().unwrap_err();
-        assert_eq!(error.exit_code(), 2);
-        assert!(error.to_string().contains("--bridge ext would have no effect"), "{error}");
+    fn a_bridge_has_the_name_of_one() {
+        let options = |name| Options::try_parse_from(["vmm-spawn", "--bridge", name]);
+        assert_eq!(options("a-15-bytes-long").unwrap().bridges[0].as_str(), "a-15-bytes-long");
+        for bad in ["", "a-16-bytes-long-", "a/b", "a b", ".."] {
+            let error = options(bad).unwrap_err();
+            assert!(error.to_string().contains("is not a bridge name"), "{error}");
+        }
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use super::cgroup::sets::is_set;
 
 /// What was allotted to one run of a machine, and is given back after it. A record of a run keeps it
-/// as text: a line for the user id, if it has one, and one for each cgroup.
+/// as text: a line for the user id, if it has one, one for each cgroup, and one for its taps, if it has
+/// any.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cell {
     /// The user and group id that nobody else has.
@@ -15,11 +16,14 @@ pub struct Cell {
     pub cgroups: Vec<PathBuf>,
     /// One that it shares with machines on the same CPUs ([`super::cgroup::sets`]).
     pub set: Option<PathBuf>,
+    /// How many taps it has. Their names follow from the machine ([`crate::net`]).
+    pub taps: u16,
 }
 
 const USER: &str = "user ";
 const CGROUP: &str = "cgroup ";
 const SET: &str = "cpus ";
+const TAPS: &str = "taps ";
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -28,6 +32,9 @@ impl fmt::Display for Cell {
         }
         if let Some(set) = &self.set {
             writeln!(f, "{SET}{}", set.display())?;
+        }
+        if self.taps > 0 {
+            writeln!(f, "{TAPS}{}", self.taps)?;
         }
         self.cgroups.iter().try_for_each(|path| writeln!(f, "{CGROUP}{}", path.display()))
     }
@@ -44,6 +51,7 @@ impl Cell {
             user: value_of(USER).find_map(|number| number.parse().ok()),
             cgroups: paths(CGROUP).collect(),
             set: paths(SET).find(|set| is_set(set)),
+            taps: value_of(TAPS).find_map(|number| number.parse().ok()).unwrap_or(0),
         }
     }
 }
@@ -59,6 +67,7 @@ mod tests {
             user: Some(2_000_000_001),
             cgroups,
             set: Some("/sys/fs/cgroup/cpuset/cpus@0".into()),
+            taps: 2,
         };
         assert_eq!(Cell::from_record(&format!("run 3\n{cell}pid 17\n")), cell);
         assert_eq!(Cell::from_record(""), Cell::default());

@@ -83,8 +83,13 @@ impl Machines {
 
     /// Removes what earlier ones have left of the jails of machines that do not run any more.
     pub fn sweep(&mut self) {
-        let runs = self.all.values().filter_map(|machine| machine.run.as_ref());
-        self.jail.sweep(runs.map(|run| &run.cell));
+        let runs =
+            self.all.values().filter_map(|machine| Some((machine.id, machine.run.as_ref()?)));
+        let taps = runs.clone().map(|(id, run)| (id, run.cell.taps)).collect();
+        if let Err(error) = self.networks.sweep(&taps) {
+            error!("it is not known whether taps of earlier machines are left: {error}");
+        }
+        self.jail.sweep(runs.map(|(_, run)| &run.cell));
     }
 
     fn adopt_one(&mut self, id: MachineId, now: Instant) -> Result<(), Error> {

@@ -123,6 +123,8 @@ impl Machines {
                 End::NotStarted(starting.failure(ended))
             }
         };
+        // Whoever is told of the end finds none of them.
+        self.networks.remove(id, run.cell.taps);
         self.report(id, &run, end, peers);
         self.jail.release(run.cell);
         self.look_again(id);

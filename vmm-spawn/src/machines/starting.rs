@@ -13,8 +13,9 @@ use crate::console::Console;
 use crate::failpoint;
 use crate::jail::Cell;
 use crate::jail::clone::Cloned;
-use crate::launch::{self, Streams};
+use crate::launch::{self, Given, Streams};
 use crate::machine::{Machine, Phase, REPORTS_MAX, Run};
+use crate::net;
 use crate::packet::Descriptors;
 use crate::peers::Peers;
 use crate::poller::Token;
@@ -45,9 +46,9 @@ pub enum StartError {
     /// its earlier ends were not acknowledged
     #[error("{REPORTS_MAX} of its ends were not acknowledged")]
     Unacknowledged,
-    /// machines can have no networks yet
-    #[error("machines can have no networks yet")]
-    Networks,
+    /// its networks cannot be had
+    #[error(transparent)]
+    Networks(#[from] net::Error),
     /// vmm-spawn is ending
     #[error("vmm-spawn is ending")]
     Ending,
@@ -93,9 +94,6 @@ impl Machines {
         peers: &mut Peers,
     ) -> Result<(), StartError> {
         let image = image_of(image)?;
-        if !start.networks.is_empty() {
-            return Err(StartError::Networks);
-        }
         let id = start.id;
         let known = self.may_start(start)?;
         if known.is_none() {
@@ -186,8 +184,10 @@ impl Machines {
         before: u64,
     ) -> Result<Run, StartError> {
         launch::check(start, &image)?;
+        self.networks.check(&start.networks)?;
         let cell = self.jail.cell(start).map_err(launch::Error::from)?;
         self.attempt_in(cell.clone(), now, start, image, before).inspect_err(|_| {
+            self.networks.remove(start.id, cell.taps);
             self.jail.release(cell);
         })
     }
@@ -213,8 +213,11 @@ impl Machines {
         };
         let status = Status::new(place.status(start.run)?);
         failpoint::reach("start-prepared");
+        let taps = self.networks.make(start.id, &start.networks)?;
+        failpoint::reach("start-tapped");
         let jailed = (&self.jail, &record.cell);
-        let launched = launch::launch(&self.tender, jailed, start, image, streams)?;
+        let given = Given { image, taps };
+        let launched = launch::launch(&self.tender, jailed, start, given, streams)?;
         failpoint::reach("start-launched");
         let run = self.watch(start.id, launched, record.cell, status, now)?;
         info!(id = %start.id, pid = run.pid(), memory_mib = start.memory_mib, "starting");

@@ -170,7 +170,7 @@ mod tests {
         RunRecord {
             run: 7,
             before: 5,
-            cell: Cell { user: Some(2_000_000_003), cgroups, set: None },
+            cell: Cell { user: Some(2_000_000_003), cgroups, set: None, taps: 63 },
         }
     }
 

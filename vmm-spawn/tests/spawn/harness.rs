@@ -38,6 +38,8 @@ const FAKE_TENDER: &str = r#"#!/bin/bash
 image=${2#@} memory=$4 status=${6#@}
 shift 7
 case $1 in --kvm=@*) kvm=${1#--kvm=@}; eval "exec $kvm<&-"; shift;; esac
+nets=
+while case $1 in --net*) ;; *) false;; esac; do nets="$nets $1"; shift; done
 [ "$1" = -- ] || exit 99
 shift
 say() { echo "$@" >&$status; }
@@ -100,6 +102,14 @@ impl Daemon {
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", script, "sh"]).arg(program());
         Self::start_in(dir, shell, &tender, &ALL_FILES)
+    }
+
+    /// The same with more options.
+    pub(crate) fn start_for(options: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let tender = fake_tender(&dir);
+        let options = [&ALL_FILES[..], options].concat();
+        Self::start_in(dir, Command::new(program()), &tender, &options)
     }
 
     /// In a directory where something is prepared.
@@ -305,6 +315,7 @@ pub(crate) struct Client {
     pub(crate) socket: OwnedFd,
     /// What came while something else was waited for.
     pub(crate) jail: Vec<String>,
+    pub(crate) bridges: Vec<String>,
     pub(crate) known: u32,
 }
 
@@ -321,7 +332,7 @@ impl Client {
             socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .unwrap();
         connect(&socket, &SocketAddrUnix::new(path).unwrap()).ok()?;
-        Some(Self { socket, jail: Vec::new(), known: 0 })
+        Some(Self { socket, jail: Vec::new(), bridges: Vec::new(), known: 0 })
     }
 
     /// Sends, unless the other side is gone.
@@ -337,8 +348,9 @@ impl Client {
     pub(crate) fn hello(&mut self, role: Role) {
         self.send(&ToSpawn::Hello { version: VERSION, role });
         match self.next() {
-            FromSpawn::Welcome { version: VERSION, jail, known, .. } => {
+            FromSpawn::Welcome { version: VERSION, jail, bridges, known } => {
                 self.jail = jail;
+                self.bridges = bridges;
                 self.known = known;
             }
             other => panic!("{other:?}"),

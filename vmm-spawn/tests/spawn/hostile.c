@@ -1,7 +1,8 @@
 // A tender that turns against the host: it says that it is ready and does what its image would have
 // it do. It is run as a machine's process, in the jail, without what a real tender adds to that.
 //
-//   hostile run @IMAGE --mem MIB --status @N --new-session [--kvm=@N] -- WHAT [ARGUMENT]
+//   hostile run @IMAGE --mem MIB --status @N --new-session [--kvm=@N] [--net=NAME=@N --net-mac=...
+//       --net-mtu=...] -- WHAT [ARGUMENT]
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -21,6 +22,9 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <netinet/in.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 // One line: what was tried, and "done" or why not.
@@ -129,11 +133,29 @@ static void eat(void) {
     }
 }
 
+// What can be done to a tap by its descriptor.
+static void keep_tap(int tap) {
+    struct ifreq request = {0};
+    tell("ask for the tap's name", ioctl(tap, TUNGETIFF, &request));
+    tell("have the tap outlive this", ioctl(tap, TUNSETPERSIST, 1));
+    struct ifreq address = {.ifr_hwaddr = {.sa_family = 1, .sa_data = {2, 6, 6, 6, 6, 6}}};
+    tell("change the tap's address", ioctl(tap, SIOCSIFHWADDR, &address));
+    tell("enter the tap's network", ioctl(tap, 0x894C /* SIOCGSKNS */, 0));
+    struct ifreq other = {.ifr_flags = IFF_TAP | IFF_NO_PI, .ifr_name = "more"};
+    int fd = open("/dev/net/tun", O_RDWR);
+    tell("make another tap", fd == -1 ? -1 : ioctl(fd, TUNSETIFF, &other));
+    printf("tap: %s\n", request.ifr_name);
+}
+
 int main(int count, char **words) {
     int status = atoi(words[6] + 1), next = 8;
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (!strncmp(words[next], "--kvm=", 6))
         next++;
+    int tap = -1;
+    for (; !strncmp(words[next], "--net", 5); next++)
+        if (!strncmp(words[next], "--net=", 6))
+            tap = atoi(strchr(words[next], '@') + 1);
     const char *what = words[next + 1];
     if (write(status, "ready\n", 6) != 6)
         return 99;
@@ -144,6 +166,8 @@ int main(int count, char **words) {
         leave_cpus();
     else if (!strcmp(what, "multiply"))
         multiply();
+    else if (!strcmp(what, "keep-tap"))
+        keep_tap(tap);
     else if (!strcmp(what, "eat"))
         eat();
     else

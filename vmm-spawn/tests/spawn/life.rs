@@ -80,8 +80,8 @@ fn told_to_stop_machines_when_it_ends_it_ends_them_first_and_leaves_no_socket() 
 fn what_makes_no_sense_is_refused_with_the_way_out() {
     let dir = tempfile::tempdir().unwrap();
     let run = dir.path().join("run");
-    let bridge = command(&run).args(["--bridge", "ext"]).output().unwrap();
-    refused(&bridge, 2, "networks are not built yet");
+    let bridge = command(&run).args(["--bridge", "../ext"]).output().unwrap();
+    refused(&bridge, 2, "is not a bridge name");
     assert!(!run.exists());
     let unknown = command(&run).arg("--frobnicate").output().unwrap();
     refused(&unknown, 2, "--frobnicate");

@@ -11,6 +11,7 @@ mod jail;
 mod killed;
 mod life;
 mod machines;
+mod networks;
 mod peers;
 mod shortage;
 mod stock_kernel;
