@@ -147,10 +147,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
 
 impl Host {
     fn new() -> Self {
-        let setup = Setup::without_daemons();
-        let share = ["1100", "16000", "--cpu", "0", "--cpu", "1"];
-        setup.delegate("ca.db", "cacert.pem", "ca.key", "dev", &share);
-        setup.leaf("dev", "admin", &["--permission", "all"]);
+        let setup = Setup::with_share(&["1100", "16000", "--cpu", "0", "--cpu", "1"]);
         let setup = setup.started(&["--host-machines", "1100", "--host-memory", "16000"]);
         let own = Credentials::read(&setup.file("admin.bundle"), &setup.file("admin.key"));
         let config = own.config();

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod census;
+pub mod disk;
 pub mod follower;
 pub mod forge;
 pub mod links;

@@ -11,6 +11,7 @@ use xtask::house::{House, Programs, wait_until};
 
 use crate::forge::Forge;
 use crate::links;
+use crate::peer::{Credentials, Peer};
 
 /// The guests whose images are in the directory of an installation.
 const GUESTS: [&str; 8] =
@@ -103,10 +104,16 @@ impl Setup {
     /// An authority, all daemons, the delegation `dev` (2 machines, 1024 MiB, CPU 0) and its leaf
     /// `admin`, which may do everything.
     pub fn new() -> Self {
+        Self::with_share(&["2", "1024", "--cpu", "0"]).started(&[])
+    }
+
+    /// An authority, the delegation `dev` with this share, and its leaf `admin`, which may do
+    /// everything. No daemons.
+    pub fn with_share(share: &[&str]) -> Self {
         let setup = Self::without_daemons();
-        setup.delegate("ca.db", "cacert.pem", "ca.key", "dev", &["2", "1024", "--cpu", "0"]);
+        setup.delegate("ca.db", "cacert.pem", "ca.key", "dev", share);
         setup.leaf("dev", "admin", &["--permission", "all"]);
-        setup.started(&[])
+        setup
     }
 
     /// Only the authority and the guests' images.
@@ -211,6 +218,13 @@ impl Setup {
     fn sign(&self, parent: &str, label: &str) {
         let [db, bundle, key] = ["db", "bundle", "key"].map(|end| format!("{parent}.{end}"));
         self.ca(&["sign", &db, &bundle, &key, &format!("{label}.req")]).expect(0);
+    }
+
+    /// A connection with the certificate `who`, for what no client would say.
+    pub fn peer(&self, who: &str) -> Peer {
+        let [bundle, key] = ["bundle", "key"].map(|end| self.file(&format!("{who}.{end}")));
+        let config = Credentials::read(&bundle, &key).config();
+        Peer::connect(self.house.address, config).expect("a connection")
     }
 
     /// The arguments of `vmm-client` with the certificate `who`.

@@ -172,10 +172,7 @@ fn a_supervisor_that_dies_between_any_two_deeds_is_followed_by_one_that_goes_on(
     if !cfg!(debug_assertions) {
         return skipped("crash points: there are none in a release build");
     }
-    let mut setup = Setup::without_daemons();
-    setup.delegate("ca.db", "cacert.pem", "ca.key", "dev", &["6", "1024", "--cpu", "0"]);
-    setup.leaf("dev", "admin", &["--permission", "all"]);
-    setup = setup.started(&[]);
+    let setup = Setup::with_share(&["6", "1024", "--cpu", "0"]).started(&[]);
     let tick = ["run", "keeper", "ticker.spt", "--memory", "64", "--cpu", "0"];
     setup.client("dev", &[&tick[..], &["--", "--every", "1000"]].concat()).expect(0);
     let pid = |setup: &Setup| setup.json("admin", &["info", "keeper"])[0]["pid"].clone();

@@ -72,10 +72,7 @@ fn a_machine_that_fails_on_probation_gives_its_place_back() {
 
 #[test]
 fn machines_end_with_a_supervisor_that_is_told_so_and_run_again_with_the_next() {
-    let mut setup = Setup::without_daemons();
-    setup.delegate("ca.db", "cacert.pem", "ca.key", "dev", &["2", "1024", "--cpu", "0"]);
-    setup.leaf("dev", "admin", &["--permission", "all"]);
-    setup = setup.started(&["--stop-machines"]);
+    let mut setup = Setup::with_share(&["2", "1024", "--cpu", "0"]).started(&["--stop-machines"]);
     setup.client("dev", &TICK).expect(0);
     let other = ["run", "other", "ticker.spt", "--memory", "64", "--cpu", "0"];
     setup.client("dev", &other).expect(0);

@@ -150,8 +150,7 @@ fn a_machines_leaf_is_for_that_machine_and_little_else() {
     setup.machine("dev", "own", &["ticker.spt", "64", "--cpu", "0"]);
     setup.client("own", &["deploy", "--image", "ticker.spt"]).expect(0);
     setup.client("dev", &["run", "other", "ticker.spt", "--memory", "64", "--cpu", "0"]).expect(0);
-    let credentials = Credentials::read(&setup.file("own.bundle"), &setup.file("own.key"));
-    let mut peer = Peer::connect(setup.house.address, credentials.config()).unwrap();
+    let mut peer = setup.peer("own");
     let mut number = 0;
     for verb in Verb::EACH {
         for (name, describe) in [("own", false), ("own", true), ("other", true), ("/dev/", true)] {

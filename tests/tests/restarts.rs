@@ -33,10 +33,7 @@ fn stopped(house: &House, name: &str, while_stopped: impl FnOnce()) {
 
 #[test]
 fn the_daemons_may_be_started_in_any_order() {
-    let setup = Setup::without_daemons();
-    setup.delegate("ca.db", "cacert.pem", "ca.key", "dev", &["2", "1024", "--cpu", "0"]);
-    setup.leaf("dev", "admin", &["--permission", "all"]);
-    let mut setup = setup;
+    let mut setup = Setup::with_share(&["2", "1024", "--cpu", "0"]);
     for name in DAEMONS.into_iter().rev() {
         setup.house.start_with(name, &[]).unwrap();
     }

@@ -3,70 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use rustix::mount::{
-    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, mount_remount, unmount,
-};
-use rustix::process::{Pid, Resource, Rlimit, geteuid, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use vmm_tests::census::Census;
+use vmm_tests::disk::Disk;
 use vmm_tests::setup::{Done, Setup, skipped};
 use xtask::house::wait_until;
-
-/// A small file system in memory. Unmounted when dropped.
-struct Disk(PathBuf);
-
-impl Disk {
-    /// Mounts one of so many bytes at a directory of an installation. `None`, said loudly, for
-    /// somebody who may not.
-    fn at(setup: &Setup, dir: &str, bytes: u64) -> Option<Self> {
-        if !geteuid().is_root() {
-            skipped("small disks: only root can mount them");
-            return None;
-        }
-        let dir = setup.file(dir);
-        std::fs::create_dir_all(&dir).unwrap();
-        let size = std::ffi::CString::new(format!("size={bytes},mode=0700")).unwrap();
-        mount("vmm-test", &dir, "tmpfs", MountFlags::empty(), Some(size.as_c_str())).unwrap();
-        mount_change(&dir, MountPropagationFlags::PRIVATE).unwrap();
-        Some(Self(dir))
-    }
-
-    /// Takes all the room there is left; dropped, it is given back.
-    fn fill(&self) -> Filled {
-        let path = self.0.join("filled");
-        let mut file = File::create(&path).unwrap();
-        for piece in [64 << 10, 4096, 1] {
-            while file.write_all(&vec![b'x'; piece]).is_ok() {}
-        }
-        Filled(path)
-    }
-
-    fn read_only(&self, on: bool) {
-        let flags = if on { MountFlags::RDONLY } else { MountFlags::empty() };
-        mount_remount(&self.0, flags, "").unwrap();
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Whoever still has files open there keeps them.
-        if let Err(error) = unmount(&self.0, UnmountFlags::DETACH) {
-            eprintln!("{} stays mounted: {error}", self.0.display());
-        }
-    }
-}
-
-/// Room that is taken on a disk.
-struct Filled(PathBuf);
-
-impl Drop for Filled {
-    fn drop(&mut self) {
-        std::fs::remove_file(&self.0).unwrap();
-    }
-}
 
 /// How far a process may raise one of its limits; `None`: without end.
 fn hard_limit(pid: u32, resource: Resource) -> Option<u64> {
@@ -152,10 +95,7 @@ impl Drop for Processes {
 
 /// An installation with 5 machines for `dev`, not yet started.
 fn prepared() -> Setup {
-    let setup = Setup::without_daemons();
-    setup.delegate("ca.db", "cacert.pem", "ca.key", "dev", &["5", "2048", "--cpu", "0"]);
-    setup.leaf("dev", "admin", &["--permission", "all"]);
-    setup
+    Setup::with_share(&["5", "2048", "--cpu", "0"])
 }
 
 fn run(setup: &Setup, name: &str, image: &str, memory: &str) -> Done {

@@ -14,11 +14,6 @@ use vmm_tests::forge::{Forge, grant};
 use vmm_tests::peer::{Credentials, Peer};
 use vmm_tests::setup::Setup;
 
-fn connect(setup: &Setup) -> Peer {
-    let credentials = Credentials::read(&setup.file("admin.bundle"), &setup.file("admin.key"));
-    Peer::connect(setup.house.address, credentials.config()).unwrap()
-}
-
 /// A request to deploy a machine whose image has this digest and size.
 fn deploy(name: &str, sha256: [u8; 32], size: u32) -> ToServer {
     let machine = Machine {
@@ -71,7 +66,7 @@ fn an_image_that_is_not_what_was_signed_is_refused_and_nothing_is_kept() {
     let setup = Setup::new();
     let before = Census::of(&setup);
     let image = std::fs::read(setup.file("hello.spt")).unwrap();
-    let mut peer = connect(&setup);
+    let mut peer = setup.peer("admin");
     let mut other = image.clone();
     other[5000] ^= 1;
     let error = upload(&mut peer, 1, &image, &other);
@@ -102,7 +97,7 @@ fn a_file_that_is_no_unikernel_of_this_host_is_refused_and_nothing_is_kept() {
     let first: [u8; 8] = image[header(loads[0]) + 16..header(loads[0]) + 24].try_into().unwrap();
     let second = header(loads[1]) + 16;
     overlapping[second..second + 8].copy_from_slice(&first);
-    let mut peer = connect(&setup);
+    let mut peer = setup.peer("admin");
     for (number, (what, bytes)) in [
         ("text", b"#!/bin/sh\necho no\n".to_vec()),
         ("one byte", vec![0x7f]),
@@ -154,7 +149,7 @@ fn an_upload_that_breaks_off_can_be_gone_on_with() {
     let image = std::fs::read(setup.file("hello.spt")).unwrap();
     let request =
         deploy("resumed", Sha256::digest(&image).into(), u32::try_from(image.len()).unwrap());
-    let mut peer = connect(&setup);
+    let mut peer = setup.peer("admin");
     peer.send(1, &request).unwrap();
     wait_for_need(&mut peer, 1);
     for piece in image[..8000].chunks(1000) {
@@ -164,7 +159,7 @@ fn an_upload_that_breaks_off_can_be_gone_on_with() {
     peer.send(2, &ToServer::Open(Request::Quota)).unwrap();
     while !matches!(peer.receive().unwrap(), Some((2, Reply::Done))) {}
     drop(peer);
-    let mut peer = connect(&setup);
+    let mut peer = setup.peer("admin");
     peer.send(1, &request).unwrap();
     // The server may not have noticed yet that the first connection is gone: then it waits for that.
     let Some((1, Reply::NeedImage { offset })) = peer.receive().unwrap() else { panic!() };
@@ -173,8 +168,7 @@ fn an_upload_that_breaks_off_can_be_gone_on_with() {
     // Nobody else's part: another path asks for all of it.
     setup.subdelegate("dev", "alice", &["1", "64", "--cpu", "0"]);
     setup.leaf("alice", "a-admin", &["--permission", "all"]);
-    let credentials = Credentials::read(&setup.file("a-admin.bundle"), &setup.file("a-admin.key"));
-    let mut other = Peer::connect(setup.house.address, credentials.config()).unwrap();
+    let mut other = setup.peer("a-admin");
     other.send(1, &request).unwrap();
     wait_for_need(&mut other, 1);
     peer.send(1, &ToServer::Data(image[offset..].to_vec())).unwrap();
@@ -185,13 +179,13 @@ fn an_upload_that_breaks_off_can_be_gone_on_with() {
 fn an_upload_that_breaks_off_and_is_not_gone_on_with_leaves_nothing() {
     let setup = Setup::new();
     let before = Census::of(&setup);
-    let mut peer = connect(&setup);
+    let mut peer = setup.peer("admin");
     peer.send(1, &deploy("broken", [1; 32], 1 << 20)).unwrap();
     wait_for_need(&mut peer, 1);
     peer.send(1, &ToServer::Data(vec![0; 1000])).unwrap();
     drop(peer);
     before.wait_for_again(&setup);
-    let mut peer = connect(&setup);
+    let mut peer = setup.peer("admin");
     peer.send(1, &deploy("cancelled", [1; 32], 1 << 20)).unwrap();
     wait_for_need(&mut peer, 1);
     peer.send(1, &ToServer::Cancel).unwrap();
@@ -204,7 +198,7 @@ fn an_upload_that_breaks_off_and_is_not_gone_on_with_leaves_nothing() {
 #[test]
 fn nothing_is_uploaded_for_a_machine_that_would_be_refused() {
     let setup = Setup::new();
-    let mut peer = connect(&setup);
+    let mut peer = setup.peer("admin");
     let run = ["run", "tick", "ticker.spt", "--memory", "64", "--cpu", "0"];
     setup.client("dev", &run).expect(0);
     peer.send(1, &deploy("tick", [1; 32], 1 << 20)).unwrap();
@@ -222,12 +216,12 @@ fn nothing_is_uploaded_for_a_machine_that_would_be_refused() {
 fn a_frame_that_claims_four_gibibytes_ends_the_session_with_a_word() {
     let setup = Setup::new();
     let before = Census::of(&setup);
-    let mut peer = connect(&setup);
+    let mut peer = setup.peer("admin");
     peer.send_bytes(&[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 1]).unwrap();
     let Some((0, Reply::Error(error))) = peer.receive().unwrap() else { panic!("no word") };
     assert!(error.message.contains("4294967295"), "{error}");
     assert_eq!(peer.receive(), Ok(None));
-    let mut peer = connect(&setup);
+    let mut peer = setup.peer("admin");
     peer.send_bytes(&[0, 0, 0, 3, 0, 0, 0, 1, 0xff, 0xff, 0xff]).unwrap();
     let Some((0, Reply::Error(error))) = peer.receive().unwrap() else { panic!("no word") };
     assert!(error.message.contains("not a message"), "{error}");
@@ -237,7 +231,7 @@ fn a_frame_that_claims_four_gibibytes_ends_the_session_with_a_word() {
 #[test]
 fn a_name_that_is_a_path_elsewhere_is_refused() {
     let setup = Setup::new();
-    let mut peer = connect(&setup);
+    let mut peer = setup.peer("admin");
     for (number, name) in ["../../x", "..", "/../x", "a/../../b", "x\0y", ""].iter().enumerate() {
         let number = u32::try_from(number).unwrap() + 1;
         peer.send(number, &deploy(name, [1; 32], 4096)).unwrap();
@@ -249,7 +243,7 @@ fn a_name_that_is_a_path_elsewhere_is_refused() {
 #[test]
 fn requests_have_numbers_of_their_own_and_a_limit() {
     let setup = Setup::new();
-    let mut peer = connect(&setup);
+    let mut peer = setup.peer("admin");
     peer.send(0, &ToServer::Open(Request::Quota)).unwrap();
     assert!(matches!(peer.receive().unwrap(), Some((0, Reply::Error(_)))));
     let follow = Request::Log { name: None, since_ms: None, follow: true };
@@ -272,8 +266,8 @@ fn requests_have_numbers_of_their_own_and_a_limit() {
 fn a_peer_that_stalls_is_given_up_while_others_go_on() {
     let setup = Setup::new();
     let before = Census::of(&setup);
-    let mut in_frame = connect(&setup);
-    let mut in_upload = connect(&setup);
+    let mut in_frame = setup.peer("admin");
+    let mut in_upload = setup.peer("admin");
     let begun = Instant::now();
     in_frame.send_bytes(&[0, 0, 0, 9, 0, 0]).unwrap();
     in_upload.send(1, &deploy("slow", [1; 32], 1 << 20)).unwrap();
@@ -302,7 +296,7 @@ fn a_tenant_does_not_learn_which_images_others_have() {
     setup.client("other", &run).expect(0);
     let image = std::fs::read(setup.file("ticker.spt")).unwrap();
     let size = u32::try_from(image.len()).unwrap();
-    let mut peer = connect(&setup);
+    let mut peer = setup.peer("admin");
     peer.send(1, &deploy("mine", Sha256::digest(&image).into(), size)).unwrap();
     wait_for_need(&mut peer, 1);
 }
@@ -310,7 +304,7 @@ fn a_tenant_does_not_learn_which_images_others_have() {
 #[test]
 fn pieces_that_nobody_asked_for_hold_up_nothing() {
     let setup = Setup::new();
-    let mut peer = connect(&setup);
+    let mut peer = setup.peer("admin");
     let follow = Request::Log { name: None, since_ms: None, follow: true };
     peer.send(1, &ToServer::Open(follow)).unwrap();
     for _ in 0..50 {
@@ -324,7 +318,7 @@ fn pieces_that_nobody_asked_for_hold_up_nothing() {
 fn whoever_waits_for_anothers_upload_and_goes_takes_nothing_along() {
     let setup = Setup::new();
     let before = Census::of(&setup);
-    let (mut first, mut second) = (connect(&setup), connect(&setup));
+    let (mut first, mut second) = (setup.peer("admin"), setup.peer("admin"));
     let image = deploy("same", [1; 32], 1 << 20);
     first.send(1, &image).unwrap();
     wait_for_need(&mut first, 1);
@@ -336,7 +330,7 @@ fn whoever_waits_for_anothers_upload_and_goes_takes_nothing_along() {
     second.send(3, &ToServer::Open(Request::Quota)).unwrap();
     while !matches!(second.receive().unwrap(), Some((3, Reply::Done))) {}
     drop(first);
-    let mut third = connect(&setup);
+    let mut third = setup.peer("admin");
     third.send(1, &image).unwrap();
     wait_for_need(&mut third, 1);
     drop((second, third));

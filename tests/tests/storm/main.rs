@@ -38,16 +38,7 @@ fn duration() -> Duration {
 fn nobody_below_notices_a_storm_among_the_daemons() {
     let seed = Chance::seed();
     eprintln!("VMM_STORM_SEED={seed}");
-    let setup = Setup::without_daemons();
-    setup.delegate(
-        "ca.db",
-        "cacert.pem",
-        "ca.key",
-        "dev",
-        &["150", "8192", "--cpu", "0", "--cpu", "1"],
-    );
-    setup.leaf("dev", "admin", &["--permission", "all"]);
-    let setup = setup.started(&[]);
+    let setup = Setup::with_share(&["150", "8192", "--cpu", "0", "--cpu", "1"]).started(&[]);
     let before = Census::of(&setup);
     let crew = Crew::deploy(&setup);
 
