@@ -5,6 +5,7 @@ use std::fs;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use vmm_proto::message::Exit;
@@ -33,17 +34,23 @@ pub(crate) fn told(daemon: &Daemon) -> (Client, Vec<FromSpawn>) {
     (supervisor, messages)
 }
 
-#[test]
-fn a_machine_runs_on_and_its_output_and_its_end_are_whole() {
-    let mut daemon = Daemon::start();
-    let mut console = daemon.console();
-    let mut supervisor = daemon.supervisor();
+/// A machine that says "before", waits for a file, says "after" and ends with 7; and the file.
+fn waits_for_a_file(daemon: &Daemon) -> (File, PathBuf) {
     let go = daemon.dir.path().join("go");
     let script = format!(
         "say ready; echo before; while [ ! -e {} ]; do /bin/sleep 0.01; done; echo after; exit 7",
         go.display()
     );
-    let number = supervisor.run(id(1), daemon.image("image", &script), &[]);
+    (daemon.image("image", &script), go)
+}
+
+#[test]
+fn a_machine_runs_on_and_its_output_and_its_end_are_whole() {
+    let mut daemon = Daemon::start();
+    let mut console = daemon.console();
+    let mut supervisor = daemon.supervisor();
+    let (image, go) = waits_for_a_file(&daemon);
+    let number = supervisor.run(id(1), &image, &[]);
     let (_, ring) = console.ring();
     eventually("the first line", || (ring.text() == "before\n").then_some(()));
 
@@ -88,12 +95,8 @@ fn what_is_written_and_ends_while_no_vmm_spawn_lives_arrives_when_somebody_holds
     let mut daemon = Daemon::start();
     let mut console = daemon.console();
     let mut supervisor = daemon.supervisor();
-    let go = daemon.dir.path().join("go");
-    let script = format!(
-        "say ready; echo before; while [ ! -e {} ]; do /bin/sleep 0.01; done; echo after; exit 7",
-        go.display()
-    );
-    let number = supervisor.run(id(1), daemon.image("image", &script), &[]);
+    let (image, go) = waits_for_a_file(&daemon);
+    let number = supervisor.run(id(1), &image, &[]);
     let (_, ring) = console.ring();
     daemon.signal(Signal::KILL);
     daemon.ended();
