@@ -104,7 +104,7 @@ impl Machines {
                 peers.tell(Role::Console, ring);
             }
         }
-        let run = self.attempt(now, start, image, known.unwrap_or(0)).inspect_err(|_| {
+        let run = self.attempt(start, image, known.unwrap_or(0)).inspect_err(|_| {
             self.undo(start, known.is_none(), peers);
         })?;
         let number = run.number;
@@ -176,17 +176,11 @@ impl Machines {
     }
 
     /// Writes down that a machine is being started, and starts it.
-    fn attempt(
-        &mut self,
-        now: Instant,
-        start: &Start,
-        image: OwnedFd,
-        before: u64,
-    ) -> Result<Run, StartError> {
+    fn attempt(&mut self, start: &Start, image: OwnedFd, before: u64) -> Result<Run, StartError> {
         launch::check(start, &image)?;
         self.networks.check(&start.networks)?;
         let cell = self.jail.cell(start).map_err(launch::Error::from)?;
-        self.attempt_in(cell.clone(), now, start, image, before).inspect_err(|_| {
+        self.attempt_in(cell.clone(), start, image, before).inspect_err(|_| {
             self.networks.remove(start.id, cell.taps);
             self.jail.release(cell);
         })
@@ -195,7 +189,6 @@ impl Machines {
     fn attempt_in(
         &mut self,
         cell: Cell,
-        now: Instant,
         start: &Start,
         image: OwnedFd,
         before: u64,
@@ -219,7 +212,7 @@ impl Machines {
         let given = Given { image, taps };
         let launched = launch::launch(&self.tender, jailed, start, given, streams)?;
         failpoint::reach("start-launched");
-        let run = self.watch(start.id, launched, record.cell, status, now)?;
+        let run = self.watch(start.id, launched, record.cell, status)?;
         info!(id = %start.id, pid = run.pid(), memory_mib = start.memory_mib, "starting");
         Ok(run)
     }
@@ -231,10 +224,11 @@ impl Machines {
         new: Cloned,
         cell: Cell,
         status: Status,
-        now: Instant,
     ) -> Result<Run, StartError> {
         let Cloned { pid, process } = new;
         let number = self.number(id);
+        // Its time begins with its process: many taps take theirs.
+        let now = Instant::now();
         let mut run = Run::new(number, (pid, process), cell, true, status, now);
         if let Err(error) = self.watch_run(&mut run) {
             self.numbers.remove(&number);
