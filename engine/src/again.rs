@@ -8,7 +8,8 @@ use crate::refusal::Refusal;
 
 impl Engine {
     /// Everything that stands in the way of starting a listed machine: one that has ended has to
-    /// fit like a new one, one that waits to be started again has its place.
+    /// fit like a new one, one that waits to be started again has its place, but maybe not its
+    /// addresses any more.
     pub(crate) fn start_obstacles<'a>(
         &'a self,
         now: Now,
@@ -27,11 +28,12 @@ impl Engine {
             let revoked = self.not_revoked([], machine.leaf.as_ref()).err();
             let newest = machine.chain.iter().map(|link| self.delegations.newest(link));
             let invalid = self.invalid(now, newest, &name.path);
-            let networks = move || self.plan_of_start(now, machine, own).err();
-            let networks = std::iter::once_with(networks).flatten().flatten();
-            revoked.into_iter().chain(invalid).chain(self.unfit(machine.wish(own))).chain(networks)
+            revoked.into_iter().chain(invalid).chain(self.unfit(machine.wish(own)))
         });
-        closed.into_iter().chain(state).chain(room.into_iter().flatten())
+        let networks = move || self.plan_of_start(now, machine, own).err();
+        let networks = state.is_none().then(|| std::iter::once_with(networks).flatten().flatten());
+        let room = room.into_iter().flatten();
+        closed.into_iter().chain(state).chain(room).chain(networks.into_iter().flatten())
     }
 }
 

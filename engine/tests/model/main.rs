@@ -17,6 +17,8 @@ mod shell;
 #[cfg(test)]
 mod spawn;
 #[cfg(test)]
+mod wires;
+#[cfg(test)]
 mod world;
 
 use std::collections::BTreeSet;
@@ -51,7 +53,7 @@ proptest! {
 fn the_sequences_reach_everything_that_can_happen() {
     let mut runner = TestRunner::deterministic();
     let mut seen = BTreeSet::new();
-    for _ in 0..150 {
+    for _ in 0..250 {
         let ops = ops().new_tree(&mut runner).unwrap().current();
         seen.extend(play(ops).seen);
     }
@@ -89,6 +91,9 @@ fn the_sequences_reach_everything_that_can_happen() {
         "running",
         "called-off",
         "draining",
+        "address",
+        "mac",
+        "overlap",
     ] {
         assert!(seen.contains(kind), "{kind} never happened");
     }
@@ -128,6 +133,9 @@ fn check(world: &World) {
     invariant_over_quota_is_what_does_not_fit_any_more(world);
     invariant_names_are_unique_and_in_order(world);
     invariant_what_was_revoked_is_dead_or_dying(world);
+    wires::invariant_nothing_is_given_twice(world);
+    wires::invariant_groups_are_those_of_the_delegations(world);
+    wires::invariant_interfaces_are_shown_as_they_are(world);
     world.invariant_nothing_runs_that_was_answered_to_have_stopped();
     // Others are checked in the shell: `invariant_no_machine_is_started_twice` at each start,
     // `invariant_every_end_of_a_run_is_recorded_exactly_once` at each record, and
@@ -183,6 +191,10 @@ fn invariant_states_tell_what_really_runs(world: &World) {
 /// has one.
 fn invariant_every_machine_that_should_run_runs_once(world: &World) {
     for view in world.list().iter().filter(|view| view.state.is_live()) {
+        if view.state == State::Restarting && !wires::stays(world, view) {
+            // It goes on trying to get what it needs.
+            continue;
+        }
         let process = world.processes.get(&view.id);
         let runs =
             process.is_some_and(|process| process.run == view.run && process.pid == view.pid);

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use vmm_engine::{Amount, ImageId, State, View};
+use vmm_engine::{Amount, ImageId, Need, State, View};
 use vmm_proto::authority::Link;
 use vmm_proto::id::MachineId;
 use vmm_proto::name::{MachineName, Path, Target};
 use vmm_proto::resource::CpuSet;
 
+use crate::wires;
 use crate::world::{HOST_MACHINES, HOST_MEMORY, NODES, World, host_cpus};
 
 /// The path of a node.
@@ -94,7 +95,7 @@ pub(crate) fn is_over_quota(world: &World, view: &View<'_>) -> bool {
         bounds(world, node).is_some_and(|(machines, memory_mib)| {
             used.machines > machines || used.memory_mib > memory_mib
         }) || view.spec.cpus.outside(&cpus(world, node)).next().is_some()
-    })
+    }) || wires::is_beyond(world, view)
 }
 
 /// Whether all delegations of a path are known and valid now.
@@ -146,19 +147,17 @@ pub(crate) fn present(world: &mut World, links: &[Link]) -> bool {
 }
 
 /// Whether a deploy is admitted, but for its image. `links` were accepted already.
-pub(crate) fn admits(
-    world: &World,
-    name: &MachineName,
-    memory_mib: u32,
-    wanted: &CpuSet,
-    replace: bool,
-) -> bool {
+pub(crate) fn admits(world: &World, name: &MachineName, need: &Need, replace: bool) -> bool {
+    let Need { memory_mib, cpus, devices, arguments } = need;
     let gives_way = world.engine.machine(name).is_none_or(|view| {
         let dead = matches!(view.state, State::Exited | State::Failed | State::Revoked);
         (dead || replace) && view.successor.is_none()
     });
     let open = !world.engine.is_draining();
-    open && gives_way && chain_is_valid(world, &name.path) && fits(world, name, memory_mib, wanted)
+    open && gives_way
+        && chain_is_valid(world, &name.path)
+        && fits(world, name, *memory_mib, cpus)
+        && wires::fits(world, name, devices, arguments)
 }
 
 /// The images of listed machines and of those that wait to take their places.

@@ -13,6 +13,7 @@ pub(crate) enum Op {
         machines: u16,
         memory: u32,
         cpus: u8,
+        ranges: u8,
         newer: u8,
         lasts_s: Option<u8>,
     },
@@ -118,23 +119,27 @@ pub(crate) struct What {
     pub(crate) cpu: u16,
     pub(crate) replace: bool,
     pub(crate) probation_s: u8,
+    pub(crate) networks: u8,
 }
 
 pub(crate) fn ops() -> impl Strategy<Value = Vec<Op>> {
-    let how = (any::<bool>(), 0..20_u8);
+    let how = (any::<bool>(), 0..20_u8, 0..12_u8);
     let what = (0..NODES.len(), 0..LABELS.len(), 0..2_usize, 0..20, 1..9_u32, 0..40_u16, how)
-        .prop_map(|(node, label, deeper, old, memory, cpu, (replace, probation_s))| {
+        .prop_map(|(node, label, deeper, old, memory, cpu, (replace, probation_s, networks))| {
             // Mostly CPU 0, which nearly everybody has.
             let cpu = if cpu < 4 { cpu } else { 0 };
             let probation_s = probation_s.saturating_sub(3) * 4;
-            What { node, label, deeper, old: old == 0, memory, cpu, replace, probation_s }
+            let old = old == 0;
+            What { node, label, deeper, old, memory, cpu, replace, probation_s, networks }
         });
-    let reissue = (1..NODES.len(), 0..7_u16, 0..32_u32, 0..32_u8, 0..3_u8, any::<u8>()).prop_map(
-        |(node, machines, memory, cpus, newer, lasts)| Op::Reissue {
+    let share = (0..7_u16, 0..32_u32, 0..32_u8, 0..20_u8);
+    let reissue = (1..NODES.len(), share, 0..3_u8, any::<u8>()).prop_map(
+        |(node, (machines, memory, cpus, ranges), newer, lasts)| Op::Reissue {
             node,
             machines,
             memory,
             cpus: if cpus < 8 { cpus } else { 7 },
+            ranges,
             newer,
             lasts_s: (lasts < 16).then_some(lasts),
         },

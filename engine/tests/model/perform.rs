@@ -1,10 +1,12 @@
 //! What each effect does to the world.
 
+use std::sync::Arc;
+
 use vmm_engine::{Answer, Effect, Keep, Record, Slot, Token};
 use vmm_proto::id::MachineId;
-use vmm_proto::name::MachineName;
 
 use crate::spawn::Process;
+use crate::wires;
 use crate::world::{File, World};
 
 impl World {
@@ -21,8 +23,20 @@ impl World {
                     Record::Overlap(_) => "overlap",
                 });
             }
-            Effect::StartMachine { id, run, name, spec, .. } => {
-                self.invariant_no_machine_is_started_twice((*id, *run), name, spec.memory_mib);
+            Effect::StartMachine { id, run, name, spec, interfaces, arguments } => {
+                let started_with = (&**interfaces, arguments.words());
+                wires::check_start(self, (*id, name), started_with, &self.had);
+                let process = Process {
+                    name: name.clone(),
+                    run: *run,
+                    memory_mib: spec.memory_mib,
+                    interfaces: Arc::clone(interfaces),
+                    pid: None,
+                    told_to_stop: false,
+                    killed: false,
+                    survived: false,
+                };
+                self.invariant_no_machine_is_started_twice(*id, process);
             }
             Effect::StopMachine { id, run, force } => self.stop_process(*id, *run, *force),
             Effect::ForgetMachine { id } => {
@@ -102,12 +116,9 @@ impl World {
         }
     }
 
-    fn invariant_no_machine_is_started_twice(
-        &mut self,
-        (id, run): (MachineId, u64),
-        name: &MachineName,
-        memory_mib: u32,
-    ) {
+    fn invariant_no_machine_is_started_twice(&mut self, id: MachineId, process: Process) {
+        let Process { run, name, .. } = &process;
+        let run = *run;
         assert!(self.spawn.connected, "nobody is there to start it");
         let durable = self.shell.kept.get(&Slot::Machine(id));
         let durable = durable.is_some_and(|keep| match keep {
@@ -122,15 +133,6 @@ impl World {
             self.processes.values().all(|process| process.name != *name),
             "{name} runs already"
         );
-        let process = Process {
-            name: name.clone(),
-            run,
-            memory_mib,
-            pid: None,
-            told_to_stop: false,
-            killed: false,
-            survived: false,
-        };
         assert!(self.processes.insert(id, process).is_none(), "{id} was started twice");
     }
 }

@@ -11,6 +11,7 @@ use vmm_proto::authority::Link;
 use vmm_proto::id::MachineId;
 use vmm_proto::name::MachineName;
 
+use crate::wires;
 use crate::world::{ROOT, Revoked, World, host};
 
 /// In which moment of the next event the supervisor dies.
@@ -104,7 +105,17 @@ impl World {
     }
 
     fn take_event(&mut self, event: Event, report: Option<(MachineId, u64)>) -> Vec<Effect> {
+        self.had = wires::held(self);
         let effects = self.engine.handle(self.now, event);
+        for effect in &effects {
+            match effect {
+                Effect::Keep(Keep::Machine(machine)) => {
+                    self.current.insert(machine.id, (**machine).clone());
+                }
+                Effect::Keep(Keep::ForgetMachine { id }) => drop(self.current.remove(id)),
+                _ => {}
+            }
+        }
         let is_keep = |effect: &Effect| matches!(effect, Effect::Keep(_));
         assert!(effects.iter().skip_while(|it| is_keep(it)).all(|it| !is_keep(it)), "{effects:?}");
         let promise = effects.iter().position(Effect::is_promise).unwrap_or(effects.len());
@@ -174,6 +185,12 @@ impl World {
         self.engine = Engine::new(host(), ROOT).with_on_expiry(self.on_expiry);
         for keep in self.shell.kept.values() {
             self.engine.restore(keep.clone());
+        }
+        self.current.clear();
+        for keep in self.shell.kept.values() {
+            if let Keep::Machine(machine) = keep {
+                self.current.insert(machine.id, (**machine).clone());
+            }
         }
         self.known.clone_from(&self.shell.known);
         self.revoked.clone_from(&self.shell.revoked);

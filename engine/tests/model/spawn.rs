@@ -1,12 +1,14 @@
 //! vmm-spawn and the processes, which go on whatever becomes of the supervisor.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use vmm_engine::{Event, Exit, KnownRun, OnExpiry, State};
+use vmm_engine::{Event, Exit, Interface, KnownRun, OnExpiry, State};
 use vmm_proto::id::MachineId;
 use vmm_proto::name::{MachineName, Path};
 
 use crate::naive::chain_is_valid;
+use crate::wires;
 use crate::world::{World, choose};
 
 /// A process, or one that is being made.
@@ -15,6 +17,7 @@ pub(crate) struct Process {
     pub(crate) name: MachineName,
     pub(crate) run: u64,
     pub(crate) memory_mib: u32,
+    pub(crate) interfaces: Arc<[Interface]>,
     /// Nothing before its guest runs.
     pub(crate) pid: Option<u32>,
     pub(crate) told_to_stop: bool,
@@ -159,7 +162,10 @@ impl World {
         let mut should_run: Vec<_> = self.list().iter().map(|view| (view.id, view.state)).collect();
         // Without authority, a host may not want them to run.
         let may = |path: &Path| self.on_expiry == OnExpiry::Keep || chain_is_valid(self, path);
-        let may = |id| self.engine.by_id(id).is_some_and(|view| may(&view.name.path));
+        let may = |id| {
+            let view = self.engine.by_id(id);
+            view.is_some_and(|view| may(&view.name.path) && wires::stays(self, &view))
+        };
         should_run.retain(|(id, state)| !same_boot && comes(*state) && may(*id));
         let lives = self.shell.lives;
         self.happen(Event::SpawnKnows { same_boot, known, jitter: 7 });

@@ -4,19 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use vmm_engine::{
-    Answer, Chain, Effect, Engine, Event, Exit, HostLimits, ImageId, Kind, Need, Now, OnExpiry,
-    Question, Refusal, Spec, Token, View,
+    Answer, Chain, Effect, Engine, Event, Exit, HostLimits, ImageId, Interface, KeptMachine, Kind,
+    Need, Now, OnExpiry, Question, Refusal, Spec, Token, View,
 };
 use vmm_proto::authority::{Link, Serial, Validity};
 use vmm_proto::id::{Digest, MachineId};
 use vmm_proto::name::{MachineName, Path, Target};
-use vmm_proto::resource::{Arguments, Bridges, CpuSet, Delegation, Devices, Restart};
+use vmm_proto::resource::{CpuSet, Delegation, Restart};
 use vmm_proto::revocation::{BadSerial, RevocationList, Serials};
 
 use crate::naive;
 use crate::ops::{Op, What};
 use crate::shell::{Doom, Shell};
 use crate::spawn::{Process, Spawn};
+use crate::wires;
 
 /// The delegations there are; the empty path is the host.
 pub(crate) const NODES: [&str; 6] = ["", "a", "b", "a/x", "a/y", "a/x/z"];
@@ -24,6 +25,8 @@ pub(crate) const HOST_MACHINES: u32 = 7;
 pub(crate) const HOST_MEMORY: u64 = 40;
 /// Names of machines; "x" is the name of a delegation, too.
 pub(crate) const LABELS: [&str; 2] = ["m", "x"];
+/// A certificate's usual ranges.
+const USUAL: u8 = u8::MAX;
 pub(crate) const ROOT: Digest = Digest([255; 32]);
 
 pub(crate) fn host_cpus() -> CpuSet {
@@ -58,6 +61,10 @@ pub(crate) struct World {
     pub(crate) known: BTreeMap<&'static str, Link>,
     /// Every machine that was ever admitted.
     pub(crate) deployed: BTreeMap<MachineId, Spec>,
+    /// What was last said to be kept of each listed machine.
+    pub(crate) current: BTreeMap<MachineId, KeptMachine>,
+    /// What was reserved before the last event, and for whom.
+    pub(crate) had: Vec<(MachineName, Interface)>,
     /// What really runs, or is about to.
     pub(crate) processes: BTreeMap<MachineId, Process>,
     pub(crate) spawn: Spawn,
@@ -81,6 +88,8 @@ impl World {
             issued: BTreeMap::new(),
             known: BTreeMap::new(),
             deployed: BTreeMap::new(),
+            current: BTreeMap::new(),
+            had: Vec::new(),
             processes: BTreeMap::new(),
             spawn: Spawn::default(),
             files: BTreeMap::new(),
@@ -90,7 +99,7 @@ impl World {
             counter: 0,
         };
         for node in NODES.into_iter().filter(|node| !node.is_empty()) {
-            world.issue(node, 1, (4, 16, 7), None);
+            world.issue(node, 1, (4, 16, 7, USUAL), None);
         }
         world.join();
         world
@@ -106,10 +115,11 @@ impl World {
 
     pub(crate) fn perform(&mut self, op: Op) {
         match op {
-            Op::Reissue { node, machines, memory, cpus, newer, lasts_s } => {
+            Op::Reissue { node, machines, memory, cpus, ranges, newer, lasts_s } => {
                 let last = self.issued[NODES[node]].last().unwrap().grant.generation;
                 let lasts_s = lasts_s.map(i64::from);
-                self.issue(NODES[node], last + u64::from(newer), (machines, memory, cpus), lasts_s);
+                let share = (machines, memory, cpus, ranges);
+                self.issue(NODES[node], last + u64::from(newer), share, lasts_s);
             }
             Op::Present { node, old } => {
                 let links = self.chain(naive::path(NODES[node]), old);
@@ -165,7 +175,7 @@ impl World {
                 self.revoke(NODES[node], all, stale);
                 if reissue {
                     let last = self.issued[NODES[node]].last().unwrap().grant.generation;
-                    self.issue(NODES[node], last + 1, (4, 16, 7), None);
+                    self.issue(NODES[node], last + 1, (4, 16, 7, USUAL), None);
                 }
             }
             Op::Crash { skew_s } => self.crash(skew_s.into()),
@@ -190,15 +200,15 @@ impl World {
     }
 
     fn offer(&mut self, what: &What, sha: u8, size: u32) {
-        let (name, links, cpus) = self.wish(what);
+        let (name, links, need) = self.wish(what);
         // As the shell does. A smaller share pushes ended machines out, which may free the name
         // or drop an image: the model judges what is there after that.
         if !self.shows(&links) {
             return;
         }
         let node = NODES[what.node];
-        let accepted = naive::present(self, &links)
-            && naive::admits(self, &name, what.memory, &cpus, what.replace);
+        let accepted =
+            naive::present(self, &links) && naive::admits(self, &name, &need, what.replace);
         let known = self
             .files
             .values()
@@ -211,12 +221,6 @@ impl World {
         };
         let token = self.token();
         self.offers.insert(token, (node, sha, size));
-        let need = Need {
-            memory_mib: what.memory,
-            cpus,
-            devices: Devices::default(),
-            arguments: Arguments::default(),
-        };
         let fresh = ImageId(self.count());
         let sha256 = Digest([sha; 32]);
         let replace = what.replace;
@@ -239,7 +243,7 @@ impl World {
     }
 
     fn deploy(&mut self, what: &What, file: usize, restart: u8) {
-        let (name, links, cpus) = self.wish(what);
+        let (name, links, need) = self.wish(what);
         // See `offer`.
         let lives = self.shell.lives;
         self.shows(&links);
@@ -264,10 +268,10 @@ impl World {
             image,
             image_sha256,
             image_size,
-            memory_mib: what.memory,
-            cpus: cpus.clone(),
-            devices: Devices::default(),
-            arguments: Arguments::default(),
+            memory_mib: need.memory_mib,
+            cpus: need.cpus.clone(),
+            devices: need.devices.clone(),
+            arguments: need.arguments.clone(),
             restart: match restart {
                 0 | 1 => Restart::Never,
                 2 => Restart::on_failure(vec![], 3).unwrap(),
@@ -276,19 +280,13 @@ impl World {
             priority: 50,
         };
         let admitted = naive::present(self, &links)
-            && naive::admits(self, &name, what.memory, &cpus, what.replace)
+            && naive::admits(self, &name, &need, what.replace)
             && usable;
         let (token, id) = (self.token(), machine_id(self.count()));
         if admitted {
             self.deployed.insert(id, spec.clone());
         }
         let (replace, probation_ms) = (what.replace, u64::from(what.probation_s) * 1000);
-        let need = Need {
-            memory_mib: what.memory,
-            cpus,
-            devices: Devices::default(),
-            arguments: Arguments::default(),
-        };
         let (sha256, size) = (image_sha256, image_size);
         let question = Question { name: name.clone(), need, sha256, size, replace };
         let mut foreseen = self.explained(&links, &question);
@@ -362,13 +360,16 @@ impl World {
 
     fn start(&mut self, which: usize) {
         let name = self.some_name(which);
+        let wired =
+            |view: &View<'_>| wires::fits(self, &name, &view.spec.devices, &view.spec.arguments);
         let admitted = self.engine.machine(&name).is_some_and(|view| match view.state {
-            vmm_engine::State::Restarting => true,
+            vmm_engine::State::Restarting => wired(&view),
             state if state.is_live() => false,
             _ => {
                 !self.engine.is_draining()
                     && naive::chain_is_valid(self, &name.path)
                     && naive::fits(self, &name, view.spec.memory_mib, &view.spec.cpus)
+                    && wired(&view)
             }
         });
         let foreseen = self.engine.explain_start(self.now, &name, &Path::host()).obstacles;
@@ -433,11 +434,13 @@ impl World {
         self.happen(event);
     }
 
-    fn wish(&mut self, what: &What) -> (MachineName, Vec<Link>, CpuSet) {
+    fn wish(&mut self, what: &What) -> (MachineName, Vec<Link>, Need) {
         let name = name(what.node, what.label);
         let mut links = self.chain(&name.path, what.old);
         links.truncate(name.path.depth().saturating_sub(what.deeper));
-        (name, links, [what.cpu].into_iter().collect())
+        let (devices, arguments) = wires::asked(what.networks, what.memory);
+        let cpus = [what.cpu].into_iter().collect();
+        (name, links, Need { memory_mib: what.memory, cpus, devices, arguments })
     }
 
     /// Mostly the name of a listed machine.
@@ -462,7 +465,7 @@ impl World {
         &mut self,
         node: &'static str,
         generation: u64,
-        (machines, memory_mib, cpus): (u16, u32, u8),
+        (machines, memory_mib, cpus, ranges): (u16, u32, u8, u8),
         lasts_s: Option<i64>,
     ) {
         let path = naive::path(node);
@@ -482,7 +485,7 @@ impl World {
                 memory_mib,
                 cpus: (0..3).filter(|cpu| cpus & 1 << cpu != 0).collect(),
                 storage_mib: 0,
-                bridges: Bridges::default(),
+                bridges: wires::bridges(node, ranges),
                 hosts: None,
             },
             validity: Validity {

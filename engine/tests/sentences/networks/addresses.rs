@@ -174,6 +174,11 @@ fn a_replacement_keeps_the_address_under_another_name_of_the_device() {
     stage.deploy_as("dev/one", networks(&[("c", "ext"), ("b", "ext")]), &dev, true);
     stage.exited(old, Exit::Code(0));
     assert_eq!(addresses(&stage, "dev/one"), ["10.0.0.3/24", "10.0.0.4/24"]);
+    let old = stage.view("dev/one").id;
+    stage.started(old);
+    stage.deploy_as("dev/one", networks(&[("b", "ext"), ("d", "ext")]), &dev, true);
+    stage.exited(old, Exit::Code(0));
+    assert_eq!(addresses(&stage, "dev/one"), ["10.0.0.4/24", "10.0.0.3/24"]);
 }
 
 #[test]

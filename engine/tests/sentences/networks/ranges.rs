@@ -120,3 +120,19 @@ fn a_successor_that_gets_no_address_any_more_gives_way_to_the_one_it_replaced() 
     stage.started(old);
     assert_eq!(addresses(&stage, "dev/one"), ["10.0.0.5/24"]);
 }
+
+#[test]
+fn after_a_reboot_machines_without_an_address_do_not_keep_others_from_their_turn() {
+    let mut stage = Stage::with_machines(20);
+    let first = dev(&["10.0.0.2/10.0.0.20/10.0.0.1/24"]);
+    for number in 0..vmm_engine::BOOT_AT_ONCE {
+        stage.run(&format!("dev/m{number}"), netted(), &first);
+    }
+    let last = vmm_engine::Spec { priority: 60, ..crate::stage::spec() };
+    let last = stage.run("dev/last", last, &first);
+    stage.present(&[with(&first[0], &["10.0.0.100/10.0.0.100/10.0.0.1/24"])]);
+    stage.next_life();
+    let started = starts(&stage.spawn_knows(false, &[]));
+    assert_eq!(started.len(), 2, "there is one address, and one machine that needs none");
+    assert!(started.contains(&last));
+}
