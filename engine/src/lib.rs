@@ -17,11 +17,13 @@
 //!   durable is a promise ([`Effect::is_promise`]).
 //! * What vmm-spawn knows and what should be meet in one event, [`Event::SpawnKnows`]: after a restart
 //!   of either side, and after a reboot.
+//! * An address belongs to a machine's name, out of the ranges of all delegations above it, and on a
+//!   bridge to no other name.
 //! * An image is cached for the path it was uploaded under, while a listed machine or a session
 //!   needs it.
 //!
 //! ```text
-//!   Event ─▶ engine ─┬─▶ admission ──▶ delegations (rule 9), bounds (rule 7), images (rule 10)
+//!   Event ─▶ engine ─┬─▶ admission ──▶ delegations (rule 9), bounds (rule 7), networks, images
 //!                    ├─▶ power ──────▶ again, ending ─▶ ledger, ended               ─▶ Effects
 //!                    ├─▶ lifecycle ──▶ restart, probation, ending
 //!                    ├─▶ reconcile ──▶ lifecycle, boot
