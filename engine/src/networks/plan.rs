@@ -37,8 +37,8 @@ pub(crate) struct Had<'a> {
     pub(super) derived: bool,
 }
 
-/// What a machine gets.
-#[derive(Debug)]
+/// What a machine gets; without networks, nothing.
+#[derive(Debug, Default)]
 pub(crate) struct Plan {
     /// In the order of its networks.
     pub(crate) interfaces: Vec<Interface>,
@@ -64,9 +64,6 @@ impl Engine {
     /// What a machine gets of the networks that it asks for, or everything for which it does not.
     pub(crate) fn plan(&self, now: Now, wanted: &Wanted<'_>) -> Result<Plan, Vec<NetworkRefusal>> {
         let networks = wanted.devices.networks();
-        if networks.is_empty() {
-            return Ok(Plan { interfaces: Vec::new(), arguments: None });
-        }
         let mut draft = Draft {
             engine: self,
             wanted,

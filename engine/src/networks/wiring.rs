@@ -23,6 +23,9 @@ impl Engine {
         admitted: &Admitted,
     ) -> Result<Plan, Vec<Refusal>> {
         let (devices, arguments) = (claim.devices, claim.arguments);
+        if devices.networks().is_empty() {
+            return Ok(Plan::default());
+        }
         let had = self.listed(name).map(had).unwrap_or_default();
         let (chain, own) = (admitted.chain.as_slice(), links.len());
         let wanted = Wanted { name, devices, arguments, chain, own, had };
@@ -38,6 +41,9 @@ impl Engine {
         own: usize,
     ) -> Result<Plan, Vec<Refusal>> {
         let Machine { name, spec, chain, .. } = machine;
+        if spec.devices.networks().is_empty() {
+            return Ok(Plan::default());
+        }
         let (devices, arguments, had) = (&spec.devices, &spec.arguments, had(machine));
         let wanted = Wanted { name, devices, arguments, chain, own, had };
         self.plan(now, &wanted).map_err(refusals)
@@ -59,23 +65,18 @@ impl Engine {
 
     fn start_with(&mut self, turn: &mut Turn, id: MachineId, plan: Plan) {
         let Plan { interfaces, arguments } = plan;
-        self.rewire(id, interfaces);
         let Some(machine) = self.machines.get(id) else { return };
-        turn.push(Effect::StartMachine {
-            id,
-            run: machine.run,
-            name: machine.name.clone(),
-            spec: Arc::clone(&machine.spec),
-            interfaces: Arc::clone(&machine.interfaces),
-            arguments: arguments.unwrap_or_else(|| own_arguments(machine)),
-        });
+        if *machine.interfaces == *interfaces {
+            return turn.push(machine.start(arguments));
+        }
+        self.rewire(id, interfaces);
+        if let Some(machine) = self.machines.get(id) {
+            turn.push(machine.start(arguments));
+        }
     }
 
     /// Reserves these interfaces for a listed machine instead of those that it has.
     fn rewire(&mut self, id: MachineId, interfaces: Vec<super::Interface>) {
-        if self.machines.get(id).is_none_or(|machine| *machine.interfaces == *interfaces) {
-            return;
-        }
         let Some(machine) = self.machines.change(id) else { return };
         let before = std::mem::replace(&mut machine.interfaces, interfaces.into());
         // In this order the group of its delegation keeps its number.
@@ -100,8 +101,18 @@ impl Engine {
     }
 }
 
-fn own_arguments(machine: &Machine) -> Arguments {
-    machine.spec.arguments.clone()
+impl Machine {
+    /// The order to start it, with these arguments or just its own.
+    fn start(&self, arguments: Option<Arguments>) -> Effect {
+        Effect::StartMachine {
+            id: self.id,
+            run: self.run,
+            name: self.name.clone(),
+            spec: Arc::clone(&self.spec),
+            interfaces: Arc::clone(&self.interfaces),
+            arguments: arguments.unwrap_or_else(|| self.spec.arguments.clone()),
+        }
+    }
 }
 
 fn refusals(refusals: Vec<super::NetworkRefusal>) -> Vec<Refusal> {
