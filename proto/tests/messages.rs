@@ -4,13 +4,13 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fmt::{Debug, Write};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 use vmm_proto::id::{Digest, MachineId};
 use vmm_proto::message::client::{
-    Amount, Described, Doorkeeping, Doors, Error, ErrorCode, InterfaceUsage, Machine, Quota, Reply,
-    Request, Revoked, ToServer, Usage,
+    Amount, Described, Doorkeeping, Doors, Error, ErrorCode, InterfaceUsage, Machine, Network,
+    Quota, Reply, Request, Revoked, ToServer, Usage,
 };
 use vmm_proto::message::console::{FromConsole, ToConsole};
 use vmm_proto::message::log::{Event, FromLog, Place, ToLog};
@@ -96,6 +96,7 @@ fn replies(lines: &mut Lines) {
         jail: vec![text("none")],
         run: 300,
         former: Some(ID),
+        networks: networks(),
     };
     lines.add("need-image", &Reply::NeedImage { offset: 0 });
     lines.add("deployed", &Reply::Deployed(machine.clone()));
@@ -130,6 +131,20 @@ fn replies(lines: &mut Lines) {
     let revoked = Revoked { issuer: text("dev"), number: text("7"), serials: 300, machines: 1 };
     lines.add("revoked", &Reply::Revoked(revoked));
     lines.add("doors", &Reply::Doors(Doors { draining: true, live: 3 }));
+}
+
+fn networks() -> Vec<Network> {
+    let network = |device, address, address6| Network {
+        device: text(device),
+        bridge: text("ext"),
+        tap: text("vm0"),
+        mac: [2, 0, 0, 0, 0, 1],
+        address,
+        address6,
+    };
+    let address6 = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);
+    let addresses = (Some((Ipv4Addr::new(10, 0, 0, 2), 24)), Some((address6, 64)));
+    vec![network("net0", addresses.0, addresses.1), network("net1", None, None)]
 }
 
 fn why(lines: &mut Lines) {

@@ -64,7 +64,7 @@ Options of inspect:
 Exit status of run: the guest's, 0 to 255; 1 also for every error of the tender;
 an spt guest that faults or makes a forbidden system call ends by SIGSEGV or SIGSYS.
 Exit status of inspect: 0 if it is a Solo5 image, even one that cannot be run here.
-An image that declares devices is reported as not runnable: it is not without them.
+Runnable is what this host runs with the devices attached that are reported.
 Called as solo5-hvt or solo5-spt, it has the command line of that tender.
 ";
 

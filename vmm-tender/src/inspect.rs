@@ -24,8 +24,7 @@ struct Report {
     min_memory_mib: u64,
     segments: Vec<SegmentReport>,
     devices: Vec<DeviceReport>,
-    /// Whether this tender can run it on this host with nothing but memory: not if it declares
-    /// devices.
+    /// Whether this tender can run it on this host, with all of its devices attached.
     runnable: bool,
     /// Why it cannot.
     why_not: Option<String>,

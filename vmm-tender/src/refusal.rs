@@ -2,7 +2,7 @@
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
-use vmm_tender_abi::{ABI_VERSIONS, DeviceKind, Image, Target, hvt};
+use vmm_tender_abi::{ABI_VERSIONS, Image, Target, hvt};
 
 /// The device through which KVM is used.
 pub(crate) const KVM: &str = "/dev/kvm";
@@ -28,14 +28,6 @@ pub enum Refusal {
         /// Its version.
         version: u32,
     },
-    /// It needs a device: it runs only if something is attached to that.
-    #[error("it needs the {kind} device '{name}', and is not runnable without devices")]
-    Device {
-        /// Type, in words.
-        kind: &'static str,
-        /// Name.
-        name: String,
-    },
     /// KVM cannot be used.
     #[error("it needs KVM, and {KVM} cannot be opened: {0}")]
     Kvm(Errno),
@@ -58,19 +50,12 @@ pub(crate) fn kind(image: &Image) -> Result<Kind, Refusal> {
     Ok(kind)
 }
 
-/// Whether this tender on this host can run `image` as it is, with nothing attached to it.
+/// Whether this tender on this host can run `image`, with all devices attached that it declares.
 ///
 /// # Errors
 /// Why it cannot.
 pub(crate) fn check(image: &Image) -> Result<(), Refusal> {
     let abi = kind(image)?;
-    if let Some(device) = image.manifest().devices().first() {
-        let kind = match device.kind {
-            DeviceKind::Net => "network",
-            DeviceKind::Block => "block",
-        };
-        return Err(Refusal::Device { kind, name: device.name.to_string() });
-    }
     if abi == Kind::Hvt {
         open(KVM, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(Refusal::Kvm)?;
     }

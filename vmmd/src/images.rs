@@ -13,9 +13,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context;
 use ruzstd::decoding::StreamingDecoder;
 use sha2::{Digest as _, Sha256};
-use vmm_engine::{ImageId, Keep, KeptMachine, KeptPhase, KeptStop, KeptThen, Kind, Spec};
+use vmm_engine::{ImageId, Keep, KeptMachine, KeptPhase, KeptStop, KeptThen, Spec};
 use vmm_proto::id::Digest;
 use vmm_proto::resource::{Encoding, Image};
+
+use crate::inspect::Inspected;
+use crate::manifest::Declared;
 
 /// Bytes moved at once when an embedded image is unpacked.
 const PIECE: usize = 64 << 10;
@@ -56,7 +59,8 @@ pub(crate) struct Images {
     dir: Arc<PathBuf>,
     /// The next image's number.
     next: Arc<AtomicU64>,
-    kinds: Arc<Mutex<HashMap<ImageId, Kind>>>,
+    /// What those are that are complete.
+    known: Arc<Mutex<HashMap<ImageId, Inspected>>>,
     /// Parts whose upload broke off. Until when they are kept is the engine's business.
     parked: Arc<Mutex<HashMap<ImageId, Upload>>>,
 }
@@ -65,17 +69,19 @@ impl Images {
     /// The store in `dir`, with the images that kept machines need. What else is there belongs to no
     /// machine and is removed.
     pub(crate) fn open(dir: &Path, kept: &[Keep]) -> anyhow::Result<Self> {
-        let mut kinds = HashMap::new();
+        let mut known = HashMap::new();
         for keep in kept {
             if let Keep::Machine(machine) = keep {
                 needed(machine, &mut |spec| {
-                    kinds.insert(spec.image, spec.kind);
+                    // Nothing else was accepted with it.
+                    let declared = Declared::by(&spec.devices);
+                    known.insert(spec.image, Inspected { kind: spec.kind, declared });
                 });
             }
         }
         let dir = dir.join("images");
         std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        let names: BTreeSet<_> = kinds.keys().map(|image| file_name(*image)).collect();
+        let names: BTreeSet<_> = known.keys().map(|image| file_name(*image)).collect();
         for entry in std::fs::read_dir(&dir)? {
             let entry = entry?;
             if entry.file_name().to_str().is_some_and(|name| names.contains(name)) {
@@ -85,11 +91,11 @@ impl Images {
             std::fs::remove_file(&path)
                 .with_context(|| format!("cannot remove {}", path.display()))?;
         }
-        let next = kinds.keys().map(|image| image.0).max().unwrap_or(0) + 1;
+        let next = known.keys().map(|image| image.0).max().unwrap_or(0) + 1;
         Ok(Self {
             dir: Arc::new(dir),
             next: Arc::new(AtomicU64::new(next)),
-            kinds: Arc::new(Mutex::new(kinds)),
+            known: Arc::new(Mutex::new(known)),
             parked: Arc::default(),
         })
     }
@@ -153,13 +159,13 @@ impl Images {
     }
 
     /// Notes what a stored image is built for.
-    pub(crate) fn set_kind(&self, image: ImageId, kind: Kind) {
-        self.kinds.lock().unwrap_or_else(PoisonError::into_inner).insert(image, kind);
+    pub(crate) fn know(&self, image: ImageId, inspected: Inspected) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(image, inspected);
     }
 
     /// What a stored image is built for.
-    pub(crate) fn kind(&self, image: ImageId) -> Option<Kind> {
-        self.kinds.lock().unwrap_or_else(PoisonError::into_inner).get(&image).copied()
+    pub(crate) fn known(&self, image: ImageId) -> Option<Inspected> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&image).cloned()
     }
 
     /// Removes a stored image, or a part of one.
@@ -167,7 +173,7 @@ impl Images {
         if let Some(part) = self.take_parked(image) {
             return drop(part);
         }
-        self.kinds.lock().unwrap_or_else(PoisonError::into_inner).remove(&image);
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&image);
         let path = self.path(image);
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -347,7 +353,7 @@ pub(crate) fn unpack(
 
 #[cfg(test)]
 mod tests {
-    use vmm_engine::KeptProbation;
+    use vmm_engine::{KeptProbation, Kind};
 
     use super::*;
     use crate::journal::samples;
@@ -412,7 +418,8 @@ mod tests {
 
         let images = Images::open(dir.path(), &kept).unwrap();
         assert_eq!(files(dir.path()), 3);
-        assert_eq!(images.kind(ImageId(5)), Some(Kind::Spt));
+        let known = Inspected { kind: Kind::Spt, declared: Declared::default() };
+        assert_eq!(images.known(ImageId(5)), Some(known));
         assert_eq!(images.fresh(), ImageId(6));
         assert!(images.read_for(&replaced.spec).is_ok());
         std::fs::write(images.path(ImageId(2)), "imag").unwrap();

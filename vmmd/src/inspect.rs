@@ -10,6 +10,9 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 use tokio::io::AsyncReadExt;
 use vmm_engine::Kind;
+use vmm_proto::resource::DeviceName;
+
+use crate::manifest::Declared;
 
 /// How long the look may take.
 const TIME: Duration = Duration::from_secs(10);
@@ -24,8 +27,24 @@ const MAX_COMPLAINT: u64 = 2 << 10;
 #[derive(Debug, Deserialize)]
 struct Answer {
     kind: String,
+    devices: Vec<Device>,
     runnable: bool,
     why_not: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Device {
+    name: String,
+    r#type: String,
+}
+
+/// What an image is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Inspected {
+    /// Which machine it is built for.
+    pub(crate) kind: Kind,
+    /// The devices that it wants.
+    pub(crate) declared: Declared,
 }
 
 /// Why an image is refused.
@@ -57,7 +76,7 @@ pub(crate) fn find_tender(given: Option<&Path>) -> anyhow::Result<PathBuf> {
 }
 
 /// Asks `tender` what `image` is.
-pub(crate) async fn inspect(tender: &Path, image: File) -> Result<Kind, InspectError> {
+pub(crate) async fn inspect(tender: &Path, image: File) -> Result<Inspected, InspectError> {
     let mut child = tokio::process::Command::new(tender)
         // Its standard input is the image: the program needs no name of a file.
         .args(["inspect", "/proc/self/fd/0", "--format", "json"])
@@ -93,17 +112,63 @@ pub(crate) async fn inspect(tender: &Path, image: File) -> Result<Kind, InspectE
     }
 }
 
-fn verdict(answer: &str) -> Result<Kind, InspectError> {
+fn verdict(answer: &str) -> Result<Inspected, InspectError> {
     let answer: Answer =
         serde_json::from_str(answer).context("the tender's answer is not its JSON")?;
-    match (answer.runnable, answer.kind.as_str()) {
-        (true, "hvt") => Ok(Kind::Hvt),
-        (true, "spt") => Ok(Kind::Spt),
-        (true, other) => Err(anyhow::anyhow!("unknown kind of image \"{other}\"").into()),
+    let kind = match (answer.runnable, answer.kind.as_str()) {
+        (true, "hvt") => Kind::Hvt,
+        (true, "spt") => Kind::Spt,
+        (true, other) => return Err(anyhow::anyhow!("unknown kind of image \"{other}\"").into()),
         (false, _) => {
             let why = answer.why_not.unwrap_or_else(|| "the tender does not say why".to_owned());
             let most = usize::try_from(MAX_COMPLAINT).unwrap_or(usize::MAX);
-            Err(InspectError::NotRunnable(why.chars().take(most).collect()))
+            return Err(InspectError::NotRunnable(why.chars().take(most).collect()));
+        }
+    };
+    let mut declared = Declared::default();
+    for Device { name, r#type } in answer.devices {
+        let name = DeviceName::parse(&name).context("the tender's answer")?;
+        match r#type.as_str() {
+            "net" => declared.networks.insert(name),
+            "block" => declared.volumes.insert(name),
+            other => return Err(anyhow::anyhow!("unknown type of device \"{other}\"").into()),
+        };
+    }
+    Ok(Inspected { kind, declared })
+}
+
+#[cfg(test)]
+mod tests {
+    use vmm_proto::resource::Devices;
+
+    use super::*;
+
+    #[test]
+    fn the_verdict_has_the_kind_and_the_devices() {
+        let answer = r#"{"kind":"hvt","abi":2,"devices":[{"name":"disk","type":"block"},
+            {"name":"service","type":"net"}],"runnable":true,"why_not":null}"#;
+        let inspected = verdict(answer).unwrap();
+        let name = |name: &str| DeviceName::parse(name).unwrap();
+        assert_eq!(inspected.kind, Kind::Hvt);
+        assert!(inspected.declared.networks.iter().eq([&name("service")]));
+        assert!(inspected.declared.volumes.iter().eq([&name("disk")]));
+        assert!(inspected.declared.check(&Devices::default()).is_err());
+    }
+
+    #[test]
+    fn what_the_tender_does_not_say_so_is_not_believed() {
+        let refused = r#"{"kind":"spt","devices":[],"runnable":false,"why_not":"no KVM"}"#;
+        let error = verdict(refused).unwrap_err();
+        assert!(matches!(&error, InspectError::NotRunnable(why) if why == "no KVM"), "{error}");
+        for strange in [
+            r#"{"kind":"xen","devices":[],"runnable":true,"why_not":null}"#,
+            r#"{"kind":"spt","runnable":true,"why_not":null}"#,
+            r#"{"kind":"spt","devices":[{"name":"a","type":"tape"}],"runnable":true,"why_not":null}"#,
+            r#"{"kind":"spt","devices":[{"name":"../a","type":"net"}],"runnable":true,"why_not":null}"#,
+            "",
+        ] {
+            let error = verdict(strange).unwrap_err();
+            assert!(matches!(error, InspectError::Failed(_)), "{strange}: {error}");
         }
     }
 }

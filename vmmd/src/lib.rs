@@ -26,6 +26,7 @@ mod images;
 mod inspect;
 mod journal;
 mod links;
+mod manifest;
 pub mod options;
 mod places;
 mod records;
@@ -115,7 +116,8 @@ pub async fn serve(options: &Options, mut passed: Passed) -> anyhow::Result<()> 
     let journal = Journal::open(&own_dir)?;
     let mut engine = Engine::new(limits, identity.root.key())
         .with_on_expiry(options.on_expiry.into())
-        .with_host_key(identity.key);
+        .with_host_key(identity.key)
+        .with_bridge_peers(options.bridge_peers.iter().cloned().collect());
     let left = journal.load()?;
     let images = Images::open(&own_dir, &left.kept)?;
     left.kept.into_iter().for_each(|kept| engine.restore(kept));
@@ -125,7 +127,7 @@ pub async fn serve(options: &Options, mut passed: Passed) -> anyhow::Result<()> 
 
     let (core, inbox) = core::new();
     let (stats, stats_out) = StatsLink::new();
-    let (spawn, spawn_out) = SpawnLink::new(core.clone());
+    let (spawn, spawn_out) = SpawnLink::new(core.clone(), options.bridge_peers.clone());
     let outbox = Outbox::new(left.events);
     let recorder = Recorder::new(core.clone(), outbox.clone());
     tokio::spawn(links::stats::run(dirs.socket("stats"), core.clone(), stats_out));

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use vmm_proto::resource::{CpuSet, MAX_CPU};
+use vmm_proto::resource::{BridgeName, CpuSet, MAX_CPU};
 use vmm_service::options::Common;
 
 /// The supervisor: decides from certificates what may run on this host
@@ -40,6 +40,10 @@ pub struct Options {
     /// End all machines when this program ends; those that should run are started again by the next
     #[arg(long)]
     pub stop_machines: bool,
+    /// A bridge on which machines of different top-level delegations see each other; may be given
+    /// several times [default: on every bridge only those of the same]
+    #[arg(long, value_name = "NAME", value_parser = BridgeName::parse)]
+    pub bridge_peers: Vec<BridgeName>,
     /// Machines that may run at the same time [default: 1000]
     #[arg(long, value_name = "N")]
     pub host_machines: Option<u32>,
@@ -94,6 +98,19 @@ fn cpu_list(text: &str) -> Result<CpuSet, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bridges_of_peers_are_named_one_by_one() {
+        let files = ["--ca", "a", "--cert", "b", "--key", "c"];
+        let parse = |peers: &[&str]| {
+            let words = ["vmmd"].iter().chain(&files).chain(peers);
+            Options::try_parse_from(words).map(|options| options.bridge_peers)
+        };
+        let names = ["ext", "int"].map(|name| BridgeName::parse(name).unwrap());
+        assert_eq!(parse(&["--bridge-peers", "ext", "--bridge-peers", "int"]).unwrap(), names);
+        assert_eq!(parse(&[]).unwrap(), []);
+        assert!(parse(&["--bridge-peers", "a bridge"]).is_err());
+    }
 
     #[test]
     fn a_list_of_cpus_has_numbers_and_ranges() {

@@ -1,8 +1,10 @@
 //! Between the engine's words and those of the log and the wire.
 
-use vmm_engine::{Exit, NetworkRefusal, Overlap, Record, Refusal, Token, View, What};
+use vmm_engine::{Exit, Interface, NetworkRefusal, Overlap, Record, Refusal, Token, View, What};
+use vmm_proto::id::MachineId;
 use vmm_proto::message;
-use vmm_proto::message::client::{Amount, Error, ErrorCode, Machine, Quota};
+use vmm_proto::message::client::{Amount, Error, ErrorCode, Machine, Network, Quota};
+use vmm_proto::resource::TapName;
 
 use crate::core::Requester;
 use crate::links::log::Entry;
@@ -179,6 +181,23 @@ pub(crate) fn machine(view: &View<'_>, jail: &[String]) -> Machine {
         jail: jail.to_vec(),
         run: view.run,
         former: view.former,
+        networks: (0..)
+            .zip(view.interfaces)
+            .map(|(index, it)| network(view.id, index, it))
+            .collect(),
+    }
+}
+
+fn network(machine: MachineId, index: u16, interface: &Interface) -> Network {
+    // The group is between the host and vmm-spawn.
+    let Interface { device, bridge, mac, address, address6, group: _ } = interface;
+    Network {
+        device: device.to_string(),
+        bridge: bridge.to_string(),
+        tap: TapName::of(machine, index).to_string(),
+        mac: *mac,
+        address: *address,
+        address6: *address6,
     }
 }
 

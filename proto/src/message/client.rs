@@ -3,6 +3,8 @@
 //! The client opens a request with a number of its own; everything that belongs to it carries that
 //! number, in both directions, until [`Reply::Done`] or [`Reply::Error`].
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use bincode::{Decode, Encode};
 
 use super::{ConsoleStart, Exit, Output, Sample, Traffic, why};
@@ -250,6 +252,25 @@ pub struct Machine {
     pub run: u64,
     /// While it is on probation: the machine that has its place again if it fails.
     pub former: Option<MachineId>,
+    /// Its network interfaces, in the order of its grant; empty while it was never admitted with them.
+    pub networks: Vec<Network>,
+}
+
+/// A network interface of a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Network {
+    /// The name by which the guest knows it.
+    pub device: String,
+    /// The bridge that it is on.
+    pub bridge: String,
+    /// The host's end of it.
+    pub tap: String,
+    /// Its hardware address.
+    pub mac: [u8; 6],
+    /// Its IPv4 address and the bits of its subnet; none where such addresses are not managed.
+    pub address: Option<(Ipv4Addr, u8)>,
+    /// The same of IPv6.
+    pub address6: Option<(Ipv6Addr, u8)>,
 }
 
 /// What one machine uses.

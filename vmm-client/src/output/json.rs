@@ -3,6 +3,7 @@
 pub(crate) mod why;
 
 use serde::{Serialize, Serializer};
+use vmm_ca::describe::mac_address as hardware_address;
 use vmm_proto::message::client;
 use vmm_proto::message::{self, Output, Sample, Traffic};
 
@@ -50,9 +51,33 @@ pub(crate) struct Machine<'m> {
     jail: &'m [String],
     run: u64,
     former: Option<String>,
+    networks: Vec<Network<'m>>,
     /// No message carries them yet: a machine that asks for them is refused.
-    networks: [(); 0],
     volumes: [(); 0],
+}
+
+#[derive(Debug, Serialize)]
+struct Network<'m> {
+    device: &'m str,
+    bridge: &'m str,
+    tap: &'m str,
+    mac: String,
+    address: Option<String>,
+    address6: Option<String>,
+}
+
+impl<'m> Network<'m> {
+    fn of(network: &'m client::Network) -> Self {
+        let client::Network { device, bridge, tap, mac, address, address6 } = network;
+        Self {
+            device,
+            bridge,
+            tap,
+            mac: hardware_address(*mac),
+            address: address.map(|(address, prefix)| format!("{address}/{prefix}")),
+            address6: address6.map(|(address, prefix)| format!("{address}/{prefix}")),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -81,6 +106,7 @@ impl<'m> Machine<'m> {
             jail,
             run,
             former,
+            networks,
         } = machine;
         Self {
             name,
@@ -99,7 +125,7 @@ impl<'m> Machine<'m> {
             jail,
             run: *run,
             former: former.map(|former| former.to_string()),
-            networks: [],
+            networks: networks.iter().map(Network::of).collect(),
             volumes: [],
         }
     }

@@ -1,6 +1,7 @@
 //! Listing machines, and looking at one.
 
-use vmm_proto::message::client::{Machine, Reply};
+use vmm_ca::describe::mac_address;
+use vmm_proto::message::client::{Machine, Network, Reply};
 
 use super::Asked;
 use super::console::exit_text;
@@ -42,6 +43,7 @@ fn list(machines: &[Machine]) -> Table {
         ("KIND", Side::Left),
         ("MIB", Side::Right),
         ("CPUS", Side::Left),
+        ("ADDRESSES", Side::Left),
         ("STARTED", Side::Left),
         ("RESTARTS", Side::Right),
         ("EXIT", Side::Left),
@@ -54,6 +56,7 @@ fn list(machines: &[Machine]) -> Table {
             machine.kind.clone(),
             machine.memory_mib.to_string(),
             numbers(&machine.cpus),
+            machine.networks.iter().flat_map(addresses).collect::<Vec<_>>().join(","),
             started(machine),
             machine.restarts.to_string(),
             machine.exit.map(exit_text).unwrap_or_default(),
@@ -86,10 +89,28 @@ fn details(machine: &Machine) -> Table {
             table.row(&[what.to_owned(), value]);
         }
     }
+    for network in &machine.networks {
+        table.row(&["network".to_owned(), described(network)]);
+    }
     for missing in &machine.jail {
         table.row(&["jail".to_owned(), missing.clone()]);
     }
     table
+}
+
+/// The addresses that are managed on a network, without their prefixes.
+fn addresses(network: &Network) -> impl Iterator<Item = String> {
+    let (address, address6) = (network.address, network.address6);
+    let address = address.map(|(address, _)| address.to_string());
+    address.into_iter().chain(address6.map(|(address, _)| address.to_string()))
+}
+
+fn described(network: &Network) -> String {
+    let Network { device, bridge, tap, mac, address, address6 } = network;
+    let address = address.map(|(address, prefix)| format!(", {address}/{prefix}"));
+    let address6 = address6.map(|(address, prefix)| format!(", {address}/{prefix}"));
+    let addresses: String = address.into_iter().chain(address6).collect();
+    format!("{device} on bridge {bridge}{addresses}, MAC {}, tap {tap}", mac_address(*mac))
 }
 
 fn state(machine: &Machine) -> String {
@@ -120,12 +141,13 @@ mod tests {
             exit: None,
             reason: None,
             over_quota: false,
+            networks: Vec::new(),
             ..machine()
         };
         let expected = "\
-NAME        STATE                KIND  MIB  CPUS  STARTED                   RESTARTS  EXIT         REASON
-/dev/hello  exited (over quota)  spt   512  1,2   2026-01-01T00:00:00.042Z         3  exit code 0  by itself
-/dev/x      running              spt   512  1,2   2026-01-01T00:00:00.042Z         3
+NAME        STATE                KIND  MIB  CPUS  ADDRESSES         STARTED                   RESTARTS  EXIT         REASON
+/dev/hello  exited (over quota)  spt   512  1,2   10.0.0.2,fd00::2  2026-01-01T00:00:00.042Z         3  exit code 0  by itself
+/dev/x      running              spt   512  1,2                     2026-01-01T00:00:00.042Z         3
 ";
         assert_eq!(list(&[machine(), other]).to_string(), expected);
     }
@@ -134,6 +156,11 @@ NAME        STATE                KIND  MIB  CPUS  STARTED                   REST
     fn a_machine_that_was_named_is_shown_whole() {
         let shown = details(&machine()).to_string();
         assert!(shown.contains("id        11111111-1111-1111-1111-111111111111\n"), "{shown}");
-        assert!(shown.ends_with("jail      no cgroup: not root\n"), "{shown}");
+        let networks = "\
+network   service on bridge ext, 10.0.0.2/24, fd00::2/64, MAC 02:00:00:ab:00:01, tap vm2492492492400
+network   management on bridge int, MAC 02:00:00:ab:00:02, tap vm2492492492401
+jail      no cgroup: not root
+";
+        assert!(shown.ends_with(networks), "{shown}");
     }
 }

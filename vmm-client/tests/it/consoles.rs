@@ -29,6 +29,7 @@ pub(crate) fn machine() -> Machine {
         jail: Vec::new(),
         run: 1,
         former: None,
+        networks: Vec::new(),
     }
 }
 

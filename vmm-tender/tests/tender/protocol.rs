@@ -97,7 +97,7 @@ fn a_report_says_what_is_in_an_image() {
             r#"{"address":1048576,"file_size":5,"memory_size":5,"flags":"rx"},"#,
             r#"{"address":1056784,"file_size":16,"memory_size":1048576,"flags":"rw"}],"#,
             r#""devices":[{"name":"service","type":"net"},{"name":"storage","type":"block"}],"#,
-            r#""runnable":false,"why_not":"it needs the network device 'service', and is not runnable without devices"}"#,
+            r#""runnable":true,"why_not":null}"#,
             "\n"
         )
     );
@@ -110,7 +110,7 @@ segment: 0x100000 rx 5 bytes in memory, 5 from the file
 segment: 0x102010 rw 1048576 bytes in memory, 16 from the file
 device: service (net)
 device: storage (block)
-runnable: no, it needs the network device 'service', and is not runnable without devices
+runnable: yes
 ";
     assert_eq!((text.status, &*text.stdout), (0, expected));
 }

@@ -36,7 +36,7 @@ const LISTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("lists");
 
 /// What this file is: the version of its tables.
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
-const VERSION: u64 = 3;
+const VERSION: u64 = 4;
 
 /// Memory for pages of the store, in bytes.
 const CACHE: usize = 1 << 20;
@@ -213,7 +213,7 @@ fn begin(database: &Database) -> anyhow::Result<()> {
         match version {
             Some(VERSION) => {}
             // A new one, or one with some tables and fields less.
-            None | Some(1 | 2) => {
+            None | Some(1..=3) => {
                 about.insert("version", VERSION)?;
             }
             Some(other) => {

@@ -1,5 +1,7 @@
 //! The way to `vmm-spawn`, which starts and ends machines.
 
+mod bridges;
+
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -14,6 +16,7 @@ use vmm_proto::id::MachineId;
 use vmm_proto::message::client::Error;
 use vmm_proto::message::spawn::{FromSpawn, Role, ToSpawn};
 use vmm_proto::message::{VERSION, wire};
+use vmm_proto::resource::BridgeName;
 use vmm_service::packet::PacketSocket;
 use vmm_service::socket::Backoff;
 
@@ -48,14 +51,17 @@ pub(crate) struct SpawnLink {
     joined: Arc<AtomicU64>,
     /// What of the jail cannot be applied; `None` while there is no connection.
     jail: watch::Sender<Option<Vec<String>>>,
+    /// The bridges on which all machines see each other.
+    peers: Arc<[BridgeName]>,
 }
 
 impl SpawnLink {
     /// The way, and the receiving end for [`SpawnLink::run`].
-    pub(crate) fn new(core: Core) -> (Self, mpsc::Receiver<Command>) {
+    pub(crate) fn new(core: Core, peers: Vec<BridgeName>) -> (Self, mpsc::Receiver<Command>) {
         let (queue, out) = mpsc::channel(QUEUE);
         let joined = Arc::default();
-        (Self { queue, core, joined, jail: watch::Sender::new(None) }, out)
+        let (jail, peers) = (watch::Sender::new(None), peers.into());
+        (Self { queue, core, joined, jail, peers }, out)
     }
 
     fn set_jail(&self, jail: Option<Vec<String>>) {
@@ -158,7 +164,7 @@ impl SpawnLink {
         let hello = ToSpawn::Hello { version: VERSION, role: Role::Supervisor };
         send(&connection, &hello, None).await?;
         let greeting = async {
-            let FromSpawn::Welcome { version: VERSION, jail, known, .. } =
+            let FromSpawn::Welcome { version: VERSION, jail, bridges, known } =
                 next(&connection).await?
             else {
                 return Err(io::Error::other("it speaks another version; upgrade the older one"));
@@ -170,9 +176,9 @@ impl SpawnLink {
                 };
                 all.push(KnownRun { id, run, pid, ready });
             }
-            Ok((jail, all))
+            Ok((jail, bridges, all))
         };
-        let (jail, known) = tokio::time::timeout(PATIENCE, greeting)
+        let (jail, bridges, known) = tokio::time::timeout(PATIENCE, greeting)
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         self.set_jail(Some(jail));
@@ -182,9 +188,18 @@ impl SpawnLink {
                 stats.watch(*id, pid);
             }
         }
+        // Before what is started because of what it knows.
+        self.offer(&bridges);
         let jitter = clock::jitter();
         self.core.notice(Event::SpawnKnows { same_boot: true, known, jitter });
         Ok(connection)
+    }
+
+    /// Machines may be put on these bridges of the host, and on no others.
+    fn offer(&self, names: &[String]) {
+        let bridges = bridges::offered(names);
+        bridges::warn_of_absent(&self.peers, &bridges);
+        self.core.notice(Event::BridgesOffered { bridges });
     }
 
     async fn serve(

@@ -17,7 +17,7 @@ use super::{Turn, console};
 use crate::core::Core;
 use crate::failure::Failure;
 use crate::images::{self, Complete, ImageError, Images, Upload};
-use crate::inspect::{self, InspectError};
+use crate::inspect::{self, InspectError, Inspected};
 use crate::records;
 
 /// How long the failure of a machine brings back the one whose place it took, when the client does
@@ -141,6 +141,9 @@ async fn obtain(turn: &mut Turn, order: &Order) -> Result<Hold, Failure> {
         Answer::Have(image) => {
             let release = Release { core, image };
             built(order)?;
+            if let Some(known) = turn.shared.images.known(image) {
+                check_devices(order, &known)?;
+            }
             release
         }
         Answer::Upload(image) => {
@@ -151,16 +154,16 @@ async fn obtain(turn: &mut Turn, order: &Order) -> Result<Hold, Failure> {
                 stored: false,
             };
             built(order)?;
-            let kind = store(turn, order, image, sha256, size).await?;
-            turn.shared.images.set_kind(image, kind);
+            let inspected = store(turn, order, image, sha256, size).await?;
+            turn.shared.images.know(image, inspected);
             place.stored = true;
             Release { core, image }
         }
         other => return Err(internal(&format!("the engine answered {other:?}")).into()),
     };
-    let kind = turn.shared.images.kind(image.image);
-    let kind = kind.ok_or_else(|| internal("the kind of a stored image is not known"))?;
-    Ok(Hold { image, sha256, size, kind })
+    let known = turn.shared.images.known(image.image);
+    let known = known.ok_or_else(|| internal("what a stored image is, is not known"))?;
+    Ok(Hold { image, sha256, size, kind: known.kind })
 }
 
 /// Refuses what cannot be given yet, once it is known that the delegations allow it.
@@ -184,7 +187,7 @@ async fn store(
     image: ImageId,
     sha256: Digest,
     size: u32,
-) -> Result<Kind, Failure> {
+) -> Result<Inspected, Failure> {
     let images = turn.shared.images.clone();
     let upload = images.begin(image, sha256, size).map_err(|error| image_error(&error.into()))?;
     let complete = match &order.machine.image {
@@ -192,24 +195,32 @@ async fn store(
         Image::Embedded { .. } => unpack(turn, Arc::clone(&order.machine), upload).await?,
     };
     let durable = async { complete.durable().await.map_err(|error| image_error(&error)) };
-    let (kind, complete) = tokio::try_join!(look_at(turn, image), durable)?;
+    let (inspected, complete) = tokio::try_join!(look_at(turn, order, image), durable)?;
     crate::failpoint::boundary();
     complete.keep();
-    Ok(kind)
+    Ok(inspected)
 }
 
-/// What a stored file is, if it is one that runs here.
-async fn look_at(turn: &Turn, image: ImageId) -> Result<Kind, Error> {
+/// What a stored file is, if it is one that runs here as this machine.
+async fn look_at(turn: &Turn, order: &Order, image: ImageId) -> Result<Inspected, Error> {
     let shared = &turn.shared;
     let _permit = permit(&shared.inspections).await?;
     let file = shared.images.read(image).map_err(|error| image_error(&error.into()))?;
-    inspect::inspect(&shared.tender, file).await.map_err(|error| {
+    let inspected = inspect::inspect(&shared.tender, file).await.map_err(|error| {
         let code = match error {
             InspectError::Failed(_) => ErrorCode::Internal,
             InspectError::NotAnImage(_) | InspectError::NotRunnable(_) => ErrorCode::Image,
         };
         Error::new(code, error)
-    })
+    })?;
+    check_devices(order, &inspected)?;
+    Ok(inspected)
+}
+
+/// Whether the machine has just the devices that its image declares.
+fn check_devices(order: &Order, inspected: &Inspected) -> Result<(), Error> {
+    let checked = inspected.declared.check(&order.machine.devices);
+    checked.map_err(|mismatch| Error::new(ErrorCode::Image, mismatch))
 }
 
 /// An upload on its way. When it breaks off, by the end of the connection or of the client's

@@ -18,9 +18,12 @@ use crate::links::stats;
 use crate::links::stream::Absence;
 use crate::records;
 
-/// Machines, rows or histories in one reply, so that it fits a frame: the CPUs of one may take
-/// 12 KiB, what its interfaces have carried 8 KiB.
+/// Rows or histories in one reply, so that it fits a frame: the CPUs of one may take 12 KiB, what the
+/// interfaces of a machine have carried 8 KiB.
 const ROWS: usize = 8;
+
+/// Machines in one reply: beside CPUs, each may have 63 interfaces of 180 bytes.
+const MACHINES: usize = 4;
 
 /// Samples of a machine in an answer that does not follow: half a minute.
 const HISTORY: u16 = 30;
@@ -46,7 +49,7 @@ pub(super) async fn info(turn: &Turn, name: Option<String>) -> Result<(), Failur
     if machines.is_empty() {
         missing(&target)?;
     }
-    for machines in machines.chunks(ROWS) {
+    for machines in machines.chunks(MACHINES) {
         turn.say(Reply::Machines(machines.to_vec())).await?;
     }
     Ok(())

@@ -80,16 +80,9 @@ impl Order {
 
     /// What cannot be given yet, though the delegations allow it.
     pub(super) fn not_built(&self) -> Option<Error> {
-        let devices = &self.machine.devices;
-        let what = if !devices.networks().is_empty() {
-            "networks"
-        } else if !devices.volumes().is_empty() {
-            "volumes"
-        } else {
-            return None;
-        };
-        let message = format!("{what} are not built yet; deploy the machine without them");
-        Some(Error::new(ErrorCode::Unavailable, message))
+        let message = "volumes are not built yet; deploy the machine without them";
+        let any = !self.machine.devices.volumes().is_empty();
+        any.then(|| Error::new(ErrorCode::Unavailable, message))
     }
 
     /// What it asks of the delegations above it.

@@ -23,7 +23,26 @@ pub(crate) fn machine() -> client::Machine {
         jail: vec!["no cgroup: not root".to_owned()],
         run: 4,
         former: Some(MachineId([0x22; 16])),
+        networks: networks(),
     }
+}
+
+/// One that has addresses, and one on a bridge without.
+fn networks() -> Vec<client::Network> {
+    let network = |device: &str, bridge: &str, tap: &str, last| client::Network {
+        device: device.to_owned(),
+        bridge: bridge.to_owned(),
+        tap: tap.to_owned(),
+        mac: [2, 0, 0, 0xab, 0, last],
+        address: None,
+        address6: None,
+    };
+    let service = client::Network {
+        address: Some(([10, 0, 0, 2].into(), 24)),
+        address6: Some(("fd00::2".parse().unwrap(), 64)),
+        ..network("service", "ext", "vm2492492492400", 1)
+    };
+    vec![service, network("management", "int", "vm2492492492401", 2)]
 }
 
 fn golden(document: &impl Serialize, file: &str) {
@@ -42,6 +61,7 @@ fn a_machine_has_the_fields_that_were_promised() {
         over_quota: false,
         jail: Vec::new(),
         former: None,
+        networks: Vec::new(),
         ..machine()
     };
     golden(&[Machine::of(&bare)], include_str!("golden/info-bare.json"));

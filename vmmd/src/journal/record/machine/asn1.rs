@@ -31,6 +31,30 @@ pub(super) struct Machine {
     pub(super) output_end: u64,
     pub(super) looked: i64,
     pub(super) probation: Option<Probation>,
+    /// one for each network of the grant, in their order; absent before version 4, and when there
+    /// are none
+    pub(super) interfaces: Option<SequenceOf<Interface>>,
+}
+
+#[derive(AsnType, Encode, Decode, Debug, Clone, PartialEq, Eq, Hash)]
+#[rasn(automatic_tags)]
+pub(super) struct Interface {
+    /// 6 octets
+    pub(super) mac: OctetString,
+    /// of IPv4
+    pub(super) address: Option<Address>,
+    /// of IPv6
+    pub(super) address6: Option<Address>,
+    pub(super) group: Option<u32>,
+}
+
+#[derive(AsnType, Encode, Decode, Debug, Clone, PartialEq, Eq, Hash)]
+#[rasn(automatic_tags)]
+pub(super) struct Address {
+    /// 4 or 16 octets
+    pub(super) octets: OctetString,
+    /// bits of the subnet
+    pub(super) prefix: u8,
 }
 
 #[derive(AsnType, Encode, Decode, Debug, Clone, Copy, PartialEq, Eq)]

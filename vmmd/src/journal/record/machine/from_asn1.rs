@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use vmm_engine::{
-    Exit, ImageId, KeptMachine, KeptPhase, KeptProbation, KeptStop, KeptThen, Kind, Outcome, Spec,
-    StartedBy,
+    Exit, ImageId, Interface, KeptMachine, KeptPhase, KeptProbation, KeptStop, KeptThen, Kind,
+    Outcome, Spec, StartedBy,
 };
 use vmm_proto::authority::{LeafIdentity, Link, Serial, Validity};
 use vmm_proto::grant::Grant;
 use vmm_proto::id::MachineId;
 use vmm_proto::name::{Label, MachineName};
-use vmm_proto::resource::Image;
+use vmm_proto::resource::{Image, Network};
 
 use super::asn1;
 use crate::journal::record::digest;
@@ -22,14 +22,15 @@ pub(super) fn machine(der: &[u8], depth: usize) -> anyhow::Result<KeptMachine> {
     let record: asn1::Machine =
         rasn::der::decode(der).map_err(|error| anyhow::anyhow!("a machine: {error}"))?;
     let chain = record.chain.iter().map(link).collect::<anyhow::Result<Arc<[_]>>>()?;
+    let spec = spec(&record.grant, record.kind, record.image)?;
+    let interfaces = interfaces(spec.devices.networks(), record.interfaces.as_deref())?;
     Ok(KeptMachine {
         id: MachineId(record.id.as_ref().try_into().context("a kept id is not 16 octets")?),
         name: MachineName::parse(&record.name).context("a kept name")?,
-        spec: Arc::new(spec(&record.grant, record.kind, record.image)?),
+        spec: Arc::new(spec),
         chain,
         leaf: record.leaf.as_ref().map(leaf_identity).transpose()?,
-        // Machines with networks are not deployed yet.
-        interfaces: Arc::new([]),
+        interfaces,
         run: record.run,
         phase: phase(record.phase, depth)?,
         pid: record.pid,
@@ -73,6 +74,46 @@ fn spec(grant: &[u8], kind: asn1::Kind, image: u64) -> anyhow::Result<Spec> {
         restart: machine.restart,
         priority: machine.priority,
     })
+}
+
+/// The interfaces on these networks of the grant. What was kept without them has none until it is
+/// started again.
+fn interfaces(
+    networks: &[Network],
+    kept: Option<&[asn1::Interface]>,
+) -> anyhow::Result<Arc<[Interface]>> {
+    let Some(kept) = kept else { return Ok(Arc::new([])) };
+    let (count, granted) = (kept.len(), networks.len());
+    ensure!(count == granted && count > 0, "{count} interfaces are kept of {granted} networks");
+    networks.iter().zip(kept).map(|(network, kept)| interface(network, kept)).collect()
+}
+
+fn interface(network: &Network, kept: &asn1::Interface) -> anyhow::Result<Interface> {
+    let asn1::Interface { mac, address, address6, group } = kept;
+    let mac = mac.as_ref().try_into().context("a kept hardware address is not 6 octets")?;
+    // It keeps the rules of one that a grant names.
+    let Network { device, bridge, mac: _ } =
+        Network::new(network.device.clone(), network.bridge.clone(), Some(mac))
+            .context("a kept hardware address")?;
+    let address = address.as_ref().map(placed::<4>).transpose()?;
+    let address6 = address6.as_ref().map(placed::<16>).transpose()?;
+    Ok(Interface {
+        device,
+        bridge,
+        mac,
+        address: address.map(|(octets, prefix)| (octets.into(), prefix)),
+        address6: address6.map(|(octets, prefix)| (octets.into(), prefix)),
+        group: *group,
+    })
+}
+
+/// An address of so many octets, and the bits of its subnet.
+fn placed<const OCTETS: usize>(address: &asn1::Address) -> anyhow::Result<([u8; OCTETS], u8)> {
+    let asn1::Address { octets, prefix } = address;
+    let octets = octets.as_ref().try_into();
+    let octets = octets.with_context(|| format!("a kept address is not {OCTETS} octets"))?;
+    ensure!(usize::from(*prefix) <= 8 * OCTETS, "a kept prefix of {prefix} bits");
+    Ok((octets, *prefix))
 }
 
 fn link(link: &asn1::Link) -> anyhow::Result<Link> {

@@ -1,5 +1,6 @@
 //! Every machine comes back as it was, and no bytes do harm.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use proptest::collection::vec;
@@ -7,15 +8,18 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use vmm_engine::{
-    Exit, ImageId, KeptMachine, KeptPhase, KeptProbation, KeptStop, KeptThen, Kind, Outcome, Spec,
-    StartedBy,
+    Exit, ImageId, Interface, KeptMachine, KeptPhase, KeptProbation, KeptStop, KeptThen, Kind,
+    Outcome, Spec, StartedBy,
 };
 use vmm_proto::authority::{LeafIdentity, Link, Serial, Validity};
 use vmm_proto::id::{Digest, MachineId};
 use vmm_proto::name::{Label, MachineName};
-use vmm_proto::resource::{Arguments, Bridges, Delegation, Devices, Restart};
+use vmm_proto::resource::{
+    Arguments, BridgeName, Bridges, Delegation, DeviceName, Devices, Network, Restart,
+};
 
-use super::{DEPTH, machine, machine_to_der};
+use super::{DEPTH, asn1, machine, machine_to_der};
+use crate::journal::samples;
 
 fn label() -> impl Strategy<Value = Label> {
     "[a-z][a-z0-9]{0,8}".prop_map(|text| text.parse().unwrap())
@@ -57,20 +61,59 @@ fn spec() -> impl Strategy<Value = Spec> {
     ];
     let words = vec("[ -~é]{0,20}", 0..5);
     let numbers = (1..=u32::MAX, 1..=1_u32 << 30, 0..=100_u8, any::<u64>());
-    (any::<bool>(), any::<[u8; 32]>(), vec(0..=4095_u16, 1..5), words, restart, numbers).prop_map(
-        |(hvt, sha256, cpus, words, restart, (memory_mib, image_size, priority, image))| Spec {
-            kind: if hvt { Kind::Hvt } else { Kind::Spt },
-            image: ImageId(image),
-            image_sha256: Digest(sha256),
-            image_size,
-            memory_mib,
-            cpus: cpus.into_iter().collect(),
-            devices: Devices::default(),
-            arguments: Arguments::new(words).unwrap(),
-            restart,
-            priority,
+    let what = (any::<bool>(), any::<[u8; 32]>(), networks());
+    (what, vec(0..=4095_u16, 1..5), words, restart, numbers).prop_map(
+        |(what, cpus, words, restart, (memory_mib, image_size, priority, image))| {
+            let (hvt, sha256, devices) = what;
+            Spec {
+                kind: if hvt { Kind::Hvt } else { Kind::Spt },
+                image: ImageId(image),
+                image_sha256: Digest(sha256),
+                image_size,
+                memory_mib,
+                cpus: cpus.into_iter().collect(),
+                devices,
+                arguments: Arguments::new(words).unwrap(),
+                restart,
+                priority,
+            }
         },
     )
+}
+
+fn networks() -> impl Strategy<Value = Devices> {
+    let network = (option::of(any::<[u8; 6]>()), "[a-z][a-z0-9.]{0,14}");
+    vec(network, 0..4).prop_map(|networks| {
+        let network = |(index, (mac, bridge)): (usize, (Option<[u8; 6]>, String))| {
+            let device = DeviceName::parse(&format!("net{index}")).unwrap();
+            let bridge = BridgeName::parse(&bridge).unwrap();
+            Network::new(device, bridge, mac.map(unicast)).unwrap()
+        };
+        let networks = networks.into_iter().enumerate().map(network);
+        Devices::new(networks.collect(), Vec::new()).unwrap()
+    })
+}
+
+fn unicast(mut mac: [u8; 6]) -> [u8; 6] {
+    mac[0] = mac[0] & 0xfe | 2;
+    mac
+}
+
+/// A machine's spec, and as many interfaces as it has networks; none when it was not started yet.
+fn spec_and_interfaces() -> impl Strategy<Value = (Spec, Arc<[Interface]>)> {
+    let address = option::of((any::<[u8; 4]>().prop_map(Ipv4Addr::from), 0..=32_u8));
+    let address6 = option::of((any::<[u8; 16]>().prop_map(Ipv6Addr::from), 0..=128_u8));
+    let one = (any::<[u8; 6]>(), address, address6, option::of(any::<u32>()));
+    (spec(), vec(one, 4), any::<bool>()).prop_map(|(spec, ones, started)| {
+        let networks = spec.devices.networks().iter().filter(|_| started);
+        let interface = |(network, one): (&Network, _)| {
+            let (mac, address, address6, group) = one;
+            let Network { device, bridge, mac: _ } = network.clone();
+            Interface { device, bridge, mac: unicast(mac), address, address6, group }
+        };
+        let interfaces = networks.zip(ones).map(interface).collect();
+        (spec, interfaces)
+    })
 }
 
 fn exit() -> impl Strategy<Value = Exit> {
@@ -130,12 +173,13 @@ fn name() -> impl Strategy<Value = MachineName> {
 fn alone() -> BoxedStrategy<KeptMachine> {
     let leaf = (label(), any::<[u8; 32]>(), serial())
         .prop_map(|(label, issuer, serial)| LeafIdentity { label, issuer: Digest(issuer), serial });
-    let what = (any::<[u8; 16]>(), name(), spec(), vec(link(), 0..3), option::of(leaf));
+    let what =
+        (any::<[u8; 16]>(), name(), spec_and_interfaces(), vec(link(), 0..3), option::of(leaf));
     let state = (any::<u64>(), phase(), option::of(any::<u32>()), option::of(any::<u64>()));
     let past = (option::of(exit()), option::of("[ -~…]{0,40}"), any::<[u32; 2]>(), any::<u64>());
     (what, state, past, any::<i64>())
         .prop_map(|(what, state, past, looked_s)| {
-            let (id, name, spec, chain, leaf) = what;
+            let (id, name, (spec, interfaces), chain, leaf) = what;
             let (run, phase, pid, started_unix_ms) = state;
             let (exit, reason, [in_a_row, restarts], output_end) = past;
             KeptMachine {
@@ -144,7 +188,7 @@ fn alone() -> BoxedStrategy<KeptMachine> {
                 spec: Arc::new(spec),
                 chain: chain.into(),
                 leaf,
-                interfaces: Arc::new([]),
+                interfaces,
                 run,
                 phase,
                 pid,
@@ -234,4 +278,73 @@ fn machines_that_stand_too_deep_in_each_other_are_refused() {
         kept.probation = Some(Box::new(probation));
     }
     assert!(machine(&machine_to_der(&kept).unwrap()).is_err());
+}
+
+/// What version 3 wrote of the machine of [`samples`].
+const VERSION_3: &str = "307a80100000000000000000000000000000000181066465762f6d318243a241a027a125802007070707\
+    07070707070707070707070707070707070707070707070707070707810105810140a203020100a300a4\
+    00a500a6028200870100880132830101840101a500870101a80281008d01008e01008f0100900100";
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
+}
+
+#[test]
+fn a_machine_without_networks_is_written_and_read_as_version_3_did() {
+    let sample = samples::machine(1, KeptPhase::Running);
+    let der = machine_to_der(&sample).unwrap();
+    assert_eq!(hexadecimal(&der), VERSION_3);
+    assert_eq!(machine(&der).unwrap(), sample);
+}
+
+/// A machine with one interface.
+fn connected() -> KeptMachine {
+    let (device, bridge) =
+        (DeviceName::parse("service").unwrap(), BridgeName::parse("ext").unwrap());
+    let network = Network::new(device.clone(), bridge.clone(), None).unwrap();
+    let mut kept = samples::machine(1, KeptPhase::Running);
+    let devices = Devices::new(vec![network], Vec::new()).unwrap();
+    kept.spec = Arc::new(Spec { devices, ..(*kept.spec).clone() });
+    let address = Some((Ipv4Addr::new(10, 0, 0, 2), 24));
+    let mac = [2, 0, 0, 0, 0, 1];
+    let interface = Interface { device, bridge, mac, address, address6: None, group: Some(7) };
+    kept.interfaces = [interface].into();
+    kept
+}
+
+#[test]
+fn interfaces_that_are_none_of_the_grant_are_neither_written_nor_read() {
+    let kept = connected();
+    let der = machine_to_der(&kept).unwrap();
+    assert_eq!(machine(&der).unwrap(), kept);
+    let mut other = kept.clone();
+    other.interfaces = [&kept.interfaces[..], &kept.interfaces[..]].concat().into();
+    assert!(machine_to_der(&other).is_err());
+    let spec = Spec { devices: Devices::default(), ..(*kept.spec).clone() };
+    assert!(machine_to_der(&KeptMachine { spec: Arc::new(spec), ..kept }).is_err());
+    let two = changed(&der, |interfaces| interfaces.push(interfaces[0].clone()));
+    assert!(machine(&two).is_err());
+    assert!(machine(&changed(&der, Vec::clear)).is_err());
+}
+
+#[test]
+fn a_kept_interface_has_the_lengths_of_its_kind() {
+    let der = machine_to_der(&connected()).unwrap();
+    let refused = |change: fn(&mut asn1::Interface)| {
+        machine(&changed(&der, |interfaces| change(&mut interfaces[0]))).unwrap_err().to_string()
+    };
+    assert!(refused(|it| it.mac = vec![2; 5].into()).contains("6 octets"));
+    assert!(refused(|it| it.mac = vec![1; 6].into()).contains("hardware address"));
+    assert!(
+        refused(|it| it.address.as_mut().unwrap().octets = vec![1; 16].into()).contains("4 octets")
+    );
+    assert!(refused(|it| it.address.as_mut().unwrap().prefix = 33).contains("33 bits"));
+    assert!(refused(|it| it.address6 = it.address.take()).contains("16 octets"));
+}
+
+/// The record with other interfaces.
+fn changed(der: &[u8], change: impl FnOnce(&mut Vec<asn1::Interface>)) -> Vec<u8> {
+    let mut record: asn1::Machine = rasn::der::decode(der).unwrap();
+    change(record.interfaces.as_mut().unwrap());
+    rasn::der::encode(&record).unwrap()
 }

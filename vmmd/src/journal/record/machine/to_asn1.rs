@@ -1,7 +1,9 @@
 //! From the engine's words to those of the record.
 
+use anyhow::Context;
 use vmm_engine::{
-    Exit, KeptMachine, KeptPhase, KeptProbation, KeptStop, KeptThen, Kind, Outcome, Spec, StartedBy,
+    Exit, Interface, KeptMachine, KeptPhase, KeptProbation, KeptStop, KeptThen, Kind, Outcome,
+    Spec, StartedBy,
 };
 use vmm_proto::authority::{LeafIdentity, Link};
 use vmm_proto::grant::Grant;
@@ -31,7 +33,6 @@ pub(super) fn to_der(machine: &KeptMachine) -> anyhow::Result<Vec<u8>> {
         looked_s,
         probation: former,
     } = machine;
-    anyhow::ensure!(interfaces.is_empty(), "the networks of \"{name}\" cannot be kept yet");
     let record = asn1::Machine {
         id: octets(&id.0),
         name: name.to_string(),
@@ -54,8 +55,37 @@ pub(super) fn to_der(machine: &KeptMachine) -> anyhow::Result<Vec<u8>> {
         output_end: *output_end,
         looked: *looked_s,
         probation: former.as_deref().map(probation).transpose()?,
+        interfaces: interfaces_of(spec, interfaces)
+            .with_context(|| format!("machine \"{name}\""))?,
     };
     rasn::der::encode(&record).map_err(|error| anyhow::anyhow!("a machine: {error}"))
+}
+
+/// What the grant does not say of the interfaces: the devices and bridges are its own.
+fn interfaces_of(
+    spec: &Spec,
+    interfaces: &[Interface],
+) -> anyhow::Result<Option<Vec<asn1::Interface>>> {
+    if interfaces.is_empty() {
+        return Ok(None);
+    }
+    let networks = spec.devices.networks();
+    let names = networks.iter().map(|network| (&network.device, &network.bridge));
+    let same = interfaces.iter().map(|interface| (&interface.device, &interface.bridge)).eq(names);
+    anyhow::ensure!(same, "its interfaces are not those of its grant");
+    Ok(Some(interfaces.iter().map(interface).collect()))
+}
+
+fn interface(interface: &Interface) -> asn1::Interface {
+    let Interface { device: _, bridge: _, mac, address, address6, group } = interface;
+    asn1::Interface {
+        mac: octets(mac),
+        address: address
+            .map(|(address, prefix)| asn1::Address { octets: octets(&address.octets()), prefix }),
+        address6: address6
+            .map(|(address, prefix)| asn1::Address { octets: octets(&address.octets()), prefix }),
+        group: *group,
+    }
 }
 
 /// The grant of a machine that would be just this one.
