@@ -1,0 +1,98 @@
+//! IPv4.
+//!
+//! Fragments pass: the first one shows its ports and types, as they are in its first eight bytes,
+//! and no other can change them: each that begins at zero is judged.
+
+use std::net::Ipv4Addr;
+
+use nftables::stmt::Statement;
+
+use super::frames::Facts;
+use super::words::{
+    Program, accept, address, any, drop, go_to, is, is_not, masked, named, number, packet, range,
+};
+
+/// The chain `ip4`.
+pub fn rules(program: &mut Program, facts: &Facts<'_>) {
+    upper(program);
+    carried(program);
+    let Some(own) = facts.address else {
+        program.chain("ip4").rule("of any address", [go_to("ip4-carried")]);
+        return;
+    };
+    unspecified(program);
+    let from = |it: Ipv4Addr| is(named("ip", "saddr"), address(it));
+    program
+        .chain("ip4")
+        .rule("of its address", [from(own), go_to("ip4-carried")])
+        .rule("of none", [from(Ipv4Addr::UNSPECIFIED), go_to("ip4-unspecified")]);
+}
+
+/// Version and length of the header, without options.
+fn plain() -> Statement<'static> {
+    is(packet(0, 8), number(0x45))
+}
+
+/// Neither a fragment nor the first of some.
+fn whole() -> Statement<'static> {
+    is(masked(packet(48, 16), 0x3fff), number(0))
+}
+
+/// A fragment that is not the first.
+fn later() -> Statement<'static> {
+    is_not(masked(packet(48, 16), 0x1fff), number(0))
+}
+
+fn protocol(protocol: u128) -> Statement<'static> {
+    is(packet(72, 8), number(protocol))
+}
+
+/// What has no address yet: a client of DHCP asks everybody.
+fn unspecified(program: &mut Program) {
+    let everybody = is(packet(128, 32), number(0xffff_ffff));
+    let ports = is(packet(160, 32), number(68 << 16 | 67));
+    program
+        .chain("ip4-unspecified")
+        .rule("a client of DHCP", [plain(), whole(), protocol(17), everybody, ports, accept()]);
+}
+
+/// What is in a packet: nothing with options but what hosts tell of groups (RFC 3376).
+fn carried(program: &mut Program) {
+    let membership =
+        || any([number(0x12), number(0x22), range(0x16, 0x17)]);
+    let group = is(packet(192, 8), membership());
+    program
+        .chain("ip4-carried")
+        .rule(
+            "groups it is in",
+            [is(packet(0, 8), number(0x46)), whole(), protocol(2), group, accept()],
+        )
+        .rule("other options", [is_not(packet(0, 8), number(0x45)), drop()])
+        .rule("TCP", [protocol(6), accept()])
+        .rule("UDP", [protocol(17), go_to("ip4-udp")])
+        .rule("ICMP", [protocol(1), go_to("ip4-icmp")])
+        .rule(
+            "groups it is in",
+            [whole(), protocol(2), is(packet(160, 8), membership()), accept()],
+        )
+        .rule(
+            "routers of groups, or what asks for members",
+            [is(packet(72, 8), any([number(2), number(103)])), drop()],
+        )
+        .rule("any other protocol", [is_not(packet(72, 8), any([number(1), number(17)])), accept()]);
+}
+
+fn upper(program: &mut Program) {
+    program
+        .chain("ip4-udp")
+        .rule("the rest of a datagram", [later(), accept()])
+        .rule("a server of DHCP", [is(packet(160, 16), number(67)), drop()])
+        .rule("not to clients of DHCP", [is_not(packet(176, 16), number(68)), accept()]);
+    program
+        .chain("ip4-icmp")
+        .rule("the rest of a message", [later(), accept()])
+        .rule(
+            "neither redirects nor router advertisements",
+            [is_not(packet(160, 8), any([number(5), number(9)])), accept()],
+        );
+}
