@@ -61,6 +61,11 @@ pub enum Error {
     /// {0}
     #[error(transparent)]
     Kernel(#[from] netlink::Error),
+    /// Nothing could be filtered.
+    #[error(
+        "--bridge needs the rules of nftables, by which nothing leaves a machine that pretends to be another: {0}"
+    )]
+    Filter(#[from] filter::FilterError),
     /// A bridge that machines may not be put on.
     #[error(
         "bridge {0:?} is not one that machines may be put on: vmm-spawn --bridge NAME names those"
@@ -112,6 +117,7 @@ impl Networks {
             return Err(Error::Powerless);
         }
         tun::device().map_err(|error| Error::NoTun { error })?;
+        this.rules.prepare()?;
         for name in this.bridges.clone() {
             match this.netlink()?.link(&name)? {
                 Some(link) if link.is_bridge() => info!("machines may be put on bridge {name:?}"),

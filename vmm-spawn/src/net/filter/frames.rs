@@ -16,7 +16,7 @@ use super::Limits;
 use super::ip4;
 use super::ip6;
 use super::words::{
-    Program, InChain, accept, address, any, drop, go_to, is, link, masked, named, number, over,
+    InChain, Program, accept, address, any, drop, go_to, is, link, masked, named, number, over,
     packet, range,
 };
 use crate::net::link::Mac;
@@ -137,23 +137,23 @@ fn frame(program: &mut Program, facts: &Facts<'_>) {
 /// Types of frames that tag or carry others, or that switches speak among themselves.
 fn network_types() -> Expression<'static> {
     any([
-        number(0x22ea), // MSRP
-        number(0x22f3), // TRILL
-        number(0x8035), // RARP
-        number(0x8100), // 802.1Q
+        number(0x22ea),        // MSRP
+        number(0x22f3),        // TRILL
+        number(0x8035),        // RARP
+        number(0x8100),        // 802.1Q
         range(0x8808, 0x8809), // pause, LACP
         range(0x8863, 0x8864), // PPPoE
-        number(0x88a8), // 802.1ad
-        number(0x88cc), // LLDP
-        number(0x88e3), // MRP
+        number(0x88a8),        // 802.1ad
+        number(0x88cc),        // LLDP
+        number(0x88e3),        // MRP
         range(0x88e5, 0x88e7), // MACsec, 802.1ah
-        number(0x888e), // EAPOL
+        number(0x888e),        // EAPOL
         range(0x88f5, 0x88f6), // MVRP, MMRP
-        number(0x8902), // CFM
-        number(0x8926), // VN-Tag
-        number(0x893f), // 802.1BR
-        number(0x9000), // loopback
-        number(0x9100), // older tags
+        number(0x8902),        // CFM
+        number(0x8926),        // VN-Tag
+        number(0x893f),        // 802.1BR
+        number(0x9000),        // loopback
+        number(0x9100),        // older tags
         number(0x9200),
         number(0x9300),
     ])

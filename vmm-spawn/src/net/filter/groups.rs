@@ -21,8 +21,7 @@ const BITS: u32 = 16;
 pub fn rules() -> Program {
     const { assert!(GROUP_BASE.trailing_zeros() >= BITS && GROUPS_MAX < 1 << BITS) };
     let mut program = Program::new(NfFamily::Bridge, TABLE.to_owned());
-    let mut chain =
-        program.hook("between-machines", NfHook::Forward, None, NfChainPolicy::Accept);
+    let mut chain = program.hook("between-machines", NfHook::Forward, None, NfChainPolicy::Accept);
     let group = |key| Expression::Named(NamedExpression::Meta(Meta { key }));
     let (from, to) = (MetaKey::Iifgroup, MetaKey::Oifgroup);
     let all = || range(GROUP_BASE, GROUP_BASE | ((1 << BITS) - 1));

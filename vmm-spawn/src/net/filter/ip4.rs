@@ -58,8 +58,7 @@ fn unspecified(program: &mut Program) {
 
 /// What is in a packet: nothing with options but what hosts tell of groups (RFC 3376).
 fn carried(program: &mut Program) {
-    let membership =
-        || any([number(0x12), number(0x22), range(0x16, 0x17)]);
+    let membership = || any([number(0x12), number(0x22), range(0x16, 0x17)]);
     let group = is(packet(192, 8), membership());
     program
         .chain("ip4-carried")
@@ -71,15 +70,15 @@ fn carried(program: &mut Program) {
         .rule("TCP", [protocol(6), accept()])
         .rule("UDP", [protocol(17), go_to("ip4-udp")])
         .rule("ICMP", [protocol(1), go_to("ip4-icmp")])
-        .rule(
-            "groups it is in",
-            [whole(), protocol(2), is(packet(160, 8), membership()), accept()],
-        )
+        .rule("groups it is in", [whole(), protocol(2), is(packet(160, 8), membership()), accept()])
         .rule(
             "routers of groups, or what asks for members",
             [is(packet(72, 8), any([number(2), number(103)])), drop()],
         )
-        .rule("any other protocol", [is_not(packet(72, 8), any([number(1), number(17)])), accept()]);
+        .rule(
+            "any other protocol",
+            [is_not(packet(72, 8), any([number(1), number(17)])), accept()],
+        );
 }
 
 fn upper(program: &mut Program) {
@@ -88,11 +87,8 @@ fn upper(program: &mut Program) {
         .rule("the rest of a datagram", [later(), accept()])
         .rule("a server of DHCP", [is(packet(160, 16), number(67)), drop()])
         .rule("not to clients of DHCP", [is_not(packet(176, 16), number(68)), accept()]);
-    program
-        .chain("ip4-icmp")
-        .rule("the rest of a message", [later(), accept()])
-        .rule(
-            "neither redirects nor router advertisements",
-            [is_not(packet(160, 8), any([number(5), number(9)])), accept()],
-        );
+    program.chain("ip4-icmp").rule("the rest of a message", [later(), accept()]).rule(
+        "neither redirects nor router advertisements",
+        [is_not(packet(160, 8), any([number(5), number(9)])), accept()],
+    );
 }

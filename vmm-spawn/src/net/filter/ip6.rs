@@ -32,10 +32,7 @@ pub fn rules(program: &mut Program, facts: &Facts<'_>) {
     program
         .chain("ip6")
         .rule("of its addresses", [is(source(), any(own.map(address))), go_to("ip6-carried")])
-        .rule("of none", [
-            is(source(), address(Ipv6Addr::UNSPECIFIED)),
-            go_to("ip6-unspecified"),
-        ]);
+        .rule("of none", [is(source(), address(Ipv6Addr::UNSPECIFIED)), go_to("ip6-unspecified")]);
 }
 
 /// The address that follows from a hardware address (RFC 4291, appendix A).
@@ -97,14 +94,17 @@ fn unspecified(program: &mut Program, own: [Ipv6Addr; 2]) {
         .chain("ip6-unspecified")
         .rule("are there routers", [version(), message(8), kind(133), accept()])
         .rule("has anybody its address", [version(), message(24), kind(135), target(own), accept()])
-        .rule("the same, once", [
-            version(),
-            message(32),
-            kind(135),
-            target(own),
-            // Its neighbour in the frame, by which nft would make one comparison of both.
-            go_to("ip6-nonce"),
-        ])
+        .rule(
+            "the same, once",
+            [
+                version(),
+                message(32),
+                kind(135),
+                target(own),
+                // Its neighbour in the frame, by which nft would make one comparison of both.
+                go_to("ip6-nonce"),
+            ],
+        )
         .rule("groups it is in", [version(), next(0), go_to("ip6-groups")]);
 }
 
@@ -130,11 +130,14 @@ fn messages(program: &mut Program) {
         .rule("who has an address", [kind(135), go_to("ip6-solicitation")])
         .rule("who it is", [kind(136), go_to("ip6-advertisement")]);
     // A header of eight bytes with whatever option, and what hosts tell of groups (RFC 3810).
-    program.chain("ip6-groups").rule("groups it is in", [
-        is(packet(320, 16), number(0x3a00)),
-        is(packet(384, 8), any([range(131, 132), number(143)])),
-        accept(),
-    ]);
+    program.chain("ip6-groups").rule(
+        "groups it is in",
+        [
+            is(packet(320, 16), number(0x3a00)),
+            is(packet(384, 8), any([range(131, 132), number(143)])),
+            accept(),
+        ],
+    );
     program
         .chain("ip6-udp")
         .rule("a server of DHCPv6", [is(packet(320, 16), number(547)), drop()])

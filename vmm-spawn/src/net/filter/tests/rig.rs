@@ -6,7 +6,6 @@ use nftables::schema::{Chain, NfCmd, NfListObject, NfObject, Nftables, Rule, Tab
 use nftables::stmt::{AnonymousCounter, Counter, Statement};
 use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook};
 use rustix::io::{Errno, write};
-use serde_json::Value;
 use vmm_proto::id::MachineId;
 use vmm_proto::message::spawn::Interface;
 use vmm_proto::resource::TapName;
@@ -112,9 +111,4 @@ impl Rig {
     pub(super) fn tables(&self) -> Vec<String> {
         super::super::tables::names().unwrap()
     }
-}
-
-/// The objects of a table, as nft prints it.
-pub(super) fn objects(printed: &Value) -> usize {
-    printed["nftables"].as_array().unwrap().len()
 }
