@@ -1,5 +1,8 @@
 //! In network namespaces of their own, which only root can make.
 
+use std::cell::RefCell;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
@@ -12,12 +15,28 @@ use super::netlink::Netlink;
 /// said loudly, for those who cannot have one.
 pub(crate) fn empty_network() -> Option<Netlink> {
     if geteuid().is_root() {
+        take_turn();
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
         return Some(Netlink::open().unwrap());
     }
     assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "this has to be root");
     eprintln!("SKIPPED: a network namespace, which only root can make");
     None
+}
+
+/// Waits until no other test has a network: what one of them runs has, until it is another program,
+/// copies of all descriptors of this process, and taps are there as long as any of them.
+fn take_turn() {
+    static TURN: Mutex<()> = Mutex::new(());
+    thread_local! {
+        /// Until the end of the thread, which is that of the test.
+        static MINE: RefCell<Option<MutexGuard<'static, ()>>> = const { RefCell::new(None) };
+    }
+    MINE.with_borrow_mut(|mine| {
+        if mine.is_none() {
+            *mine = Some(TURN.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    });
 }
 
 /// A bridge with nothing on it.

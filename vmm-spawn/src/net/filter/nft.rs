@@ -19,7 +19,7 @@ pub const PROGRAM: &str = "/usr/sbin/nft";
 
 /// How long it may take. Nothing else is done meanwhile: no machine is started, stopped or heard.
 /// It takes milliseconds, and on a host with hundreds of taps some hundreds of them.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long it is not tried again after it took longer: otherwise each start would wait as long.
 const PAUSE: Duration = Duration::from_secs(60);
