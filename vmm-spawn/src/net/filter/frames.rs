@@ -118,8 +118,11 @@ fn frame(program: &mut Program, facts: &Facts<'_>) {
     let mut chain = program.chain("frame");
     chain
         .rule("bridge protocols", [is(link(0, 40), number(0x01_80c2_0000)), drop()])
-        .rule("discovery and spanning trees of Cisco", [is(link(0, 24), number(0x0100_0c)), drop()])
-        .rule("ring protection", [is(link(0, 24), number(0x0119_a7)), drop()]);
+        .rule(
+            "discovery and spanning trees of Cisco",
+            [is(link(0, 24), number(0x0001_000c)), drop()],
+        )
+        .rule("ring protection", [is(link(0, 24), number(0x0001_19a7)), drop()]);
     if facts.address.is_some() || !facts.managed() {
         chain.rule("IPv4", [is(ether_type(), number(0x0800)), go_to("ip4")]);
         chain.rule("ARP", [is(ether_type(), number(0x0806)), go_to("arp")]);

@@ -21,7 +21,7 @@ pub fn rules(program: &mut Program, facts: &Facts<'_>) {
         return;
     };
     unspecified(program);
-    let from = |it: Ipv4Addr| is(named("ip", "saddr"), address(it));
+    let from = |it: Ipv4Addr| is(named("ip", "saddr"), address(it.to_string()));
     program
         .chain("ip4")
         .rule("of its address", [from(own), go_to("ip4-carried")])
@@ -50,7 +50,7 @@ fn protocol(protocol: u128) -> Statement<'static> {
 /// What has no address yet: a client of DHCP asks everybody.
 fn unspecified(program: &mut Program) {
     let everybody = is(packet(128, 32), number(0xffff_ffff));
-    let ports = is(packet(160, 32), number(68 << 16 | 67));
+    let ports = is(packet(160, 32), number(0x0044_0043));
     program
         .chain("ip4-unspecified")
         .rule("a client of DHCP", [plain(), whole(), protocol(17), everybody, ports, accept()]);

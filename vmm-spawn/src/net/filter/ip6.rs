@@ -31,16 +31,18 @@ pub fn rules(program: &mut Program, facts: &Facts<'_>) {
     let source = || named("ip6", "saddr");
     program
         .chain("ip6")
-        .rule("of its addresses", [is(source(), any(own.map(address))), go_to("ip6-carried")])
-        .rule("of none", [is(source(), address(Ipv6Addr::UNSPECIFIED)), go_to("ip6-unspecified")]);
+        .rule(
+            "of its addresses",
+            [is(source(), any(own.map(|it| address(it.to_string())))), go_to("ip6-carried")],
+        )
+        .rule("of none", [is(source(), address("::")), go_to("ip6-unspecified")]);
 }
 
 /// The address that follows from a hardware address (RFC 4291, appendix A).
 pub fn link_local(mac: Mac) -> Ipv6Addr {
-    let [a, b, c, d, e, f] = mac;
     let mut bytes = [0; 16];
     bytes[..2].copy_from_slice(&[0xfe, 0x80]);
-    bytes[8..].copy_from_slice(&[a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
+    bytes[8..].copy_from_slice(&[mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]]);
     bytes.into()
 }
 
@@ -58,9 +60,9 @@ fn length(bytes: u128) -> Statement<'static> {
     is(packet(32, 16), number(bytes))
 }
 
-/// So many bytes behind the header, which are of ICMPv6.
+/// So many bytes behind the header, which are of `ICMPv6`.
 fn message(bytes: u128) -> Statement<'static> {
-    is(packet(32, 24), number(bytes << 8 | 58))
+    is(packet(32, 24), number(bytes << 8 | 0x3a))
 }
 
 /// The type of a message.

@@ -22,7 +22,7 @@ pub const PROGRAM: &str = "/usr/sbin/nft";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long it is not tried again after it took longer: otherwise each start would wait as long.
-const PAUSE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_mins(1);
 
 /// Bytes of its answer that are read.
 const ANSWER_MAX: u64 = 4 << 20;

@@ -110,7 +110,7 @@ impl InChain<'_> {
             family: self.program.family,
             table: self.program.table.clone().into(),
             chain: self.chain.into(),
-            expr: statements.to_vec().into(),
+            expr: Vec::from(statements).into(),
             comment: Some(Cow::Borrowed(purpose)),
             ..Rule::default()
         };
@@ -159,8 +159,8 @@ pub fn number(number: u128) -> Expression<'static> {
 }
 
 /// An address.
-pub fn address(address: impl ToString) -> Expression<'static> {
-    Expression::String(address.to_string().into())
+pub fn address(address: impl Into<String>) -> Expression<'static> {
+    Expression::String(address.into().into())
 }
 
 /// Any of these: two or more, of which none is next to another.

@@ -65,8 +65,8 @@ impl Model {
 
     fn ip4(&self, ip: &[u8]) -> Option<bool> {
         let (protocol, flags) = (*ip.get(9)?, word(ip, 6)?);
-        let whole = flags & 0x3fff == 0;
-        let first = flags & 0x1fff == 0;
+        let whole = flags << 2 == 0;
+        let first = flags << 3 == 0;
         let membership =
             |kind: Option<&u8>| kind.is_some_and(|it| [0x12, 0x16, 0x17, 0x22].contains(it));
         if let Some(own) = self.address
@@ -147,9 +147,11 @@ impl Model {
     }
 
     fn owns(&self, address: Ipv6Addr) -> bool {
-        let [a, b, c, d, e, f] = self.mac.map(u16::from);
-        let (high, low) = ((a ^ 2) << 8 | b, e << 8 | f);
-        let local = Ipv6Addr::new(0xfe80, 0, 0, 0, high, c << 8 | 0xff, 0xfe00 | d, low);
+        let [first, second, third, rest @ ..] = self.mac;
+        let half = [first ^ 2, second, third, 0xff, 0xfe];
+        let local: [u8; 16] =
+            [&[0xfe, 0x80, 0, 0, 0, 0, 0, 0][..], &half, &rest].concat().try_into().unwrap();
+        let local = Ipv6Addr::from(local);
         self.bare() || Some(address) == self.address6 || address == local
     }
 }

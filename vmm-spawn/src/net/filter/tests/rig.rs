@@ -106,9 +106,4 @@ impl Rig {
             Err(error) => assert_eq!((error, frame.len() < 14), (Errno::INVAL, true)),
         }
     }
-
-    /// What is there of nftables, in names.
-    pub(super) fn tables(&self) -> Vec<String> {
-        super::super::tables::names().unwrap()
-    }
 }
