@@ -123,7 +123,7 @@ impl Daemon {
         poller.watch(&signals, Token::Signals).map_err(watch)?;
         poller.watch(&listener, Token::Listener).map_err(watch)?;
         let dir = config.dir.canonicalize().map_err(failed("find the directory of --dir"))?;
-        let networks = Networks::open(&config.bridges, &dir)?;
+        let networks = Networks::open(&config.bridges, config.limits, &dir)?;
         let jail = Jail::build(&config.jail, &config.tender, &dir)?;
         jail.log();
         let tender = config.tender.clone();

@@ -37,7 +37,7 @@ use vmm_proto::id::MachineId;
 use vmm_proto::message::spawn::{Interface, MAX_INTERFACES};
 use vmm_proto::resource::{BridgeName, DeviceName, TapName};
 
-use filter::Rules;
+use filter::{Limits, Rules};
 use link::Link;
 use netlink::Netlink;
 use owner::Owner;
@@ -102,14 +102,14 @@ pub struct Networks {
 
 impl Networks {
     /// For the installation in `dir`, which is absolute and without links. Machines may be put on
-    /// `bridges`.
+    /// `bridges`, and each of their interfaces has these limits.
     ///
     /// # Errors
     /// There are some, and this process cannot make taps.
-    pub fn open(bridges: &[BridgeName], dir: &Path) -> Result<Self, Error> {
+    pub fn open(bridges: &[BridgeName], limits: Limits, dir: &Path) -> Result<Self, Error> {
         let owner = Owner::of_directory(dir);
         let bridges: BTreeSet<_> = bridges.iter().map(ToString::to_string).collect();
-        let mut this = Self { bridges, owner, rules: Rules::default(), netlink: None };
+        let mut this = Self { bridges, owner, rules: Rules::new(limits), netlink: None };
         if this.bridges.is_empty() {
             return Ok(this);
         }

@@ -4,13 +4,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::{env, fs, io};
 
-use clap::{ArgAction, Parser, ValueEnum};
+use clap::{ArgAction, Parser, ValueEnum, value_parser};
 use rustix::process::geteuid;
 use vmm_proto::resource::BridgeName;
 
 use crate::access::{self, Access};
 use crate::jail::Wanted;
 use crate::jail::users::Range;
+use crate::net::filter::Limits;
 
 /// Where sockets are without `--dir`. A service manager makes it.
 const RUN_DIR: &str = "/run/vmm";
@@ -42,6 +43,13 @@ pub struct Options {
     /// A bridge of this host that machines may be put on (may be repeated); root only
     #[arg(long = "bridge", value_name = "NAME", value_parser = BridgeName::parse)]
     pub bridges: Vec<BridgeName>,
+    /// How much may go through a network interface of a machine in each direction, in millions of
+    /// bits a second [default: any]
+    #[arg(long, value_name = "MBIT", value_parser = value_parser!(u32).range(1..=i64::from(Limits::BANDWIDTH_MAX)))]
+    pub interface_bandwidth: Option<u32>,
+    /// The same in packets a second [default: any]
+    #[arg(long, value_name = "NUMBER", value_parser = value_parser!(u32).range(1..=i64::from(Limits::PACKETS_MAX)))]
+    pub interface_packets: Option<u32>,
     /// The program that runs a machine [default: vmm-tender beside this program]
     #[arg(long, value_name = "PATH")]
     pub tender: Option<PathBuf>,
@@ -100,6 +108,8 @@ pub struct Config {
     pub stop_machines: bool,
     /// The bridges that machines may be put on.
     pub bridges: Vec<BridgeName>,
+    /// How much may go through each of their interfaces.
+    pub limits: Limits,
 }
 
 /// Why the daemon cannot work as it was asked to.
@@ -157,7 +167,18 @@ impl Options {
         let socket_group = self.socket_group;
         let jail = self.jail(access)?;
         let bridges = self.bridges.clone();
-        Ok(Config { dir, make_dir, tender, jail, access, socket_group, stop_machines, bridges })
+        let (bandwidth, packets) = (self.interface_bandwidth, self.interface_packets);
+        Ok(Config {
+            dir,
+            make_dir,
+            tender,
+            jail,
+            access,
+            socket_group,
+            stop_machines,
+            bridges,
+            limits: Limits { bandwidth, packets },
+        })
     }
 
     fn jail(&self, access: Access) -> Result<Wanted, ConfigError> {
@@ -239,6 +260,21 @@ mod tests {
         }
         let error = Options::try_parse_from(["vmm-spawn", "--uids", "0-99"]).unwrap_err();
         assert!(error.to_string().contains("ids below 1000"), "{error}");
+    }
+
+    #[test]
+    fn interfaces_are_limited_by_what_can_be_counted() {
+        let options = |words: &[&str]| {
+            let common = ["vmm-spawn", "--tender", "/bin/sh"];
+            Options::try_parse_from(common.iter().chain(words))
+        };
+        let limits = options(&["--interface-bandwidth", "100", "--interface-packets", "5000"]);
+        let limits = limits.unwrap().config().unwrap().limits;
+        assert_eq!(limits, Limits { bandwidth: Some(100), packets: Some(5000) });
+        assert_eq!(options(&[]).unwrap().config().unwrap().limits, Limits::default());
+        for words in [["--interface-bandwidth", "34001"], ["--interface-packets", "0"]] {
+            assert!(options(&words).is_err(), "{words:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! With the kernel's own judgement, in network namespaces of their own, which only root can make.
 
 mod bytes;
+mod limits;
 mod model;
 mod rig;
 

@@ -1,0 +1,50 @@
+//! How much gets through when a guest sends as fast as it can.
+
+use std::time::{Duration, Instant};
+
+use super::bytes::good;
+use super::{KINDS, Limits, Rules, filtered};
+
+/// How long it sends.
+const TIME: Duration = Duration::from_secs(2);
+
+/// What got through while a guest sent for [`TIME`], and how long that was in seconds. Each frame
+/// is good on a network of the first kind, and has so many bytes.
+fn flooded(limits: Limits, length: usize) -> Option<((u64, u64), f64)> {
+    let rig = filtered(KINDS[0], &mut Rules::new(limits));
+    let mut rig = rig?;
+    let udp = good().into_iter().find(|it| it.name == "UDP").unwrap();
+    assert!(udp.kinds.contains(&0));
+    let mut frame = udp.frame;
+    frame.resize(length, 0);
+    let begun = Instant::now();
+    while begun.elapsed() < TIME {
+        for _ in 0..100 {
+            rig.send(0, &frame);
+        }
+    }
+    let took = begun.elapsed().as_secs_f64();
+    Some((rig.passed(), took))
+}
+
+/// `least` holds however slow this host is: it sends many times more than may pass.
+#[track_caller]
+fn is_about(passed: f64, rate: f64, burst: f64, took: f64) {
+    let (least, most) = (rate * took * 0.8, (burst + rate * took) * 1.2);
+    assert!((least..=most).contains(&passed), "{passed} of {least} to {most}");
+}
+
+#[test]
+fn packets_are_limited_to_so_many_a_second() {
+    let limits = Limits { bandwidth: None, packets: Some(500) };
+    let Some(((packets, _), took)) = flooded(limits, 64) else { return };
+    is_about(f64::from(u32::try_from(packets).unwrap()), 500.0, 64.0, took);
+}
+
+#[test]
+fn bytes_are_limited_to_so_many_a_second_beyond_those_of_the_first() {
+    let limits = Limits { bandwidth: Some(1), packets: None };
+    let Some(((_, bytes), took)) = flooded(limits, 1000) else { return };
+    let rate = 125_000.0;
+    is_about(f64::from(u32::try_from(bytes).unwrap()), rate, rate + 65_536.0, took);
+}
