@@ -20,7 +20,8 @@ fn accepted(house: &House, name: &str) -> usize {
     let part = name.strip_prefix("vmm-").unwrap_or(name);
     let socket = format!("run/{part}.sock");
     // Number, references, protocol, flags, type, state, inode, and the name that it was bound to.
-    let table = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    // Of the network that this thread is in, which need not be that of the process.
+    let table = std::fs::read_to_string("/proc/thread-self/net/unix").unwrap_or_default();
     let connected = |line: &str| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         match fields.as_slice() {

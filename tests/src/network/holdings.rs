@@ -11,7 +11,8 @@ use super::traffic::shell;
 pub struct Holdings {
     /// Interfaces by name.
     pub links: BTreeSet<String>,
-    /// Every line of the rule set that opens a table, a chain, a set or a map.
+    /// Every line of the rule set that opens a table, a chain, a set or a map; without the table that
+    /// keeps groups of machines apart, which all installations of a host share and none removes.
     pub filters: BTreeSet<String>,
 }
 
@@ -24,7 +25,8 @@ impl Holdings {
             Some(name.split('@').next()?.to_owned())
         };
         let rules = shell("nft list ruleset");
-        let opens = |line: &&str| line.ends_with('{');
+        let shared = ["table bridge vmm-groups {", "chain between-machines {"];
+        let opens = |line: &&str| line.ends_with('{') && !shared.contains(&line.trim());
         Self {
             links: links.lines().filter_map(link).collect(),
             filters: rules.lines().filter(opens).map(|line| line.trim().to_owned()).collect(),

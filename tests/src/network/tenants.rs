@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use serde_json::Value;
 use xtask::house::{DAEMONS, wait_until};
 
+use super::Holdings;
+use crate::census::Census;
 use crate::links;
 use crate::setup::{Done, Setup};
 
@@ -51,9 +53,15 @@ impl Tenants {
         for daemon in DAEMONS {
             tenants.start_again(daemon);
         }
-        let linked = || links::are_made(&tenants.setup.house);
-        wait_until("all daemons know each other", linked).unwrap();
+        tenants.all_know_each_other();
         tenants
+    }
+
+    /// Waits until all daemons have found each other.
+    #[track_caller]
+    pub fn all_know_each_other(&self) {
+        let linked = || links::are_made(&self.setup.house);
+        wait_until("all daemons know each other", linked).unwrap();
     }
 
     /// Runs a machine of a tenant: `image` with interfaces `NAME=BRIDGE`, and arguments.
@@ -78,6 +86,22 @@ impl Tenants {
         self.run(who, name, "echo.spt", &["service=ext"], &[]).expect(0);
         let network = &self.info(who, name)["networks"][0];
         (address(&network["address"]).unwrap(), address(&network["address6"]))
+    }
+
+    /// What the host and the installation hold, once a machine with a network has come and gone and was
+    /// counted: the socket by which `vmm-stats` asks for counters stays open from then on.
+    #[track_caller]
+    pub fn holding(&self, who: &str) -> (Holdings, Census) {
+        self.echo(who, "first");
+        let name = format!("{who}/first");
+        let counted = || {
+            let done = self.setup.admin(&["--format", "json", "statistics", &name]);
+            done.code == Some(0) && done.json()[0]["interfaces"][0]["received_packets"].is_u64()
+        };
+        wait_until("counters of an interface", counted).unwrap();
+        self.setup.client(who, &["destroy", "first"]).expect(0);
+        wait_until("no interface", || Holdings::taps() == 0).unwrap();
+        (Holdings::now(), Census::of(&self.setup))
     }
 
     /// What the admin of the host sees of a machine.

@@ -3,9 +3,12 @@
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use xtask::house::wait_until;
+
+/// Datagrams on their way, when it is measured how many come back.
+const WINDOW: u32 = 32;
 
 /// Runs a script with `sh`, which must succeed; returns what it printed.
 #[track_caller]
@@ -52,6 +55,34 @@ pub fn echoed(to: impl Into<IpAddr>) -> bool {
     // Nobody there, nothing heard, or a signal: the caller asks again.
     socket.send(b"hello").is_ok()
         && socket.recv(&mut room).is_ok_and(|len| room[..len] == *b"hello")
+}
+
+/// How many datagrams of `size` bytes come back in a second, with [`WINDOW`] of them on their way.
+pub fn echoes_per_second(to: IpAddr, size: usize, duration: Duration) -> f64 {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+    socket.connect((to, 7)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let datagram = vec![b'.'; size];
+    let mut room = vec![0; size];
+    let (mut answered, mut on_their_way) = (0_u32, 0);
+    let begun = Instant::now();
+    while begun.elapsed() < duration {
+        while on_their_way < WINDOW {
+            socket.send(&datagram).unwrap();
+            on_their_way += 1;
+        }
+        match socket.recv(&mut room) {
+            Ok(_) => {
+                answered += 1;
+                on_their_way -= 1;
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // Lost, all of them.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => on_their_way = 0,
+            Err(error) => panic!("{to} does not answer: {error}"),
+        }
+    }
+    f64::from(answered) / begun.elapsed().as_secs_f64()
 }
 
 /// Echoes datagrams to port 7 of this place as long as `work` takes.

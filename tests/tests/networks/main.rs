@@ -5,4 +5,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod addresses;
 mod control;
+mod crashes;
+mod crowds;
+mod lies;
+mod reach;

@@ -6,6 +6,8 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use super::{Scene, Sort};
 use crate::{Buffer, ICMP6, Ipv4, Ipv6, TYPE_IPV4, TYPE_IPV6, UDP, link_local};
 
+/// Somewhere that nobody listens.
+const PORT: u16 = 9999;
 const DHCP_SERVER: u16 = 67;
 const DHCP_CLIENT: u16 = 68;
 const DHCP6_SERVER: u16 = 547;
@@ -35,9 +37,12 @@ pub(super) const SORTS: &[Sort] = &[
             frame.push(&[0, 67]);
         })
     }),
-    Sort::lie("fragment-over-ports", |scene| {
-        // At an offset of eight bytes, over what was looked at.
-        datagram(scene, 1, |frame| frame.udp(DHCP_SERVER, DHCP_CLIENT, 0))
+    Sort::honest("honest-fragment", |scene| {
+        datagram(scene, MORE_FRAGMENTS, |frame| frame.udp(PORT, PORT, 240))
+    }),
+    // The ports were in the first one.
+    Sort::honest("honest-last-fragment", |scene| {
+        datagram(scene, 1, |frame| _ = frame.push(&[0; 8]))
     }),
     Sort::lie("dhcp6-advertisement", |scene| {
         let header = Ipv6 { from: scene.ipv6?, to: ALL_NODES, next: UDP };

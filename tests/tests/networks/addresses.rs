@@ -1,0 +1,88 @@
+//! Which address a machine has.
+
+use serde_json::{Value, json};
+use vmm_tests::network::{Site, Tenants, address, of_bridge, of_bridge6, traffic};
+
+fn networks(tenants: &Tenants, name: &str) -> Value {
+    tenants.info("alice", name)["networks"].clone()
+}
+
+#[test]
+fn without_a_free_address_nothing_is_started_until_one_is_returned() {
+    let Some(site) = Site::with(&["ext"]) else { return };
+    site.on_host(|| {
+        let tenants = Tenants::new(&["ext"], &[("alice", &[&of_bridge("ext", 10, 11)])]);
+        let (one, none) = tenants.echo("alice", "one");
+        let (two, _) = tenants.echo("alice", "two");
+        assert_eq!(none, None);
+        assert_ne!(one, two);
+        let refused = tenants.run("alice", "three", "echo.spt", &["service=ext"], &[]);
+        assert!(refused.expect(3).err.contains("address"), "{}", refused.err);
+        tenants.setup.client("alice", &["info", "three"]).expect(4);
+        // A machine that is stopped still has its own.
+        tenants.setup.client("alice", &["stop", "one"]).expect(0);
+        tenants.run("alice", "three", "echo.spt", &["service=ext"], &[]).expect(3);
+        tenants.setup.client("alice", &["destroy", "one"]).expect(0);
+        assert_eq!(tenants.echo("alice", "three").0, one);
+        traffic::reaches(one);
+        traffic::reaches(two);
+    });
+}
+
+#[test]
+fn a_name_keeps_its_address_when_it_is_restarted_replaced_and_when_daemons_are_killed() {
+    let Some(site) = Site::with(&["ext"]) else { return };
+    site.on_host(|| {
+        let ranges = [of_bridge("ext", 10, 19), of_bridge6("ext", 0x10, 0x1f)];
+        let ranges = ranges.each_ref().map(String::as_str);
+        let mut tenants = Tenants::new(&["ext"], &[("alice", &ranges)]);
+        tenants.echo("alice", "other");
+        let (at, at6) = tenants.echo("alice", "echo");
+        let before = networks(&tenants, "echo");
+        let same = |tenants: &Tenants| {
+            traffic::reaches(at);
+            traffic::reaches(at6.unwrap());
+            let now = networks(tenants, "echo");
+            for field in ["device", "bridge", "mac", "address", "address6"] {
+                assert_eq!(now[0][field], before[0][field], "{field}");
+            }
+        };
+        same(&tenants);
+        tenants.setup.client("alice", &["restart", "echo"]).expect(0);
+        same(&tenants);
+        tenants.setup.client("alice", &["stop", "echo"]).expect(0);
+        tenants.setup.client("alice", &["start", "echo"]).expect(0);
+        same(&tenants);
+        tenants.run("alice", "echo", "echo.spt", &["service=ext"], &["--replace"]).expect(0);
+        same(&tenants);
+        tenants.setup.house.take("vmmd").unwrap().kill().unwrap();
+        tenants.start_again("vmmd");
+        same(&tenants);
+        tenants.setup.client("alice", &["restart", "echo"]).expect(0);
+        same(&tenants);
+    });
+}
+
+#[test]
+fn what_the_arguments_set_is_taken_if_it_may_be_given() {
+    let Some(site) = Site::with(&["ext"]) else { return };
+    site.on_host(|| {
+        let ranges = [of_bridge("ext", 10, 19), of_bridge6("ext", 0x10, 0x1f)];
+        let ranges = ranges.each_ref().map(String::as_str);
+        let tenants = Tenants::new(&["ext"], &[("alice", &ranges)]);
+        let run = |name: &str, argument: &str| {
+            tenants.run("alice", name, "echo.spt", &["service=ext"], &["--", argument])
+        };
+        run("chosen", "--ipv4=10.0.0.17/24").expect(0);
+        let chosen = networks(&tenants, "chosen");
+        assert_eq!(chosen[0]["address"], json!("10.0.0.17/24"));
+        assert!(address(&chosen[0]["address6"]).is_some(), "{chosen}");
+        traffic::reaches(address(&chosen[0]["address"]).unwrap());
+        traffic::reaches(address(&chosen[0]["address6"]).unwrap());
+        for argument in ["--ipv4=10.0.0.17/24", "--ipv4=10.0.0.20/24", "--ipv6=fd00::20/64"] {
+            let refused = run("refused", argument);
+            assert!(refused.expect(3).err.contains("10.0.0.") || refused.err.contains("fd00::"));
+            tenants.setup.client("alice", &["info", "refused"]).expect(4);
+        }
+    });
+}
