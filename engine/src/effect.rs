@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use vmm_proto::id::MachineId;
 use vmm_proto::name::MachineName;
-use vmm_proto::resource::Arguments;
+use vmm_proto::resource::{Arguments, HostNetwork};
 
 use crate::event::{ImageId, Spec, Token};
 use crate::keep::Keep;
@@ -37,6 +37,14 @@ pub enum Effect {
     /// What vmm-spawn knows was taken into account ([`crate::Event::SpawnKnows`]). Orders to it that
     /// were given before, and did not reach it yet, are void: those that still count follow again.
     Joined,
+    /// These are to be all private networks of the host. Comes back as
+    /// [`crate::Event::NetworksAre`], unless vmm-spawn is lost. Before any machine is started on one.
+    HostNetworks {
+        /// how often this was told
+        number: u64,
+        /// all of them
+        networks: Vec<HostNetwork>,
+    },
     /// End this machine's process. Comes back as [`crate::Event::Exited`]. May name a machine that
     /// the engine does not list: one that it found running and never asked for.
     StopMachine {
@@ -91,6 +99,7 @@ impl Effect {
     /// * `StartMachine`: what runs would be nobody's, and be ended. `ForgetMachine`, `DropImage`:
     ///   gone would be what a machine that is still listed needs. `JudgeSessions`: a session would
     ///   be judged by a list that is not in force.
+    /// * `HostNetworks`: one would be there that nobody asked for, or gone while machines count on it.
     /// * `StopMachine` that asks: the machine would end, and what was to come then be forgotten, such
     ///   as that another one takes its place. By force it only follows what was asked before, or
     ///   ends what has no right to run, whoever decides.
@@ -102,7 +111,7 @@ impl Effect {
     ///   the next process would go on with.
     /// * `Record`: it becomes durable with what its event keeps, or not at all.
     /// * `Settled`, `Joined`: whom they concern are readers and a connection of this process.
-    /// * `Keep` of a delegation, a list or the host is itself one: nobody would tell the next process
+    /// * `Keep` of a delegation, a list, the host or its networks is itself one: nobody would tell the next process
     ///   what was learned there, so that nothing may follow from it before it is durable. What is
     ///   kept of a machine may wait: either a promise follows, or vmm-spawn tells it again.
     pub const fn is_promise(&self) -> bool {
@@ -110,6 +119,7 @@ impl Effect {
             Self::StartMachine { .. }
             | Self::ForgetMachine { .. }
             | Self::DropImage { .. }
+            | Self::HostNetworks { .. }
             | Self::JudgeSessions => true,
             Self::StopMachine { force, .. } => !*force,
             Self::Reply { answer: Ok(answer), .. } => match answer {
@@ -118,6 +128,7 @@ impl Effect {
                 | Answer::Destroyed { .. }
                 | Answer::Doors { .. }
                 | Answer::Drained
+                | Answer::NetworkDone
                 | Answer::AllStopped => true,
                 Answer::Accepted | Answer::Have(_) | Answer::Upload(_) | Answer::Running { .. } => {
                     false
@@ -127,6 +138,8 @@ impl Effect {
                 Keep::Delegation(_)
                 | Keep::ForgetDelegation { .. }
                 | Keep::Revocations(_)
+                | Keep::HostNetwork(_)
+                | Keep::ForgetHostNetwork { .. }
                 | Keep::Host(_) => true,
                 Keep::Machine(_) | Keep::ForgetMachine { .. } => false,
             },
@@ -175,6 +188,8 @@ pub enum Answer {
     },
     /// Nothing is live, and nothing new is taken.
     Drained,
+    /// The host network is there, or gone.
+    NetworkDone,
     /// No machine has a process any more.
     AllStopped,
     /// The machine is gone.

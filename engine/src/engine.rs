@@ -20,6 +20,7 @@ use crate::effect::{Answer, Effect};
 use crate::ended::Ended;
 use crate::event::{Chain, Event, HostLimits, Now, Token};
 use crate::expiry::OnExpiry;
+use crate::host_networks::HostNetworks;
 use crate::images::{Content, Images};
 use crate::keep::Restored;
 use crate::ledger::Ledger;
@@ -42,6 +43,8 @@ pub struct Engine {
     /// The names of listed machines.
     pub(crate) names: Names,
     pub(crate) networks: Networks,
+    /// The private networks of the host.
+    pub(crate) host_networks: HostNetworks,
     /// Machines that wait to take the place of listed ones.
     pub(crate) successors: HashSet<MachineId>,
     /// Machines whose successors are on probation.
@@ -124,6 +127,7 @@ impl Engine {
             machines: Machines::default(),
             names: Names::default(),
             networks: Networks::default(),
+            host_networks: HostNetworks::default(),
             successors: HashSet::new(),
             formers: HashSet::new(),
             probations: BTreeSet::new(),
@@ -194,7 +198,13 @@ impl Engine {
             Event::SpawnKnows { same_boot, known, jitter } => {
                 self.spawn_knows(turn, same_boot, known, jitter);
             }
-            Event::BridgesOffered { bridges } => self.networks.offered = Some(bridges),
+            Event::BridgesOffered { mut bridges } => {
+                bridges.extend(self.host_networks.bridges());
+                self.networks.offered = Some(bridges);
+            }
+            Event::AddNetwork { token, network } => self.add_network(turn, token, network),
+            Event::RemoveNetwork { token, name } => self.remove_network(turn, token, &name),
+            Event::NetworksAre { number, states } => self.networks_are(turn, number, &states),
             Event::SpawnLost => self.spawn_lost(turn),
             Event::Drain { token, on } => self.drain(turn, token, on),
             Event::AwaitDrained { token } => self.await_drained(turn, token),

@@ -1,12 +1,12 @@
 //! What the engine is told: requests, what became of its effects, and the passing of time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use vmm_proto::authority::{Authorization, LeafIdentity, Link};
 use vmm_proto::id::{Digest, MachineId};
 use vmm_proto::name::{MachineName, Path};
-use vmm_proto::resource::{Arguments, BridgeName, CpuSet, Devices, Restart};
+use vmm_proto::resource::{Arguments, BridgeName, CpuSet, Devices, HostNetwork, Restart};
 use vmm_proto::revocation::RevocationList;
 
 /// The time at which an event happens. The engine has no clock of its own.
@@ -351,6 +351,30 @@ pub enum Event {
     BridgesOffered {
         /// all of them
         bridges: BTreeSet<BridgeName>,
+    },
+    /// Make a private network of the host. Only for its admin. Answered with
+    /// [`crate::Answer::NetworkDone`] when it is there; the same again is no change.
+    AddNetwork {
+        /// the request
+        token: Token,
+        /// what it is
+        network: HostNetwork,
+    },
+    /// Remove one that no live machine is on. Only for the host's admin. Answered with
+    /// [`crate::Answer::NetworkDone`] when it is gone.
+    RemoveNetwork {
+        /// the request
+        token: Token,
+        /// which
+        name: BridgeName,
+    },
+    /// What became of the host networks, in answer to [`crate::Effect::HostNetworks`], and when that
+    /// has changed.
+    NetworksAre {
+        /// that of the last effect
+        number: u64,
+        /// all that were told, and those that are still there; and what is wrong with them
+        states: BTreeMap<BridgeName, Option<String>>,
     },
     /// The connection to vmm-spawn is gone. What ran is taken to run on, and keeps its reservation.
     /// Nothing is started until [`Event::SpawnKnows`]; a request that waits for a start is refused

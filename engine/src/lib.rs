@@ -27,7 +27,8 @@
 //!                    ├─▶ power ──────▶ again, ending ─▶ ledger, ended               ─▶ Effects
 //!                    ├─▶ lifecycle ──▶ restart, probation, ending
 //!                    ├─▶ reconcile ──▶ lifecycle, boot
-//!                    └─▶ doors (drain, and the end of all)
+//!                    ├─▶ doors (drain, and the end of all)
+//!                    └─▶ host_networks (private networks that vmm-spawn makes)
 //!   show, explain: look at everything, change nothing;  keep: what of it outlives the process
 //! ```
 
@@ -44,6 +45,7 @@ mod engine;
 mod event;
 mod expiry;
 mod explain;
+mod host_networks;
 mod images;
 mod keep;
 mod ledger;
@@ -71,6 +73,7 @@ pub use engine::Engine;
 pub use event::{Chain, Event, Exit, HostLimits, ImageId, Kind, KnownRun, Need, Now, Spec, Token};
 pub use expiry::{ANNOUNCED_S, OnExpiry};
 pub use explain::{Explanation, Level, Question, Room, Told, Walked};
+pub use host_networks::{HostNetworkRefusal, NetworkState, NetworkView};
 pub use images::PARKED_MS;
 pub use keep::{
     Keep, KeptHost, KeptMachine, KeptPhase, KeptProbation, KeptStop, KeptThen, Outcome, Slot,

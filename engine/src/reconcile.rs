@@ -46,6 +46,7 @@ impl Engine {
         self.expiry_tick(turn);
         self.joined = true;
         turn.push(Effect::Joined);
+        self.host_networks.tell(turn);
         let mut known: HashMap<MachineId, KnownRun> =
             known.into_iter().map(|known| (known.id, known)).collect();
         for id in self.names.below(&Path::host()) {
@@ -152,8 +153,9 @@ impl Engine {
         self.queue(id);
     }
 
-    pub(crate) fn spawn_lost(&mut self, turn: &Turn) {
+    pub(crate) fn spawn_lost(&mut self, turn: &mut Turn) {
         self.joined = false;
+        self.host_networks.lost(turn);
         let waited_for = self.machines.iter().filter(|machine| {
             matches!(machine.phase, Phase::Starting { why: Why::Asked(Some(_)), .. })
         });

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use vmm_proto::id::{Digest, MachineId};
 use vmm_proto::name::{MachineName, Path};
-use vmm_proto::resource::{BridgeName, CpuSet};
+use vmm_proto::resource::{BridgeName, CpuSet, HostNetwork};
 use vmm_proto::revocation::CrlNumber;
 
 use crate::event::{Exit, Kind, Token};
@@ -38,6 +38,15 @@ pub enum Record {
     Doors {
         /// whether it takes none
         draining: bool,
+        /// the request for that
+        cause: Option<Token>,
+    },
+    /// A private network of the host was made or removed.
+    HostNetwork {
+        /// which
+        network: HostNetwork,
+        /// whether it is gone
+        removed: bool,
         /// the request for that
         cause: Option<Token>,
     },

@@ -14,6 +14,7 @@ use vmm_proto::resource::{BridgeName, CpuSet};
 use vmm_proto::revocation::NotTaken;
 
 use crate::event::ImageId;
+use crate::host_networks::HostNetworkRefusal;
 use crate::networks::NetworkRefusal;
 use crate::view::{State, User};
 use text::{cpu, no_bridge, place, quota, room, time, way, when};
@@ -146,6 +147,9 @@ pub enum Refusal {
     /// The machine does not get the networks that it asks for.
     #[error("{0}")]
     Network(Box<NetworkRefusal>),
+    /// A host network is not made, or not removed.
+    #[error("{0}")]
+    HostNetwork(Box<HostNetworkRefusal>),
     /// There is no room to cache the image (rule 10).
     #[error("{}", room(path, *limit, *asked, *used))]
     ImageRoom {
@@ -309,6 +313,7 @@ impl Refusal {
             Self::Cpu { .. } => "cpu",
             Self::Bridge { .. } => "bridge",
             Self::Network(refusal) => refusal.code(),
+            Self::HostNetwork(_) => "host-network",
             Self::ImageRoom { .. }
             | Self::ImageCount { .. }
             | Self::ImageTooLarge { .. }

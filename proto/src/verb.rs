@@ -36,7 +36,8 @@ pub enum Verb {
     Revoke,
     /// Ask why something would be refused.
     Why,
-    /// Take no new machines on this host, or take them again. For whoever speaks for the host.
+    /// Take no new machines on this host, or take them again; its networks. For whoever speaks for
+    /// the host.
     Host,
 }
 
@@ -59,7 +60,13 @@ const TABLE: [Row; 15] = [
     (Verb::Destroy, "destroy", Permission::Destroy, false, "Stop a machine and forget it"),
     (Verb::Revoke, "revoke", Permission::Revoke, false, "Hand in a revocation list"),
     (Verb::Why, "why", Permission::Info, true, "Ask why something would be refused"),
-    (Verb::Host, "host", Permission::All, false, "Drain the host, or open it again"),
+    (
+        Verb::Host,
+        "host",
+        Permission::All,
+        false,
+        "Drain the host, open it again, or change its networks",
+    ),
 ];
 
 impl Verb {

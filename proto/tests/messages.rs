@@ -9,12 +9,14 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 use vmm_proto::id::{Digest, MachineId};
 use vmm_proto::message::client::{
-    Amount, Described, Doorkeeping, Doors, Error, ErrorCode, InterfaceUsage, Machine, Network,
-    Quota, Reply, Request, Revoked, ToServer, Usage,
+    Amount, Described, Doorkeeping, Doors, Error, ErrorCode, HostNetworkInfo, InterfaceUsage,
+    Machine, Network, NetworkDeed, Quota, Reply, Request, Revoked, ToServer, Usage,
 };
 use vmm_proto::message::console::{FromConsole, ToConsole};
 use vmm_proto::message::log::{Event, FromLog, Place, ToLog};
-use vmm_proto::message::spawn::{FromSpawn, Interface, Role, Start, ToSpawn};
+use vmm_proto::message::spawn::{
+    FromSpawn, HostNetwork, HostNetworkState, Interface, Role, Start, ToSpawn,
+};
 use vmm_proto::message::stats::{FromStats, Measured, Running, ToStats};
 use vmm_proto::message::why::{Deed, Level, Newest, Part, Room, User, Walked};
 use vmm_proto::message::wire::{self, FromWire, ToWire};
@@ -72,6 +74,14 @@ fn client(lines: &mut Lines) {
     why(lines);
     lines.add("open-host-drain", &open(Request::Host(Doorkeeping::Drain { wait: true })));
     lines.add("open-host-open", &open(Request::Host(Doorkeeping::Open)));
+    let deeds = [
+        ("add", NetworkDeed::Add(host_network())),
+        ("list", NetworkDeed::List),
+        ("remove", NetworkDeed::Remove { name: text("nat0") }),
+    ];
+    for (name, deed) in deeds {
+        lines.add(&format!("open-host-network-{name}"), &open(Request::HostNetwork(deed)));
+    }
     lines.add("data", &ToServer::Data(vec![0, 255]));
     lines.add("cancel", &ToServer::Cancel);
     replies(lines);
@@ -131,6 +141,14 @@ fn replies(lines: &mut Lines) {
     let revoked = Revoked { issuer: text("dev"), number: text("7"), serials: 300, machines: 1 };
     lines.add("revoked", &Reply::Revoked(revoked));
     lines.add("doors", &Reply::Doors(Doors { draining: true, live: 3 }));
+    let info =
+        HostNetworkInfo { network: host_network(), up: Some(true), problem: None, machines: 2 };
+    lines.add("host-networks", &Reply::HostNetworks(vec![info]));
+}
+
+fn host_network() -> HostNetwork {
+    let (name, uplink) = (text("nat0"), Some(text("eth0")));
+    HostNetwork { name, address: [10, 0, 0, 1].into(), prefix: 24, uplink }
 }
 
 fn networks() -> Vec<Network> {
@@ -252,6 +270,12 @@ fn spawn(lines: &mut Lines) {
     lines.add("spawn-ring-gone", &FromSpawn::RingGone { id: ID });
     lines.add("spawn-ping", &ToSpawn::Ping);
     lines.add("spawn-pong", &FromSpawn::Pong);
+    let networks = vec![host_network()];
+    lines.add("spawn-host-networks", &ToSpawn::HostNetworks { number: 300, networks });
+    let states = vec![HostNetworkState { name: text("nat0"), problem: Some(text("no")) }];
+    let bridges = vec![text("ext")];
+    let told = FromSpawn::HostNetworks { number: 300, states, bridges };
+    lines.add("spawn-host-networks-are", &told);
 }
 
 fn others(lines: &mut Lines) {

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -213,7 +214,7 @@ pub(crate) struct Probation {
     pub(crate) probation: Option<u32>,
 }
 
-/// What is to become of the host's doors.
+/// What is to become of the host.
 #[derive(Debug, Subcommand)]
 pub(crate) enum HostDeed {
     /// Take no new machines from now on; those that are there run on
@@ -224,6 +225,41 @@ pub(crate) enum HostDeed {
     },
     /// Take new machines again
     Open,
+    /// The host's own networks for machines; for its admin, with --socket
+    Network {
+        #[command(subcommand)]
+        deed: NetworkDeed,
+    },
+}
+
+/// What is to become of the host's own networks.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NetworkDeed {
+    /// Make a private network behind the host's own addresses, and keep it over reboots
+    Add {
+        /// What its bridge is called
+        name: String,
+        /// The host's address on it, and the bits of its subnet
+        #[arg(long, value_name = "ADDRESS/PREFIX", value_parser = subnet)]
+        nat: (Ipv4Addr, u8),
+        /// The interface through which machines reach others [default: any]
+        #[arg(long, value_name = "INTERFACE")]
+        uplink: Option<String>,
+    },
+    /// List them
+    List,
+    /// Remove one that no machine is on
+    Remove {
+        /// The name of its bridge
+        name: String,
+    },
+}
+
+fn subnet(text: &str) -> Result<(Ipv4Addr, u8), String> {
+    let parts = text
+        .split_once('/')
+        .and_then(|(address, prefix)| Some((address.parse().ok()?, prefix.parse().ok()?)));
+    parts.ok_or_else(|| "an IPv4 address and a prefix are wanted, such as 10.0.0.1/24".to_owned())
 }
 
 /// Deploying a machine that is described on the command line.
@@ -365,6 +401,9 @@ mod tests {
             &["start", "hello", "--timeout", "1"],
             &["log", "--format", "xml"],
             &["why"],
+            &["host", "network", "add", "nat0"],
+            &["host", "network", "add", "nat0", "--nat", "10.0.0.1"],
+            &["host", "network", "add", "nat0", "--nat", "fd00::1/64"],
         ] {
             assert_eq!(parse(bad).unwrap_err().exit_code(), 2, "{bad:?}");
         }

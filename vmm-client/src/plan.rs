@@ -6,7 +6,8 @@ use vmm_proto::chain::crl::pem::CrlFile;
 use vmm_proto::grant::Grant;
 use vmm_proto::id::Digest;
 use vmm_proto::message::ConsoleStart;
-use vmm_proto::message::client::{Described, Doorkeeping, Request};
+use vmm_proto::message::client::{Described, Doorkeeping, NetworkDeed, Request};
+use vmm_proto::message::spawn::HostNetwork;
 use vmm_proto::message::why;
 use vmm_proto::permission::Permissions;
 use vmm_proto::resource::{Image, Machine};
@@ -15,7 +16,7 @@ use vmm_proto::verb::Verb;
 use crate::credentials::Speaker;
 use crate::failure::Failure;
 use crate::list;
-use crate::options::{Attach, Command, Deed, Deploy, Ending, HostDeed, Probation, Run};
+use crate::options::{self, Attach, Command, Deed, Deploy, Ending, HostDeed, Probation, Run};
 
 /// What will be asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,6 +61,7 @@ impl Plan {
                 Request::Host(Doorkeeping::Drain { wait })
             }
             Command::Host { deed: HostDeed::Open } => Request::Host(Doorkeeping::Open),
+            Command::Host { deed: HostDeed::Network { deed } } => host_network(deed)?,
             Command::Start { name } => Request::Start { name },
             Command::Stop(Ending { name, timeout }) => {
                 Request::Stop { name, timeout_ms: milliseconds(timeout) }
@@ -195,6 +197,19 @@ fn attach_request(attach: Attach, now_ms: u64) -> Request {
         (None, None) => ConsoleStart::Position(0),
     };
     Request::Attach { name, start, follow: !no_follow }
+}
+
+/// What is no host network is not asked for.
+fn host_network(deed: options::NetworkDeed) -> Result<Request, Failure> {
+    Ok(Request::HostNetwork(match deed {
+        options::NetworkDeed::Add { name, nat: (address, prefix), uplink } => {
+            let network = HostNetwork { name, address, prefix, uplink };
+            network.checked().map_err(Failure::usage)?;
+            NetworkDeed::Add(network)
+        }
+        options::NetworkDeed::List => NetworkDeed::List,
+        options::NetworkDeed::Remove { name } => NetworkDeed::Remove { name },
+    }))
 }
 
 fn milliseconds(seconds: Option<u32>) -> Option<u32> {

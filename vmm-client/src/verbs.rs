@@ -3,6 +3,7 @@
 mod console;
 mod deploy;
 mod host;
+mod host_network;
 mod info;
 mod log;
 mod quota;
@@ -45,6 +46,7 @@ pub(crate) async fn perform(
         Request::Revoke { .. } => revoke::revoke(&mut asked, &list, screen).await,
         Request::Why(_) => why::why(&mut asked, screen).await,
         Request::Host(_) => host::host(&mut asked, screen).await,
+        Request::HostNetwork(deed) => host_network::perform(&mut asked, &deed, screen).await,
     };
     if done == Err(Stop::Interrupted) {
         session.cancel(number).await?;
@@ -79,6 +81,7 @@ impl Asked<'_> {
             Reply::Revoked(_) => "a list in force",
             Reply::Why(_) => "an explanation",
             Reply::Doors(_) => "the state of the host",
+            Reply::HostNetworks(_) => "networks of the host",
             Reply::Done => "the end",
             Reply::Error(_) => "an error",
         };

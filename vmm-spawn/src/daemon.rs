@@ -1,5 +1,6 @@
 //! The loop: waits for whatever happens, and hands it to who knows what to do.
 
+use std::collections::BTreeSet;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -10,11 +11,13 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use tracing::{error, info, warn};
 use vmm_proto::message::VERSION;
 use vmm_proto::message::spawn::{FromSpawn, Role};
+use vmm_proto::resource::BridgeName;
 
 use crate::inherited;
 use crate::jail::{self, Jail};
 use crate::machines::{AdoptError, Machines};
 use crate::manager::{self, PassedError, Watchdog};
+use crate::net::host::HostNetworks;
 use crate::net::{self, Networks};
 use crate::options::{Config, ConfigError};
 use crate::peer::{Order, Request};
@@ -101,6 +104,9 @@ struct Daemon {
     watchdog: Watchdog,
     peers: Peers,
     machines: Machines,
+    host_networks: HostNetworks,
+    /// The bridges of those that machines may be put on.
+    offered: BTreeSet<String>,
     /// Whether machines are ended with this process.
     stop_machines: bool,
     /// When all machines must have ended, once this process is to end with them.
@@ -124,6 +130,8 @@ impl Daemon {
         poller.watch(&listener, Token::Listener).map_err(watch)?;
         let dir = config.dir.canonicalize().map_err(failed("find the directory of --dir"))?;
         let networks = Networks::open(&config.bridges, config.limits, &dir)?;
+        let listed = config.bridges.iter().map(BridgeName::as_str);
+        let host_networks = HostNetworks::new(&dir, listed);
         let jail = Jail::build(&config.jail, &config.tender, &dir)?;
         jail.log();
         let tender = config.tender.clone();
@@ -137,6 +145,8 @@ impl Daemon {
             watchdog: Watchdog::new(),
             peers: Peers::new(Rc::clone(&poller), config.access),
             machines,
+            host_networks,
+            offered: BTreeSet::new(),
             stop_machines: config.stop_machines,
             poller,
             listener: Some(listener),
@@ -167,6 +177,7 @@ impl Daemon {
             self.peers.deadline(),
             self.machines.deadline(),
             self.machines.jail.deadline(),
+            self.host_networks.deadline(),
         ];
         let next = deadlines.into_iter().flatten().min();
         let events = self.poller.wait(next).map_err(failed("wait for events"))?;
@@ -177,6 +188,9 @@ impl Daemon {
         self.peers.expire(now);
         self.machines.on_time(now, &mut self.peers);
         self.machines.jail.on_time(now);
+        if self.host_networks.on_time(now) {
+            self.tell_host_networks();
+        }
         self.accept_again(now);
         self.watchdog.turned(now);
         Ok(())
@@ -213,7 +227,31 @@ impl Daemon {
                 self.machines.end_seen(id, run, &mut self.peers);
             }
             Request::Order(Order::Forget(id)) => self.machines.forget(id, &mut self.peers),
+            Request::Order(Order::HostNetworks(number, networks)) => {
+                self.host_networks.tell(number, &networks, now);
+                self.tell_host_networks();
+            }
         }
+    }
+
+    /// Tells the supervisor what became of the host networks, on which machines may be put now.
+    fn tell_host_networks(&mut self) {
+        let there: BTreeSet<String> = self.host_networks.bridges().map(str::to_owned).collect();
+        let networks = &mut self.machines.networks;
+        for gone in self.offered.difference(&there) {
+            networks.disallow(gone);
+        }
+        for name in &there {
+            networks.allow(name);
+        }
+        self.offered = there;
+        let message = self.host_networks.message(self.bridges());
+        self.peers.tell(Role::Supervisor, message);
+    }
+
+    /// The bridges that machines may be put on.
+    fn bridges(&self) -> Vec<String> {
+        self.machines.networks.bridges().map(str::to_owned).collect()
     }
 
     fn welcome(&mut self, role: Role) {
@@ -223,7 +261,7 @@ impl Daemon {
         };
         let known = u32::try_from(known).unwrap_or(u32::MAX);
         let jail = self.machines.jail.missing().to_vec();
-        let bridges = self.machines.networks.bridges().map(str::to_owned).collect();
+        let bridges = self.bridges();
         let welcome = FromSpawn::Welcome { version: VERSION, jail, bridges, known };
         let messages = iter::once(Message::from(welcome)).chain(state).collect();
         self.peers.answer_hello(role, messages);

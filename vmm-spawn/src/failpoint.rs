@@ -30,6 +30,17 @@ pub const NAMES: [&str; 23] = [
     "adopted",
 ];
 
+/// Those that a host network comes to when it is made, in this order; but for the last one, when one
+/// is removed, too.
+pub const OF_NETWORKS: [&str; 6] = [
+    "network-made",
+    "network-addressed",
+    "network-closed",
+    "network-ruled",
+    "network-opened",
+    "network-up",
+];
+
 /// Dies here if it was told to.
 #[inline]
 pub fn reach(name: &str) {

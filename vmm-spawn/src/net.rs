@@ -9,6 +9,8 @@
 //!         ├ plug, port ── on its bridge, how that treats it
 //!         ├ owner ── what is written on them
 //!         └ filter ── what they may send
+//!   HostNetworks ── private networks that are made here
+//!     └ nft ── rules of the packet filter
 //! ```
 //!
 //! A tap is not persistent: the kernel removes it with the last process that has its descriptor,
@@ -17,8 +19,10 @@
 
 pub mod fdb;
 pub mod filter;
+pub mod host;
 pub mod link;
 pub mod netlink;
+pub mod nft;
 pub mod owner;
 pub mod plug;
 pub mod port;

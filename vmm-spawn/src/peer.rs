@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::net::UCred;
 use vmm_proto::id::MachineId;
 use vmm_proto::message::VERSION;
-use vmm_proto::message::spawn::{Role, Start, ToSpawn};
+use vmm_proto::message::spawn::{HostNetwork, Role, Start, ToSpawn};
 use vmm_proto::message::wire::{self, WireError};
 
 use crate::access::Access;
@@ -46,6 +46,8 @@ pub enum Order {
     EndSeen(MachineId, u64),
     /// Drop a machine.
     Forget(MachineId),
+    /// These are all host networks, and this is the number of that.
+    HostNetworks(u64, Vec<HostNetwork>),
 }
 
 /// Why a connection is ended.
@@ -176,6 +178,7 @@ fn order(message: ToSpawn, descriptors: Descriptors) -> Result<Said, Violation> 
         ToSpawn::Stop { id, run, force } => Order::Stop(id, run, force),
         ToSpawn::EndSeen { id, run } => Order::EndSeen(id, run),
         ToSpawn::Forget { id } => Order::Forget(id),
+        ToSpawn::HostNetworks { number, networks } => Order::HostNetworks(number, networks),
     };
     Ok(Said::Request(Request::Order(order)))
 }

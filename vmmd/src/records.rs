@@ -1,6 +1,9 @@
 //! Between the engine's words and those of the log and the wire.
 
-use vmm_engine::{Exit, Interface, NetworkRefusal, Overlap, Record, Refusal, Token, View, What};
+use vmm_engine::{
+    Exit, HostNetworkRefusal, Interface, NetworkRefusal, Overlap, Record, Refusal, Token, View,
+    What,
+};
 use vmm_proto::id::MachineId;
 use vmm_proto::message;
 use vmm_proto::message::client::{Amount, Error, ErrorCode, Machine, Network, Quota};
@@ -64,6 +67,18 @@ const fn code(refusal: &Refusal) -> ErrorCode {
             | NetworkRefusal::Arguments
             | NetworkRefusal::MacTwice { .. } => ErrorCode::Usage,
         },
+        Refusal::HostNetwork(refusal) => match **refusal {
+            HostNetworkRefusal::Exists { .. } => ErrorCode::Name,
+            HostNetworkRefusal::TooMany => ErrorCode::Quota,
+            HostNetworkRefusal::Overlap { .. } | HostNetworkRefusal::NotDone { .. } => {
+                ErrorCode::Address
+            }
+            HostNetworkRefusal::NotFound(_) => ErrorCode::NotFound,
+            HostNetworkRefusal::InUse { .. } => ErrorCode::Busy,
+            HostNetworkRefusal::NoSpawn | HostNetworkRefusal::SpawnLost(_) => {
+                ErrorCode::Unavailable
+            }
+        },
         Refusal::NoImage { .. } => ErrorCode::Image,
         Refusal::NameInUse { .. } | Refusal::AlreadyRunning { .. } => ErrorCode::Name,
         Refusal::NotFound { .. } => ErrorCode::NotFound,
@@ -78,6 +93,7 @@ pub(crate) const fn cause(record: &Record) -> Option<Token> {
     match record {
         Record::Machine { cause, .. }
         | Record::Revoked { cause, .. }
+        | Record::HostNetwork { cause, .. }
         | Record::Doors { cause, .. } => *cause,
         Record::Renewed { .. } | Record::Overlap(_) => None,
     }
@@ -102,6 +118,14 @@ pub(crate) fn entry(record: &Record, by: Option<&Requester>) -> Entry {
         }
         Record::Revoked { issuer, number, serials, .. } => {
             Entry::of("list", issuer).with("number", number).with("serials", serials)
+        }
+        Record::HostNetwork { network, removed, .. } => {
+            let entry = Entry::of(if *removed { "network-removed" } else { "network-added" }, "");
+            let entry = entry.with("name", network.name()).with("address", network);
+            match network.uplink() {
+                Some(uplink) => entry.with("uplink", uplink),
+                None => entry,
+            }
         }
         Record::Doors { draining, .. } => Entry::of(if *draining { "drain" } else { "open" }, ""),
         Record::Renewed { path, before, generation } => {

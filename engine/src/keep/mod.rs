@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use vmm_proto::id::{Digest, MachineId};
 use vmm_proto::name::Label;
+use vmm_proto::resource::{BridgeName, HostNetwork};
 use vmm_proto::revocation::RevocationList;
 
 use crate::delegations::Remembered;
@@ -48,6 +49,13 @@ pub enum Keep {
     },
     /// What is kept of the host, instead of what was.
     Host(KeptHost),
+    /// A private network of the host.
+    HostNetwork(HostNetwork),
+    /// A private network of the host is not wanted any more.
+    ForgetHostNetwork {
+        /// its name
+        name: BridgeName,
+    },
 }
 
 /// What is kept of the host as a whole.
@@ -68,6 +76,8 @@ pub enum Slot {
     Machine(MachineId),
     /// The host.
     Host,
+    /// A private network of the host.
+    HostNetwork(BridgeName),
 }
 
 impl Keep {
@@ -83,6 +93,8 @@ impl Keep {
             Self::Machine(machine) => Slot::Machine(machine.id),
             Self::ForgetMachine { id } => Slot::Machine(*id),
             Self::Host(_) => Slot::Host,
+            Self::HostNetwork(network) => Slot::HostNetwork(network.name().clone()),
+            Self::ForgetHostNetwork { name } => Slot::HostNetwork(name.clone()),
         }
     }
 }
@@ -95,7 +107,10 @@ impl Engine {
             Keep::Revocations(list) => self.revocations.restore(list),
             Keep::Machine(machine) => self.restore_machine(*machine),
             Keep::Host(KeptHost { draining }) => self.doors.draining = draining,
-            Keep::ForgetDelegation { .. } | Keep::ForgetMachine { .. } => {}
+            Keep::HostNetwork(network) => self.host_networks.restore(network),
+            Keep::ForgetDelegation { .. }
+            | Keep::ForgetMachine { .. }
+            | Keep::ForgetHostNetwork { .. } => {}
         }
     }
 

@@ -14,6 +14,7 @@ impl World {
         match effect {
             Effect::Keep(_) | Effect::JudgeSessions => {}
             Effect::Joined => assert!(self.spawn.connected),
+            Effect::HostNetworks { networks, .. } => assert!(networks.is_empty()),
             Effect::Record(record) => {
                 self.seen.insert(match record {
                     Record::Machine { what, .. } => what.as_str(),
@@ -21,6 +22,7 @@ impl World {
                     Record::Revoked { .. } => "list",
                     Record::Doors { .. } => "doors",
                     Record::Overlap(_) => "overlap",
+                    Record::HostNetwork { .. } => "network",
                 });
             }
             Effect::StartMachine { id, run, name, spec, interfaces, arguments } => {
@@ -86,7 +88,7 @@ impl World {
                 }
             }
             Answer::Destroyed { id } => assert!(self.engine.by_id(*id).is_none()),
-            Answer::Accepted | Answer::Doors { .. } => {}
+            Answer::Accepted | Answer::Doors { .. } | Answer::NetworkDone => {}
             Answer::Drained => {
                 assert!(self.list().iter().all(|view| !view.state.is_live()));
                 assert!(self.processes.is_empty());

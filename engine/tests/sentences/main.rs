@@ -11,6 +11,8 @@ mod expiry;
 #[cfg(test)]
 mod explain;
 #[cfg(test)]
+mod host_networks;
+#[cfg(test)]
 mod images;
 mod keep;
 #[cfg(test)]

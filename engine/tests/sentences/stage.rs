@@ -174,7 +174,12 @@ impl Stage {
     /// vmm-spawn says what it knows.
     pub(crate) fn spawn_knows(&mut self, same_boot: bool, known: &[KnownRun]) -> Vec<Effect> {
         let known = known.to_vec();
-        self.happen(Event::SpawnKnows { same_boot, known, jitter: 0 })
+        let mut effects = self.happen(Event::SpawnKnows { same_boot, known, jitter: 0 });
+        // That there are no host networks is told each time.
+        effects.retain(|effect| {
+            !matches!(effect, Effect::HostNetworks { networks, .. } if networks.is_empty())
+        });
+        effects
     }
 
     pub(crate) fn count(&mut self) -> u64 {
@@ -187,7 +192,9 @@ impl Stage {
         let effects = self.engine.handle(self.now, event);
         for keep in kept(&effects) {
             match keep {
-                Keep::ForgetDelegation { .. } | Keep::ForgetMachine { .. } => {
+                Keep::ForgetDelegation { .. }
+                | Keep::ForgetMachine { .. }
+                | Keep::ForgetHostNetwork { .. } => {
                     self.kept.remove(&keep.slot());
                 }
                 _ => {
@@ -458,6 +465,7 @@ pub(crate) fn records(effects: &[Effect]) -> Vec<&'static str> {
         Effect::Record(Record::Revoked { .. }) => Some("list"),
         Effect::Record(Record::Doors { .. }) => Some("doors"),
         Effect::Record(Record::Overlap(_)) => Some("overlap"),
+        Effect::Record(Record::HostNetwork { .. }) => Some("network"),
         _ => None,
     };
     effects.iter().filter_map(record).collect()

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use bincode::{Decode, Encode};
 
+use super::spawn::HostNetwork;
 use super::{ConsoleStart, Exit, Output, Sample, Traffic, why};
 use crate::id::{Digest, MachineId};
 use crate::verb::Verb;
@@ -117,6 +118,23 @@ pub enum Request {
     /// Change whether the host takes new machines. Only for who speaks for the host itself. Answer:
     /// [`Reply::Doors`]; when draining is waited for, another one at its end.
     Host(Doorkeeping),
+    /// Look at or change the private networks of the host. Only for its admin, on the local socket.
+    /// Answer to a list: [`Reply::HostNetworks`].
+    HostNetwork(NetworkDeed),
+}
+
+/// What is to become of the host's own networks.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum NetworkDeed {
+    /// Make one, and keep it over reboots. The same again changes nothing.
+    Add(HostNetwork),
+    /// List them.
+    List,
+    /// Remove one on which there is no machine.
+    Remove {
+        /// The name of its bridge.
+        name: String,
+    },
 }
 
 /// What is to become of the host's doors.
@@ -148,7 +166,7 @@ impl Request {
             Self::Destroy { .. } => Verb::Destroy,
             Self::Revoke { .. } => Verb::Revoke,
             Self::Why(_) => Verb::Why,
-            Self::Host(_) => Verb::Host,
+            Self::Host(_) | Self::HostNetwork(_) => Verb::Host,
         }
     }
 }
@@ -203,6 +221,21 @@ pub enum Reply {
     Why(why::Part),
     /// Whether the host takes new machines.
     Doors(Doors),
+    /// The private networks of the host, in the order of their names.
+    HostNetworks(Vec<HostNetworkInfo>),
+}
+
+/// A listed private network of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct HostNetworkInfo {
+    /// What it is.
+    pub network: HostNetwork,
+    /// Whether it is there; `None`: nobody said so yet.
+    pub up: Option<bool>,
+    /// Why it is not there.
+    pub problem: Option<String>,
+    /// Live machines that have an interface on it.
+    pub machines: u32,
 }
 
 /// Whether the host takes new machines.

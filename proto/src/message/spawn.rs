@@ -9,6 +9,7 @@ use bincode::{Decode, Encode};
 
 use super::Exit;
 use crate::id::MachineId;
+use crate::resource::{self, BridgeName, HostNetworkError, ResourceError};
 
 /// The largest packet in bytes: a machine's arguments have at most 8 KiB, its interfaces about as
 /// much.
@@ -61,7 +62,75 @@ pub enum ToSpawn {
     /// Say something: whoever answers is there, and not stopped. From the supervisor; answered by
     /// [`FromSpawn::Pong`].
     Ping,
+    /// These are all host networks from now on: what of them there is not is made, what there is
+    /// besides is removed, where no machine is on it. Answered by [`FromSpawn::HostNetworks`].
+    HostNetworks {
+        /// How many times this was told, by this connection.
+        number: u64,
+        /// All of them, in any order: at most [`crate::resource::MAX_HOST_NETWORKS`].
+        networks: Vec<HostNetwork>,
+    },
 }
+
+/// A private network of the host: [`crate::resource::HostNetwork`] says what is one.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct HostNetwork {
+    /// The name of its bridge.
+    pub name: String,
+    /// The host's address on it.
+    pub address: Ipv4Addr,
+    /// Bits of its subnet.
+    pub prefix: u8,
+    /// The interface through which machines reach others; without one, any.
+    pub uplink: Option<String>,
+}
+
+impl HostNetwork {
+    /// The network that this describes.
+    ///
+    /// # Errors
+    /// It describes none.
+    pub fn checked(&self) -> Result<resource::HostNetwork, NoHostNetwork> {
+        let name = BridgeName::parse(&self.name)?;
+        let uplink = self.uplink.as_deref().map(BridgeName::parse).transpose()?;
+        Ok(resource::HostNetwork::new(name, self.address, self.prefix, uplink)?)
+    }
+}
+
+impl From<&resource::HostNetwork> for HostNetwork {
+    fn from(network: &resource::HostNetwork) -> Self {
+        Self {
+            name: network.name().to_string(),
+            address: network.address(),
+            prefix: network.prefix(),
+            uplink: network.uplink().map(ToString::to_string),
+        }
+    }
+}
+
+/// What is wrong with the description of a host network.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoHostNetwork {
+    /// A name is none.
+    #[error(transparent)]
+    Name(#[from] ResourceError),
+    /// Something else.
+    #[error(transparent)]
+    Network(#[from] HostNetworkError),
+}
+
+/// What became of a host network.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct HostNetworkState {
+    /// The name of its bridge.
+    pub name: String,
+    /// Why it is not there, if it was told; why it is still there, if it was not. At most
+    /// [`MAX_REASON`] bytes.
+    pub problem: Option<String>,
+}
+
+/// The longest reason of a [`HostNetworkState`], in bytes.
+pub const MAX_REASON: usize = 400;
 
 /// How to start a machine.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -180,4 +249,14 @@ pub enum FromSpawn {
     },
     /// The answer to [`ToSpawn::Ping`].
     Pong,
+    /// The answer to [`ToSpawn::HostNetworks`], and again when something of it has changed.
+    HostNetworks {
+        /// The number of the last [`ToSpawn::HostNetworks`].
+        number: u64,
+        /// Those that were told, and those that could not be removed: at most twice
+        /// [`crate::resource::MAX_HOST_NETWORKS`].
+        states: Vec<HostNetworkState>,
+        /// The bridges that machines may be put on from now on, as in [`FromSpawn::Welcome`].
+        bridges: Vec<String>,
+    },
 }

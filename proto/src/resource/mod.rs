@@ -4,6 +4,7 @@
 
 mod address;
 mod device;
+mod host_network;
 mod machine;
 mod tap;
 
@@ -13,6 +14,7 @@ use smallvec::SmallVec;
 
 pub use address::{AddressRange, Family, RangeError};
 pub use device::{Bridge, BridgeName, Bridges, DeviceName};
+pub use host_network::{HostNetwork, HostNetworkError, MAX_HOST_NETWORKS};
 pub use machine::{
     Arguments, Devices, Encoding, Image, Machine, Network, Restart, SectorSize, Volume,
 };

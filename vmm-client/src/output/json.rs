@@ -32,6 +32,31 @@ impl From<client::Doors> for Doors {
     }
 }
 
+/// A private network of the host.
+#[derive(Debug, Serialize)]
+pub(crate) struct HostNetwork<'n> {
+    name: &'n str,
+    nat: String,
+    uplink: Option<&'n str>,
+    up: Option<bool>,
+    problem: Option<&'n str>,
+    machines: u32,
+}
+
+impl<'n> HostNetwork<'n> {
+    pub(crate) fn of(info: &'n client::HostNetworkInfo) -> Self {
+        let client::HostNetworkInfo { network, up, problem, machines } = info;
+        Self {
+            name: &network.name,
+            nat: format!("{}/{}", network.address, network.prefix),
+            uplink: network.uplink.as_deref(),
+            up: *up,
+            problem: problem.as_deref(),
+            machines: *machines,
+        }
+    }
+}
+
 /// One listed machine.
 #[derive(Debug, Serialize)]
 pub(crate) struct Machine<'m> {

@@ -84,6 +84,7 @@ impl Performer {
             // A new process would go by what is durable, and miss these.
             Effect::StopMachine { force: false, .. }
             | Effect::ForgetMachine { .. }
+            | Effect::HostNetworks { .. }
             | Effect::DropImage { .. } => self.deferred.push(effect),
             effect => self.perform(effect),
         }
@@ -135,6 +136,10 @@ impl Performer {
                 self.start((id, run), &spec, &interfaces, &arguments);
             }
             Effect::Joined => self.deeds.spawn.joined(),
+            Effect::HostNetworks { number, networks } => {
+                let networks = networks.iter().map(Into::into).collect();
+                self.deeds.spawn.tell(ToSpawn::HostNetworks { number, networks }, None);
+            }
             // It was not even asked yet.
             Effect::StopMachine { id, run, force: true } if self.stop_is_deferred(id, run) => {
                 self.deferred.push(effect);

@@ -175,7 +175,7 @@ impl Task {
     }
 }
 
-/// Whether a request changes what runs: while nothing can be made durable, it is refused before the
+/// Whether a request changes what runs, or what that runs on: while nothing can be made durable, it is refused before the
 /// engine has begun with it.
 const fn changes_machines(event: &Event) -> bool {
     matches!(
@@ -185,5 +185,7 @@ const fn changes_machines(event: &Event) -> bool {
             | Event::Stop { .. }
             | Event::Restart { .. }
             | Event::Destroy { .. }
+            | Event::AddNetwork { .. }
+            | Event::RemoveNetwork { .. }
     )
 }

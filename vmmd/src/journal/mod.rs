@@ -5,6 +5,7 @@
 //! with it ([`outbox`]); the changes of one batch of events become durable together. What is stored
 //! is DER ([`record`]); long revocation lists have files of their own ([`lists`]).
 
+mod host_networks;
 mod lists;
 mod machines;
 mod outbox;
@@ -140,6 +141,7 @@ impl Journal {
             }
             self.lists.retain(&named).context("cannot remove what is left of former lists")?;
             let boot = machines::load(&transaction, &mut kept)?;
+            host_networks::load(&transaction, &mut kept)?;
             let (events, numbering) = outbox::load(&transaction)?;
             Ok(Left { kept, events, numbering, boot })
         };
@@ -223,6 +225,7 @@ fn begin(database: &Database) -> anyhow::Result<()> {
         transaction.open_table(DELEGATIONS)?;
         transaction.open_table(LISTS)?;
         machines::prepare(&transaction)?;
+        host_networks::prepare(&transaction)?;
         outbox::prepare(&transaction)?;
     }
     transaction.commit()?;
@@ -258,6 +261,8 @@ fn write(database: &Database, changes: &Changes, files: &Lists) -> anyhow::Resul
                 Keep::Machine(machine) => machines::keep(&transaction, machine)?,
                 Keep::ForgetMachine { id } => machines::forget(&transaction, *id)?,
                 Keep::Host(host) => machines::keep_host(&transaction, *host)?,
+                Keep::HostNetwork(network) => host_networks::keep(&transaction, network)?,
+                Keep::ForgetHostNetwork { name } => host_networks::forget(&transaction, name)?,
             }
         }
     }

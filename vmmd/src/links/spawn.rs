@@ -250,6 +250,15 @@ impl SpawnLink {
                 let exit = records::exit_to_engine(exit);
                 self.core.notice(Event::Exited { id, run, exit, output_end, jitter });
             }
+            FromSpawn::HostNetworks { number, states: all, bridges } => {
+                // What is no name of a bridge is none that was told.
+                let named = |name: &str| BridgeName::parse(name).ok();
+                let bridges = bridges.iter().filter_map(|name| named(name)).collect();
+                let all = all.into_iter().filter_map(|it| Some((named(&it.name)?, it.problem)));
+                let networks = Event::NetworksAre { number, states: all.collect() };
+                self.core.notice(networks);
+                self.core.notice(Event::BridgesOffered { bridges });
+            }
             FromSpawn::Pong => {}
             FromSpawn::Welcome { .. }
             | FromSpawn::Known { .. }

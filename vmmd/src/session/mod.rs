@@ -3,6 +3,7 @@
 mod console;
 mod deploy;
 mod host;
+mod host_network;
 mod look;
 mod order;
 mod power;
@@ -298,6 +299,7 @@ impl Turn {
             Request::Revoke { size, chain } => revoke::revoke(self, size, chain).await,
             Request::Why(deed) => why::why(self, deed).await,
             Request::Host(doorkeeping) => host::host(self, doorkeeping).await,
+            Request::HostNetwork(deed) => host_network::host_network(self, deed).await,
         }
     }
 

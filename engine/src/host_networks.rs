@@ -1,0 +1,320 @@
+//! The private networks of the host: which there are to be. vmm-spawn makes them, and says what became
+//! of each.
+//!
+//! What is wanted is kept before vmm-spawn is told, and told whole each time: after a restart of
+//! either side, and after a reboot, both come to the same by it.
+
+use std::collections::BTreeMap;
+
+use vmm_proto::resource::{BridgeName, HostNetwork, MAX_HOST_NETWORKS};
+
+use crate::effect::{Answer, Effect};
+use crate::engine::{Engine, Turn};
+use crate::event::Token;
+use crate::keep::Keep;
+use crate::machine::{Machine, Phase, Stop, Then};
+use crate::record::Record;
+use crate::refusal::Refusal;
+
+/// Why a host network is not made, or not removed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HostNetworkRefusal {
+    /// There is another one of that name.
+    #[error(
+        "there is a host network \"{name}\" already, with {address}; remove it first, or choose \
+         another name"
+    )]
+    Exists {
+        /// its name
+        name: BridgeName,
+        /// what it has
+        address: String,
+    },
+    /// There are enough.
+    #[error(
+        "this host has {MAX_HOST_NETWORKS} host networks, as many as it may have; remove one that is \
+         not needed any more"
+    )]
+    TooMany,
+    /// Its addresses are another one's.
+    #[error(
+        "{address} has addresses in common with host network \"{other}\", which has {others}; choose \
+         another subnet"
+    )]
+    Overlap {
+        /// what was asked for
+        address: String,
+        /// the other one
+        other: BridgeName,
+        /// what that has
+        others: String,
+    },
+    /// There is none of that name.
+    #[error("there is no host network \"{0}\"; `host network list` shows those that there are")]
+    NotFound(BridgeName),
+    /// Machines are on it.
+    #[error(
+        "host network \"{name}\" is not removed: {machines} live machines have an interface on it; \
+         destroy or stop them first"
+    )]
+    InUse {
+        /// its name
+        name: BridgeName,
+        /// how many
+        machines: u32,
+    },
+    /// vmm-spawn could not, or would not.
+    #[error("host network \"{name}\": {reason}")]
+    NotDone {
+        /// its name
+        name: BridgeName,
+        /// why
+        reason: String,
+    },
+    /// There is no vmm-spawn.
+    #[error(
+        "vmm-spawn, which makes host networks, is not connected; what is asked for is not done, try \
+         again when it is back"
+    )]
+    NoSpawn,
+    /// There is no vmm-spawn any more.
+    #[error(
+        "vmm-spawn was lost while it changed host network \"{0}\"; it is done when it is back, see \
+         `host network list`"
+    )]
+    SpawnLost(BridgeName),
+}
+
+/// What is known of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NetworkState {
+    /// Nothing yet.
+    Unknown,
+    /// It is there.
+    Up,
+    /// It is not, and why.
+    Down(String),
+}
+
+/// One that is listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkView {
+    /// What it is.
+    pub network: HostNetwork,
+    /// Whether it is there.
+    pub state: NetworkState,
+    /// Live machines that have an interface on it.
+    pub machines: u32,
+}
+
+#[derive(Debug)]
+struct Wanted {
+    network: HostNetwork,
+    state: NetworkState,
+}
+
+/// A change that vmm-spawn was told, and whose outcome somebody waits for.
+#[derive(Debug)]
+struct Pending {
+    token: Token,
+    /// Which telling it was part of.
+    number: u64,
+    network: HostNetwork,
+    removed: bool,
+}
+
+/// All that are wanted.
+#[derive(Debug, Default)]
+pub(crate) struct HostNetworks {
+    wanted: BTreeMap<BridgeName, Wanted>,
+    /// How often vmm-spawn was told.
+    told: u64,
+    pending: Vec<Pending>,
+}
+
+impl HostNetworks {
+    /// One that was kept.
+    pub(crate) fn restore(&mut self, network: HostNetwork) {
+        let state = NetworkState::Unknown;
+        self.wanted.insert(network.name().clone(), Wanted { network, state });
+    }
+
+    /// Bridges that machines may be put on, or will be able to.
+    pub(crate) fn bridges(&self) -> impl Iterator<Item = BridgeName> {
+        let there = |wanted: &&Wanted| !matches!(wanted.state, NetworkState::Down(_));
+        self.wanted.values().filter(there).map(|wanted| wanted.network.name().clone())
+    }
+
+    /// Tells vmm-spawn which are wanted.
+    pub(crate) fn tell(&mut self, turn: &mut Turn) {
+        self.told += 1;
+        let networks = self.wanted.values().map(|wanted| wanted.network.clone()).collect();
+        turn.push(Effect::HostNetworks { number: self.told, networks });
+    }
+
+    /// Whether there is room for another one.
+    fn has_room(&self, network: &HostNetwork) -> Result<(), HostNetworkRefusal> {
+        if self.wanted.len() >= MAX_HOST_NETWORKS {
+            return Err(HostNetworkRefusal::TooMany);
+        }
+        for Wanted { network: other, .. } in self.wanted.values() {
+            if other.overlaps(network.address(), network.prefix()) {
+                return Err(HostNetworkRefusal::Overlap {
+                    address: network.to_string(),
+                    other: other.name().clone(),
+                    others: other.to_string(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn want(&mut self, turn: &mut Turn, network: HostNetwork) {
+        turn.push(Effect::Keep(Keep::HostNetwork(network.clone())));
+        self.restore(network);
+    }
+
+    fn forget(&mut self, turn: &mut Turn, name: &BridgeName) {
+        turn.push(Effect::Keep(Keep::ForgetHostNetwork { name: name.clone() }));
+        self.wanted.remove(name);
+    }
+
+    /// Whoever waits is told that nobody knows.
+    pub(crate) fn lost(&mut self, turn: &mut Turn) {
+        for Pending { token, network, .. } in std::mem::take(&mut self.pending) {
+            let refusal = HostNetworkRefusal::SpawnLost(network.name().clone());
+            turn.reply(token, Err(refusal.into()));
+        }
+        for wanted in self.wanted.values_mut() {
+            wanted.state = NetworkState::Unknown;
+        }
+    }
+}
+
+impl From<HostNetworkRefusal> for Refusal {
+    fn from(refusal: HostNetworkRefusal) -> Self {
+        Self::HostNetwork(Box::new(refusal))
+    }
+}
+
+impl Engine {
+    /// The host networks, in the order of their names.
+    pub fn host_networks(&self) -> impl Iterator<Item = NetworkView> {
+        self.host_networks.wanted.values().map(|Wanted { network, state }| NetworkView {
+            network: network.clone(),
+            state: state.clone(),
+            machines: self.live_on(network.name()),
+        })
+    }
+
+    pub(crate) fn add_network(&mut self, turn: &mut Turn, token: Token, network: HostNetwork) {
+        let name = network.name();
+        let there = self.host_networks.wanted.get(name).map(|wanted| &wanted.network);
+        let judged = match there {
+            _ if !self.joined => Err(HostNetworkRefusal::NoSpawn),
+            // The same again: whether it is there is for vmm-spawn to say.
+            Some(other) if *other == network => Ok(false),
+            Some(other) => {
+                let (name, address) = (name.clone(), other.to_string());
+                Err(HostNetworkRefusal::Exists { name, address })
+            }
+            None => self.host_networks.has_room(&network).map(|()| true),
+        };
+        match judged {
+            Ok(true) => self.host_networks.want(turn, network.clone()),
+            Ok(false) => {}
+            Err(refusal) => return turn.reply(token, Err(refusal.into())),
+        }
+        self.change(turn, token, network, false);
+    }
+
+    pub(crate) fn remove_network(&mut self, turn: &mut Turn, token: Token, name: &BridgeName) {
+        let machines = self.live_on(name);
+        let judged = match self.host_networks.wanted.get(name) {
+            None => Err(HostNetworkRefusal::NotFound(name.clone())),
+            Some(_) if machines > 0 => {
+                Err(HostNetworkRefusal::InUse { name: name.clone(), machines })
+            }
+            Some(_) if !self.joined => Err(HostNetworkRefusal::NoSpawn),
+            Some(wanted) => Ok(wanted.network.clone()),
+        };
+        match judged {
+            Ok(network) => {
+                self.host_networks.forget(turn, name);
+                self.change(turn, token, network, true);
+            }
+            Err(refusal) => turn.reply(token, Err(refusal.into())),
+        }
+    }
+
+    fn change(&mut self, turn: &mut Turn, token: Token, network: HostNetwork, removed: bool) {
+        self.host_networks.tell(turn);
+        let number = self.host_networks.told;
+        self.host_networks.pending.push(Pending { token, number, network, removed });
+    }
+
+    /// What became of those that vmm-spawn was told, at the latest when it was told for the
+    /// `number`th time.
+    pub(crate) fn networks_are(
+        &mut self,
+        turn: &mut Turn,
+        number: u64,
+        states: &BTreeMap<BridgeName, Option<String>>,
+    ) {
+        if number != self.host_networks.told {
+            // Another one is on its way, which says more.
+            return;
+        }
+        for (name, wanted) in &mut self.host_networks.wanted {
+            wanted.state = match states.get(name) {
+                Some(None) => NetworkState::Up,
+                Some(Some(problem)) => NetworkState::Down(problem.clone()),
+                None => NetworkState::Unknown,
+            };
+        }
+        let pending = std::mem::take(&mut self.host_networks.pending);
+        let mut undone = false;
+        for Pending { token, number, network, removed } in pending {
+            debug_assert!(number <= self.host_networks.told);
+            let name = network.name().clone();
+            if let Some(Some(reason)) = states.get(&name) {
+                let reason = reason.clone();
+                // It is as it was before it was asked for.
+                if removed {
+                    self.host_networks.want(turn, network);
+                } else {
+                    self.host_networks.forget(turn, &name);
+                }
+                undone = true;
+                let refusal = HostNetworkRefusal::NotDone { name, reason };
+                turn.reply(token, Err(refusal.into()));
+                continue;
+            }
+            turn.push(Effect::Record(Record::HostNetwork { network, removed, cause: Some(token) }));
+            turn.reply(token, Ok(Answer::NetworkDone));
+        }
+        if undone {
+            self.host_networks.tell(turn);
+        }
+    }
+
+    /// How many live machines have an interface on a bridge, or are about to.
+    fn live_on(&self, bridge: &BridgeName) -> u32 {
+        let count = self.machines.iter().filter(|machine| is_on(machine, bridge)).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+}
+
+fn is_on(machine: &Machine, bridge: &BridgeName) -> bool {
+    let named = machine.spec.devices.networks().iter().any(|network| network.bridge == *bridge);
+    let replaced = match &machine.phase {
+        Phase::Starting { stop: Some(Stop { then: Then::Replace(by), .. }), .. }
+        | Phase::Stopping(Stop { then: Then::Replace(by), .. }) => is_on(&by.machine, bridge),
+        _ => false,
+    };
+    let former = machine.probation.as_ref().is_some_and(|probation| {
+        let networks = probation.former.spec.devices.networks();
+        networks.iter().any(|network| network.bridge == *bridge)
+    });
+    (machine.state().is_live() && named) || replaced || former
+}

@@ -1,0 +1,219 @@
+//! Host networks: private networks that this process makes for machines, with translated addresses.
+//!
+//! ```text
+//!   HostNetworks ── what the supervisor wants, and what became of it
+//!     └ make ── what there is becomes what is wanted
+//!         ├ judge ── what is in the way: interfaces, addresses, routes of others
+//!         ├ bridge ── a bridge with an address; addresses ── asking the kernel for them
+//!         ├ rules ── who may reach whom, under which address, in one table of the packet filter
+//!         ├ forwarding ── settings of single interfaces
+//!         └ mark ── what is on everything that is ours; nothing else is ever touched
+//! ```
+//!
+//! Nothing of it is kept on disk. The supervisor tells all host networks whenever it has joined, and
+//! again when they change; what there is is read from the kernel each time. So it makes no difference
+//! when this process was killed, nor whether the host was booted since.
+
+pub mod addresses;
+pub mod bridge;
+pub mod forwarding;
+pub mod judge;
+pub mod make;
+pub mod mark;
+pub mod rules;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::thread::{CapabilitySet, capabilities};
+use tracing::{info, warn};
+use vmm_proto::message::spawn::{self, FromSpawn, HostNetworkState, MAX_REASON};
+use vmm_proto::resource::{HostNetwork, MAX_HOST_NETWORKS};
+
+use judge::Collision;
+use mark::Mark;
+use rules::Rules;
+
+/// How long until something is tried again that could not be done, such as an uplink that is not
+/// there yet.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// Why a host network is not there, or still is.
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    /// {0}
+    #[error("{0}")]
+    NotOne(#[from] spawn::NoHostNetwork),
+    /// There are enough.
+    #[error("this host has {MAX_HOST_NETWORKS} host networks already, as many as it may have")]
+    TooMany,
+    /// Two of a name.
+    #[error("two host networks have this name")]
+    Twice,
+    /// Two with the same addresses.
+    #[error("it has addresses in common with host network \"{0}\"; choose another subnet")]
+    Overlap(String),
+    /// This process may not make any.
+    #[error("vmm-spawn needs root, or the capability CAP_NET_ADMIN, to make host networks")]
+    Powerless,
+    /// {0}
+    #[error(transparent)]
+    Collision(#[from] Collision),
+    /// {0}
+    #[error("{0}")]
+    Kernel(#[from] make::Error),
+    /// It is to be removed.
+    #[error("{0} interfaces are still on it; it is down, and removed when they are gone")]
+    InUse(usize),
+}
+
+/// The host networks of this installation.
+#[derive(Debug)]
+pub struct HostNetworks {
+    mark: Mark,
+    rules: Rules,
+    /// Bridges of the admin, which are never host networks.
+    listed: BTreeSet<String>,
+    /// How often the supervisor has told.
+    number: u64,
+    wanted: Vec<HostNetwork>,
+    /// What was told and is none.
+    refused: BTreeMap<String, String>,
+    /// Which are there.
+    up: BTreeSet<String>,
+    /// What keeps others from being there, or away.
+    problems: BTreeMap<String, String>,
+    /// Whether there may be something of ours beside bridges.
+    touched: bool,
+    again: Option<Instant>,
+}
+
+impl HostNetworks {
+    /// Those of the installation in `dir`, which is absolute and without links. Bridges that are
+    /// `listed` belong to the admin.
+    pub fn new<'a>(dir: &Path, listed: impl Iterator<Item = &'a str>) -> Self {
+        let mark = Mark::of_directory(dir);
+        Self {
+            rules: Rules::new(mark.table()),
+            mark,
+            listed: listed.map(ToOwned::to_owned).collect(),
+            number: 0,
+            wanted: Vec::new(),
+            refused: BTreeMap::new(),
+            up: BTreeSet::new(),
+            problems: BTreeMap::new(),
+            touched: false,
+            again: None,
+        }
+    }
+
+    /// Makes what there is what the supervisor wants.
+    pub fn tell(&mut self, number: u64, told: &[spawn::HostNetwork], now: Instant) {
+        self.number = number;
+        self.wanted.clear();
+        self.refused.clear();
+        for network in told.iter().take(2 * MAX_HOST_NETWORKS) {
+            match self.taken(network) {
+                Ok(network) => self.wanted.push(network),
+                Err(problem) => {
+                    warn!(name = network.name, "a host network is not made: {problem}");
+                    self.refused.insert(shortened(&network.name), shortened(&problem.to_string()));
+                }
+            }
+        }
+        self.work(now);
+    }
+
+    /// A network that the supervisor may want beside those that it wants already.
+    fn taken(&self, network: &spawn::HostNetwork) -> Result<HostNetwork, Problem> {
+        let network = network.checked()?;
+        if self.wanted.len() >= MAX_HOST_NETWORKS {
+            return Err(Problem::TooMany);
+        }
+        if self.listed.contains(network.name().as_str()) {
+            return Err(Collision::Listed(network.name().to_string()).into());
+        }
+        for other in &self.wanted {
+            if other.name() == network.name() {
+                return Err(Problem::Twice);
+            }
+            if other.overlaps(network.address(), network.prefix()) {
+                return Err(Problem::Overlap(other.name().to_string()));
+            }
+        }
+        Ok(network)
+    }
+
+    /// When something is to be tried again.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.again
+    }
+
+    /// Tries again what could not be done. Whether something is otherwise now.
+    pub fn on_time(&mut self, now: Instant) -> bool {
+        if self.again.is_none_or(|again| now < again) {
+            return false;
+        }
+        let before = (self.up.clone(), self.problems.clone());
+        self.work(now);
+        before != (self.up.clone(), self.problems.clone())
+    }
+
+    /// The bridges of those that are there.
+    pub fn bridges(&self) -> impl Iterator<Item = &str> {
+        self.up.iter().map(String::as_str)
+    }
+
+    /// What the supervisor is told, with all `bridges` that machines may be put on.
+    pub fn message(&self, bridges: Vec<String>) -> FromSpawn {
+        let wanted = self.wanted.iter().map(|network| network.name().to_string());
+        let mut states: BTreeMap<String, Option<String>> = wanted.map(|it| (it, None)).collect();
+        let problems = self.problems.iter().chain(&self.refused);
+        states.extend(problems.map(|(name, problem)| (name.clone(), Some(problem.clone()))));
+        let states = states.into_iter().take(2 * MAX_HOST_NETWORKS);
+        let states = states.map(|(name, problem)| HostNetworkState { name, problem }).collect();
+        FromSpawn::HostNetworks { number: self.number, states, bridges }
+    }
+
+    fn work(&mut self, now: Instant) {
+        self.touched |= !self.wanted.is_empty();
+        let (up, problems) = if has_power() {
+            self.make()
+        } else {
+            let all = self.wanted.iter().map(|it| (it.name().to_string(), Problem::Powerless));
+            (BTreeSet::new(), all.collect())
+        };
+        for name in up.difference(&self.up) {
+            info!("host network {name:?} is there");
+        }
+        for name in self.up.difference(&up) {
+            info!("host network {name:?} is not there any more");
+        }
+        self.up = up;
+        let before = std::mem::take(&mut self.problems);
+        self.problems = problems
+            .into_iter()
+            .map(|(name, problem)| (name, shortened(&problem.to_string())))
+            .collect();
+        for (name, problem) in &self.problems {
+            if before.get(name) != Some(problem) {
+                warn!("host network {name:?}: {problem}");
+            }
+        }
+        self.again = (!self.problems.is_empty()).then(|| now + AGAIN);
+    }
+}
+
+/// At most as many bytes as fit.
+fn shortened(text: &str) -> String {
+    let end = (0..=MAX_REASON.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
+    text[..end.unwrap_or(0)].to_owned()
+}
+
+/// Whether this process may change networks.
+fn has_power() -> bool {
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::NET_ADMIN))
+}

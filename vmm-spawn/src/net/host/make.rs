@@ -1,0 +1,194 @@
+//! What there is becomes what is wanted, from whatever state it is in.
+//!
+//! What is recorded of what was switched on is recorded before, and forgotten after it was switched
+//! off; a bridge is there before everything else, and goes last: by it, the next one knows that there
+//! is something.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use vmm_proto::resource::HostNetwork;
+
+use super::judge::Host;
+use super::{HostNetworks, Problem, bridge, forwarding};
+use crate::failpoint;
+use crate::net::link::Link;
+use crate::net::netlink::{self, Netlink};
+use crate::net::nft;
+
+/// Why the kernel did not do what was needed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// {0}
+    #[error(transparent)]
+    Netlink(#[from] netlink::Error),
+    /// {0}
+    #[error(transparent)]
+    Rules(#[from] nft::Error),
+    /// {0}
+    #[error(transparent)]
+    Setting(#[from] forwarding::Error),
+    /// Somebody else has removed it meanwhile.
+    #[error("\"{0}\" has vanished while it was made")]
+    Vanished(String),
+    /// What concerns all of them has failed.
+    #[error("{0}")]
+    All(String),
+}
+
+type Outcome = (BTreeSet<String>, BTreeMap<String, Problem>);
+
+impl HostNetworks {
+    /// Does everything that is to be done: which are there, and what is wrong with others.
+    pub(super) fn make(&mut self) -> Outcome {
+        let mut problems = BTreeMap::new();
+        match self.try_make(&mut problems) {
+            Ok(up) => (up, problems),
+            Err(error) => {
+                let text = error.to_string();
+                for network in &self.wanted {
+                    let problem = Error::All(text.clone()).into();
+                    problems.entry(network.name().to_string()).or_insert(problem);
+                }
+                if problems.is_empty() {
+                    tracing::error!("what is left of host networks stays: {text}");
+                }
+                // What was there is there as it was.
+                (self.up.clone(), problems)
+            }
+        }
+    }
+
+    fn try_make(
+        &mut self,
+        problems: &mut BTreeMap<String, Problem>,
+    ) -> Result<BTreeSet<String>, Error> {
+        let mut netlink = Netlink::open()?;
+        let mut host = Host { links: netlink.links()?, ..Host::default() };
+        let former = self.former(&host);
+        if self.wanted.is_empty() && former.is_empty() && !self.touched {
+            return Ok(BTreeSet::new());
+        }
+        for link in &former {
+            // No packet goes where no rule applies.
+            netlink.set_up(link.index, false)?;
+        }
+        if !self.wanted.is_empty() {
+            host.addresses = netlink.addresses()?;
+            host.routes = netlink.routes()?;
+        }
+        let made = self.make_bridges(&mut netlink, &host, problems);
+        self.regulate(&host, &made)?;
+        let mut up = BTreeSet::new();
+        for (network, link) in &made {
+            match open(&mut netlink, network, link) {
+                Ok(()) => drop(up.insert(network.name().to_string())),
+                Err(error) => drop(problems.insert(network.name().to_string(), error.into())),
+            }
+        }
+        for link in former {
+            let ports = host.links.iter().filter(|it| it.controller == Some(link.index)).count();
+            if ports > 0 {
+                problems.insert(link.name.clone(), Problem::InUse(ports));
+            } else {
+                netlink.delete_link(link.index)?;
+            }
+        }
+        self.touched = !self.wanted.is_empty();
+        Ok(up)
+    }
+
+    /// Bridges of ours that nobody wants any more.
+    fn former(&self, host: &Host) -> Vec<Link> {
+        let is_wanted = |link: &&Link| self.wanted.iter().any(|it| it.name().as_str() == link.name);
+        let own = host.links.iter().filter(|link| self.mark.is_on(link));
+        own.filter(|link| !is_wanted(link)).cloned().collect()
+    }
+
+    /// Makes the bridges of all that have room.
+    fn make_bridges(
+        &self,
+        netlink: &mut Netlink,
+        host: &Host,
+        problems: &mut BTreeMap<String, Problem>,
+    ) -> Vec<(HostNetwork, Link)> {
+        let mut made = Vec::new();
+        for network in &self.wanted {
+            let name = network.name().to_string();
+            match host.has_room(network, &self.mark) {
+                Ok(()) => {}
+                // What carries packets of machines goes on, whatever has come in its way since; but
+                // it is said.
+                Err(collision) if self.up.contains(&name) && host.link(&name).is_some() => {
+                    problems.insert(name.clone(), collision.into());
+                }
+                Err(collision) => {
+                    problems.insert(name, collision.into());
+                    continue;
+                }
+            }
+            match bridge::make(netlink, host, network, &self.mark) {
+                Ok(link) => made.push((network.clone(), link)),
+                Err(error) => drop(problems.insert(name, error.into())),
+            }
+        }
+        failpoint::reach("network-addressed");
+        made
+    }
+
+    /// Puts the rules in force, and switches forwarding on and off where that is needed.
+    fn regulate(&self, host: &Host, made: &[(HostNetwork, Link)]) -> Result<(), Error> {
+        let found = self.rules.found()?;
+        let is_there = found.is_some();
+        let before = found.map(|found| found.opened).unwrap_or_default();
+        let networks: Vec<HostNetwork> = made.iter().map(|(network, _)| network.clone()).collect();
+        let needed = needed(host, &networks);
+        for name in before.difference(&needed) {
+            unless_gone(forwarding::switch(name, false))?;
+        }
+        failpoint::reach("network-closed");
+        if networks.is_empty() {
+            return if is_there { Ok(self.rules.remove()?) } else { Ok(()) };
+        }
+        let mut opened: BTreeSet<String> = before.intersection(&needed).cloned().collect();
+        for name in needed.difference(&before) {
+            if !forwarding::is_on(name)? {
+                opened.insert(name.clone());
+            }
+        }
+        self.rules.set(&networks, &opened)?;
+        failpoint::reach("network-ruled");
+        for name in &opened {
+            unless_gone(forwarding::switch(name, true))?;
+        }
+        failpoint::reach("network-opened");
+        Ok(())
+    }
+}
+
+/// The interfaces, not ours, through which machines reach others.
+fn needed(host: &Host, networks: &[HostNetwork]) -> BTreeSet<String> {
+    let mut needed = BTreeSet::new();
+    for network in networks {
+        match network.uplink() {
+            Some(uplink) => needed.extend(host.link(uplink.as_str()).map(|it| it.name.clone())),
+            None => needed.extend(host.ways_out().map(|it| it.name.clone())),
+        }
+    }
+    needed
+}
+
+/// Has a bridge carry packets.
+fn open(netlink: &mut Netlink, network: &HostNetwork, link: &Link) -> Result<(), Error> {
+    forwarding::switch(network.name().as_str(), true)?;
+    netlink.set_up(link.index, true)?;
+    failpoint::reach("network-up");
+    Ok(())
+}
+
+/// Where there is no such interface any more, there is nothing to switch.
+fn unless_gone(done: Result<(), forwarding::Error>) -> Result<(), forwarding::Error> {
+    match done {
+        Err(error) if error.is_gone() => Ok(()),
+        done => done,
+    }
+}

@@ -1,0 +1,230 @@
+//! The rules of the packet filter for host networks: one table of IPv4 for all of an installation.
+//!
+//! Machines reach others through the uplink under its address, and get answers. Nobody else opens a
+//! connection into their network, and what pretends to come from elsewhere is not passed on. An
+//! interface whose forwarding was switched on for this passes on nothing else: to it, this host is no
+//! more of a router than before.
+//!
+//! The table also is where it is written down which interfaces those are. It lives as long as their
+//! settings do: until the host is booted.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use nftables::expr::{
+    CT, Expression, Meta, MetaKey, NamedExpression, Payload, PayloadField, Prefix,
+};
+use nftables::schema::{Chain, NfCmd, NfListObject, Rule, Table};
+use nftables::stmt::{Match, Operator, Statement};
+use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook};
+use vmm_proto::resource::HostNetwork;
+
+use crate::net::nft::{self, Error};
+
+const FORWARD: &str = "forward";
+const NAT: &str = "postrouting";
+
+/// Where filters and translations of source addresses usually are, in the order of hooks.
+const FILTER_PRIORITY: i32 = 0;
+const SOURCE_NAT_PRIORITY: i32 = 100;
+
+/// What is written on the rule of an interface whose forwarding was switched on.
+const OPENED: &str = "forwarding switched on";
+
+/// A table of host networks.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    table: String,
+}
+
+/// What a table says.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The interfaces whose forwarding was switched on.
+    pub opened: BTreeSet<String>,
+    chains: Vec<Chain<'static>>,
+    rules: Vec<Rule<'static>>,
+}
+
+impl Rules {
+    /// The table of this name.
+    pub fn new(table: String) -> Self {
+        Self { table }
+    }
+
+    /// What it says now, if there is one.
+    ///
+    /// # Errors
+    /// It cannot be known.
+    pub fn found(&self) -> Result<Option<Found>, Error> {
+        let Some(objects) = nft::ip_table(&self.table)? else { return Ok(None) };
+        let mut found = Found { opened: BTreeSet::new(), chains: Vec::new(), rules: Vec::new() };
+        for object in objects {
+            match object {
+                NfListObject::Chain(chain) => {
+                    found.chains.push(Chain { handle: None, ..chain });
+                }
+                NfListObject::Rule(rule) => {
+                    found.opened.extend(opened_by(&rule));
+                    found.rules.push(Rule { handle: None, ..rule });
+                }
+                _ => {}
+            }
+        }
+        Ok(Some(found))
+    }
+
+    /// Makes it say this, all at once, and sees to it that the kernel has understood.
+    ///
+    /// # Errors
+    /// It says what it said before; or the kernel has made something else of it.
+    pub fn set(&self, networks: &[HostNetwork], opened: &BTreeSet<String>) -> Result<(), Error> {
+        let (chains, rules) = self.wanted(networks, opened);
+        let is_right = |found: &Found| found.chains == chains && found.rules == rules;
+        if self.found()?.as_ref().is_some_and(is_right) {
+            return Ok(());
+        }
+        // It is there before it is replaced, so that there is something to delete.
+        let table = || NfListObject::Table(self.table());
+        let mut commands = vec![NfCmd::Add(table()), NfCmd::Delete(table()), NfCmd::Add(table())];
+        commands.extend(chains.iter().cloned().map(|it| NfCmd::Add(NfListObject::Chain(it))));
+        commands.extend(rules.iter().cloned().map(|it| NfCmd::Add(NfListObject::Rule(it))));
+        nft::change(commands)?;
+        if self.found()?.as_ref().is_some_and(is_right) {
+            return Ok(());
+        }
+        Err(Error::NotTaken(format!("in the table ip {}", self.table)))
+    }
+
+    /// Removes it, if there is one.
+    ///
+    /// # Errors
+    /// It stays.
+    pub fn remove(&self) -> Result<(), Error> {
+        let table = || NfListObject::Table(self.table());
+        nft::change(vec![NfCmd::Add(table()), NfCmd::Delete(table())])
+    }
+
+    fn table(&self) -> Table<'static> {
+        Table { family: NfFamily::IP, name: self.table.clone().into(), handle: None }
+    }
+
+    fn wanted(
+        &self,
+        networks: &[HostNetwork],
+        opened: &BTreeSet<String>,
+    ) -> (Vec<Chain<'static>>, Vec<Rule<'static>>) {
+        let chains = vec![
+            self.chain(FORWARD, NfChainType::Filter, NfHook::Forward, FILTER_PRIORITY),
+            self.chain(NAT, NfChainType::NAT, NfHook::Postrouting, SOURCE_NAT_PRIORITY),
+        ];
+        let forward = networks.iter().flat_map(forwarding).map(|it| self.rule(FORWARD, it, None));
+        let shut = opened.iter().map(|name| {
+            let statements = vec![interface(MetaKey::Iifname, Operator::EQ, name), drop_it()];
+            self.rule(FORWARD, statements, Some(OPENED.into()))
+        });
+        let nat = networks.iter().map(|it| self.rule(NAT, masquerade(it), None));
+        (chains, forward.chain(shut).chain(nat).collect())
+    }
+
+    fn chain(
+        &self,
+        name: &'static str,
+        kind: NfChainType,
+        hook: NfHook,
+        priority: i32,
+    ) -> Chain<'static> {
+        Chain {
+            family: NfFamily::IP,
+            table: self.table.clone().into(),
+            name: name.into(),
+            _type: Some(kind),
+            hook: Some(hook),
+            prio: Some(priority),
+            policy: Some(NfChainPolicy::Accept),
+            ..Chain::default()
+        }
+    }
+
+    fn rule(
+        &self,
+        chain: &'static str,
+        statements: Vec<Statement<'static>>,
+        comment: Option<Cow<'static, str>>,
+    ) -> Rule<'static> {
+        Rule {
+            family: NfFamily::IP,
+            table: self.table.clone().into(),
+            chain: chain.into(),
+            expr: statements.into(),
+            comment,
+            ..Rule::default()
+        }
+    }
+}
+
+/// What is passed on from and to a network.
+fn forwarding(network: &HostNetwork) -> Vec<Vec<Statement<'static>>> {
+    let name = network.name().as_str();
+    let from = || interface(MetaKey::Iifname, Operator::EQ, name);
+    let to = || interface(MetaKey::Oifname, Operator::EQ, name);
+    let mut rules = vec![vec![from(), source(Operator::NEQ, network), drop_it()]];
+    if let Some(uplink) = network.uplink() {
+        let elsewhere = interface(MetaKey::Oifname, Operator::NEQ, uplink.as_str());
+        rules.push(vec![from(), elsewhere, drop_it()]);
+    }
+    rules.push(vec![to(), answers(), Statement::Accept(None)]);
+    rules.push(vec![to(), drop_it()]);
+    rules
+}
+
+/// Under which address machines reach others.
+fn masquerade(network: &HostNetwork) -> Vec<Statement<'static>> {
+    let out = match network.uplink() {
+        Some(uplink) => interface(MetaKey::Oifname, Operator::EQ, uplink.as_str()),
+        None => interface(MetaKey::Oifname, Operator::NEQ, network.name().as_str()),
+    };
+    vec![source(Operator::EQ, network), out, Statement::Masquerade(None)]
+}
+
+fn interface(key: MetaKey, op: Operator, name: &str) -> Statement<'static> {
+    let left = Expression::Named(NamedExpression::Meta(Meta { key }));
+    Statement::Match(Match { left, right: text(name), op })
+}
+
+fn source(op: Operator, network: &HostNetwork) -> Statement<'static> {
+    let field = PayloadField { protocol: "ip".into(), field: "saddr".into() };
+    let left = Expression::Named(NamedExpression::Payload(Payload::PayloadField(field)));
+    let addr = Box::new(text(&network.network().to_string()));
+    let prefix = Prefix { addr, len: network.prefix().into() };
+    Statement::Match(Match { left, right: Expression::Named(NamedExpression::Prefix(prefix)), op })
+}
+
+/// What belongs to a connection that was opened from inside.
+fn answers() -> Statement<'static> {
+    let state = CT { key: "state".into(), family: None, dir: None };
+    let left = Expression::Named(NamedExpression::CT(state));
+    let right = Expression::List(vec![text("established"), text("related")]);
+    Statement::Match(Match { left, right, op: Operator::IN })
+}
+
+fn drop_it() -> Statement<'static> {
+    Statement::Drop(None)
+}
+
+fn text(text: &str) -> Expression<'static> {
+    Expression::String(text.to_owned().into())
+}
+
+/// The interface whose forwarding was switched on, as its rule says.
+fn opened_by(rule: &Rule<'_>) -> Option<String> {
+    if rule.comment.as_deref() != Some(OPENED) {
+        return None;
+    }
+    match rule.expr.first() {
+        Some(Statement::Match(Match { right: Expression::String(name), .. })) => {
+            Some(name.clone().into_owned())
+        }
+        _ => None,
+    }
+}
