@@ -9,6 +9,5 @@ mod addresses;
 mod control;
 mod crashes;
 mod crowds;
-mod host_networks;
 mod lies;
 mod reach;

@@ -6,26 +6,31 @@
 //!     │   ├ ip4, ip6 ── packets, and what is in them
 //!     │   └ words ── what rules are made of
 //!     ├ groups ── which machines of a bridge see each other
-//!     ├ nft ── the program that brings rules to the kernel, and prints them
-//!     ├ same ── whether they are what was meant
-//!     └ tables ── which there are, and removing them
+//!     ├ tables ── which there are, making and removing them
+//!     ├ read_back ── whether the kernel has what was meant
+//!     │   ├ messages, expressions ── words as the kernel reads them
+//!     │   └ attributes ── of which those are made, and whether two are the same
+//!     └ kernel ── orders and questions, answered in bounded time
 //! ```
 //!
 //! Each tap has a table of its own, which is made in one step before the tap goes up, and never
 //! changed: so a tap never carries a frame that no rule has seen.
 
+pub mod attributes;
+pub mod expressions;
 pub mod frames;
 pub mod groups;
 pub mod ip4;
 pub mod ip6;
-pub mod nft;
-pub mod same;
+pub mod kernel;
+pub mod messages;
+pub mod read_back;
 pub mod tables;
 pub mod words;
 
-use std::{io, net};
+use std::net;
 
-use nftables::types::NfFamily;
+use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
 use tracing::{error, info, warn};
 use vmm_proto::message::spawn::Interface;
@@ -33,21 +38,22 @@ use vmm_proto::resource::TapName;
 
 use super::tap::TapFacts;
 use frames::{Facts, TABLE_PREFIX};
-use nft::{Nft, NftError};
+use kernel::Refused;
+use read_back::ReadError;
 use words::Program;
 
 /// Why a tap has no filter. It does not go up then.
 #[derive(Debug, thiserror::Error)]
 pub enum FilterError {
-    /// {0}
-    #[error(transparent)]
-    Nft(#[from] NftError),
+    /// The kernel does not take something.
+    #[error("the kernel does not take {0}")]
+    Refused(#[from] Refused),
     /// An earlier table is in the way.
     #[error("cannot remove an earlier table of rules: {0}")]
-    Earlier(io::Error),
-    /// The kernel has something else.
-    #[error("the rules that the kernel has are not those that it was given: {0}")]
-    NotAsSet(String),
+    Earlier(Refused),
+    /// The kernel has something else, or does not tell.
+    #[error(transparent)]
+    Read(#[from] ReadError),
 }
 
 /// How much may go through a tap, in each direction.
@@ -60,13 +66,13 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// What `nft` can count.
+    /// As many bytes a second as 32 bits can count.
     pub const BANDWIDTH_MAX: u32 = 34_000;
 
     /// More than any machine sends.
     pub const PACKETS_MAX: u32 = 10_000_000;
 
-    /// The bandwidth as `nft` counts it.
+    /// The bandwidth as rules count it.
     pub fn bytes_per_second(self) -> Option<u32> {
         self.bandwidth.map(|bandwidth| bandwidth.saturating_mul(125_000))
     }
@@ -75,73 +81,53 @@ impl Limits {
 /// The filters of all taps of this installation.
 #[derive(Debug, Default)]
 pub struct Rules {
-    nft: Nft,
     limits: Limits,
 }
 
 impl Rules {
     /// With these limits, for each tap.
     pub fn new(limits: Limits) -> Self {
-        Self { nft: Nft::default(), limits }
-    }
-
-    /// The same with another `nft`.
-    #[must_use]
-    pub fn with(self, nft: Nft) -> Self {
-        Self { nft, ..self }
+        Self { limits }
     }
 
     /// Makes what all taps need. Whoever does so once at the beginning knows early what is missing.
     ///
     /// # Errors
-    /// There is no usable `nft`, or the kernel takes no rules.
-    pub fn prepare(&mut self) -> Result<(), FilterError> {
+    /// The kernel takes no rules, or somebody has changed these.
+    pub fn prepare(&self) -> Result<(), FilterError> {
         let groups = groups::rules();
-        if self.check(&groups).is_ok() {
-            return Ok(());
+        match read_back::check(&groups) {
+            Err(ReadError::Kernel(error)) if error.errno() == Some(Errno::NOENT) => {}
+            checked => return Ok(checked?),
         }
-        // It is added to what is there of it, which is nothing unless somebody has changed it:
-        // then the comparison fails, and says so.
-        self.nft.order(&groups.order())?;
-        self.check(&groups)
+        match tables::make(&groups) {
+            // Another one of this host was faster.
+            Err(error) if error.errno() == Some(Errno::EXIST) => {}
+            made => made?,
+        }
+        Ok(read_back::check(&groups)?)
     }
 
-    /// Filters what comes through a tap, which is on its bridge and still down: with what it
-    /// replaces, all at once or not at all.
+    /// Filters what comes through a tap, which is on its bridge and still down: all at once or not
+    /// at all.
     ///
     /// # Errors
     /// The kernel did not take it as it was meant. Nothing of it is left then.
-    pub fn apply(&mut self, tap: &TapFacts<'_>) -> Result<(), FilterError> {
+    pub fn apply(&self, tap: &TapFacts<'_>) -> Result<(), FilterError> {
         self.prepare()?;
         let Interface { mac, address, address6, .. } = *tap.interface;
         let facts = Facts { name: tap.name.as_str(), mac, address, address6, limits: self.limits };
-        self.set(&frames::rules_for(&facts))
+        set(&frames::rules_for(&facts))
             .inspect_err(|_| remove(tap.name, &frames::table_of(facts.name)))
     }
 
-    fn set(&mut self, rules: &Program) -> Result<(), FilterError> {
-        tables::remove(rules.table()).map_err(FilterError::Earlier)?;
-        self.nft.order(&rules.order())?;
-        self.check(rules)
-    }
-
-    /// Whether the kernel has them.
-    fn check(&mut self, rules: &Program) -> Result<(), FilterError> {
-        let family = match rules.family() {
-            NfFamily::Bridge => "bridge",
-            _ => "netdev",
-        };
-        let printed = self.nft.list(family, rules.table())?;
-        same::check(rules, &printed).map_err(FilterError::NotAsSet)
-    }
-
     /// Removes the filter of a tap that is gone, or was never up. That it has none is no error.
-    pub fn forget(&mut self, tap: TapName) {
+    pub fn forget(&self, tap: TapName) {
         remove(tap, &frames::table_of(tap.as_str()));
     }
 
     /// Removes the filters of taps that are gone, whoever has left them, but for those in `kept`.
-    pub fn sweep(&mut self, kept: &[TapName]) {
+    pub fn sweep(&self, kept: &[TapName]) {
         let names = match tables::names() {
             Ok(names) => names,
             Err(error) => {
@@ -160,6 +146,19 @@ impl Rules {
     }
 }
 
+/// Makes a table instead of an earlier one of its name, and looks whether it is as meant.
+fn set(rules: &Program) -> Result<(), FilterError> {
+    match tables::make(rules) {
+        // Not removed on suspicion: orders that the kernel takes back cost it many milliseconds.
+        Err(error) if error.errno() == Some(Errno::EXIST) => {
+            tables::remove(rules.table()).map_err(FilterError::Earlier)?;
+            tables::make(rules)?;
+        }
+        made => made?,
+    }
+    Ok(read_back::check(rules)?)
+}
+
 fn remove(tap: impl std::fmt::Display, table: &str) {
     if let Err(error) = tables::remove(table) {
         error!(%tap, "its filter stays: {error}");
@@ -169,7 +168,7 @@ fn remove(tap: impl std::fmt::Display, table: &str) {
 /// Whether there is such an interface; when that is not known, there is.
 fn exists(name: &str) -> bool {
     let Ok(socket) = net::UdpSocket::bind((net::Ipv4Addr::LOCALHOST, 0)) else { return true };
-    !matches!(name_to_index(&socket, name), Err(rustix::io::Errno::NODEV))
+    !matches!(name_to_index(&socket, name), Err(Errno::NODEV))
 }
 
 #[cfg(test)]

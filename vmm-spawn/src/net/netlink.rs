@@ -98,18 +98,8 @@ impl Netlink {
     /// # Errors
     /// The kernel or the host's rules for this process have no such sockets.
     pub fn open() -> Result<Self, Error> {
-        let mut socket = Socket::new(NETLINK_ROUTE).map_err(Error::Socket)?;
-        socket.bind_auto().map_err(Error::Socket)?;
-        socket.set_ext_ack(true).map_err(Error::Socket)?;
-        // An error repeats the header of the request only, so that its text has a known place.
-        socket.set_cap_ack(true).map_err(Error::Socket)?;
-        // What is asked for is judged as a whole, not as far as the kernel cares to read.
-        socket.set_netlink_get_strict_chk(true).map_err(Error::Socket)?;
-        for side in [Timeout::Recv, Timeout::Send] {
-            set_socket_timeout(&socket, side, Some(PATIENCE))
-                .map_err(|error| Error::Socket(error.into()))?;
-        }
-        Ok(Self { socket, sequence: 0, datagram: Vec::with_capacity(DATAGRAM_MAX) })
+        let socket = connect(NETLINK_ROUTE)?;
+        Ok(Self { socket, sequence: 0, datagram: Vec::new() })
     }
 
     /// Has something done. `flags` are more of `NLM_F_*`: `CREATE`, `EXCL`, `REPLACE`.
@@ -165,7 +155,7 @@ impl Netlink {
         self.send(message, flags)?;
         let (mut answer, mut changed, mut parts) = (Vec::new(), false, 0);
         loop {
-            self.receive()?;
+            receive(&self.socket, &mut self.datagram)?;
             let mut rest = self.datagram.as_slice();
             while !rest.is_empty() {
                 parts += 1;
@@ -206,26 +196,6 @@ impl Netlink {
         Err(Error::Socket(io::ErrorKind::WriteZero.into()))
     }
 
-    /// Takes the next datagram of the kernel.
-    fn receive(&mut self) -> Result<(), Error> {
-        for _ in 0..MESSAGES_MAX {
-            self.datagram.clear();
-            let received = self.socket.recv_from(&mut self.datagram, libc::MSG_TRUNC);
-            let (length, from) = match received {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                received => received.map_err(silence_or)?,
-            };
-            if from.port_number() != 0 {
-                continue;
-            }
-            if length != self.datagram.len() {
-                return Err(Error::nonsense(&format!("{length} bytes at once")));
-            }
-            return Ok(());
-        }
-        Err(Error::Endless)
-    }
-
     fn part(&self, buffer: &NetlinkBuffer<&[u8]>) -> Result<Part, Error> {
         if buffer.sequence_number() != self.sequence {
             return Ok(Part::Stale);
@@ -255,6 +225,48 @@ impl Netlink {
     }
 }
 
+/// A socket to a part of the kernel, which answers in bounded time.
+///
+/// # Errors
+/// The kernel or the host's rules for this process have no such sockets.
+pub fn connect(protocol: isize) -> Result<Socket, Error> {
+    let mut socket = Socket::new(protocol).map_err(Error::Socket)?;
+    socket.bind_auto().map_err(Error::Socket)?;
+    socket.set_ext_ack(true).map_err(Error::Socket)?;
+    // An error repeats the header of the request only, so that its text has a known place.
+    socket.set_cap_ack(true).map_err(Error::Socket)?;
+    // What is asked for is judged as a whole, not as far as the kernel cares to read.
+    socket.set_netlink_get_strict_chk(true).map_err(Error::Socket)?;
+    for side in [Timeout::Recv, Timeout::Send] {
+        set_socket_timeout(&socket, side, Some(PATIENCE))
+            .map_err(|error| Error::Socket(error.into()))?;
+    }
+    Ok(socket)
+}
+
+/// Takes the next datagram of the kernel.
+///
+/// # Errors
+/// There is none, or it is too long.
+pub fn receive(socket: &Socket, datagram: &mut Vec<u8>) -> Result<(), Error> {
+    for _ in 0..MESSAGES_MAX {
+        datagram.clear();
+        datagram.reserve(DATAGRAM_MAX);
+        let (length, from) = match socket.recv_from(datagram, libc::MSG_TRUNC) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            received => received.map_err(silence_or)?,
+        };
+        if from.port_number() != 0 {
+            continue;
+        }
+        if length != datagram.len() {
+            return Err(Error::nonsense(&format!("{length} bytes at once")));
+        }
+        return Ok(());
+    }
+    Err(Error::Endless)
+}
+
 /// A message, or why this one cannot be read, which says nothing about its neighbours.
 #[derive(Debug)]
 struct Checked(Result<Box<RouteNetlinkMessage>, String>);
@@ -269,7 +281,10 @@ impl NetlinkDeserializable for Checked {
 }
 
 /// The first message in `bytes`, and where the next one begins.
-fn first_of(bytes: &[u8]) -> Result<(NetlinkBuffer<&[u8]>, usize), Error> {
+///
+/// # Errors
+/// It is not whole.
+pub fn first_of(bytes: &[u8]) -> Result<(NetlinkBuffer<&[u8]>, usize), Error> {
     let length =
         NetlinkBuffer::new_checked(bytes).map_err(|error| Error::nonsense(&error))?.length();
     let length = usize::try_from(length).unwrap_or(usize::MAX);
@@ -283,7 +298,7 @@ fn refused(code: i32, text: Option<String>) -> Error {
 }
 
 /// The kernel's words, behind the header that an error repeats.
-fn error_text(repeated: &[u8]) -> Option<String> {
+pub fn error_text(repeated: &[u8]) -> Option<String> {
     let attributes = NlasIterator::new(repeated.get(HEADER..)?);
     let text = attributes.flatten().find(|attribute| attribute.kind() == ERROR_TEXT)?;
     let text = text.value().split(|&byte| byte == 0).next()?;

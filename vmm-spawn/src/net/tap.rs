@@ -130,7 +130,7 @@ pub struct Maker<'a> {
     /// The kernel.
     pub netlink: &'a mut Netlink,
     /// The filters.
-    pub rules: &'a mut Rules,
+    pub rules: &'a Rules,
     /// What is written on what belongs to this installation.
     pub owner: &'a Owner,
 }

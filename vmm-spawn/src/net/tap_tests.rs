@@ -91,8 +91,8 @@ fn a_tap_is_a_port_with_one_address_behind_it_and_gone_with_its_descriptor() {
 
 #[test]
 fn no_tap_goes_up_unless_it_is_filtered() {
-    let Some(Host { mut netlink, mut rules, owner }) = host("ext") else { return };
-    let mut maker = Maker { netlink: &mut netlink, rules: &mut rules, owner: &owner };
+    let Some(Host { mut netlink, rules, owner }) = host("ext") else { return };
+    let mut maker = Maker { netlink: &mut netlink, rules: &rules, owner: &owner };
     let interface = interface("ext", MAC);
     let prepared = maker.prepare(id(1), 0, &interface).unwrap();
     assert!(!maker.netlink.link_at(prepared.facts.index).unwrap().unwrap().is_up);

@@ -9,18 +9,14 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use nftables::expr::Expression;
-use nftables::types::{NfChainPolicy, NfFamily, NfHook};
-
 use super::Limits;
 use super::ip4;
 use super::ip6;
 use super::words::{
-    InChain, Program, accept, address, any, drop, go_to, is, link, masked, named, number, over,
-    packet, range,
+    Family, Hook, InChain, Policy, Program, Unit, Value, accept, any, drop, go_to, is, link,
+    masked, number, over, packet, range,
 };
 use crate::net::link::Mac;
-use crate::net::tap::hex;
 
 /// What the tables of taps are called, before the name of the tap.
 pub const TABLE_PREFIX: &str = "vmm-";
@@ -66,7 +62,7 @@ pub fn table_of(tap: &str) -> String {
 
 /// All rules of a tap.
 pub fn rules_for(facts: &Facts<'_>) -> Program {
-    let mut program = Program::new(NfFamily::NetDev, table_of(facts.name));
+    let mut program = Program::new(Family::NetDev, table_of(facts.name));
     if facts.address.is_some() || !facts.managed() {
         ip4::rules(&mut program, facts);
         arp(&mut program, facts);
@@ -82,10 +78,9 @@ pub fn rules_for(facts: &Facts<'_>) -> Program {
 
 /// What a guest sends. The kernel comes here before the bridge looks at a frame.
 fn from_guest(program: &mut Program, facts: &Facts<'_>) {
-    let mut chain =
-        program.hook("from-guest", NfHook::Ingress, Some(facts.name), NfChainPolicy::Drop);
+    let mut chain = program.hook("from-guest", Hook::Ingress, Some(facts.name), Policy::Drop);
     limit(&mut chain, facts.limits);
-    let own = is(named("ether", "saddr"), address(hex(&facts.mac)));
+    let own = is(link(48, 48), number(facts.mac_number()));
     chain.rule("from its hardware address", [own, go_to("frame")]);
 }
 
@@ -95,8 +90,8 @@ fn to_guest(program: &mut Program, facts: &Facts<'_>) {
     let mut chain = program.chain("limited");
     limit(&mut chain, facts.limits);
     chain.rule("as much as it may get", [accept()]);
-    let mut chain = program.hook("to-guest", NfHook::Egress, Some(facts.name), NfChainPolicy::Drop);
-    let own = is(named("ether", "daddr"), address(hex(&facts.mac)));
+    let mut chain = program.hook("to-guest", Hook::Egress, Some(facts.name), Policy::Drop);
+    let own = is(link(0, 48), number(facts.mac_number()));
     chain.rule("to its hardware address", [own, go_to("limited")]);
     chain.rule("to a group", [is(masked(link(0, 8), 1), number(1)), go_to("limited")]);
 }
@@ -104,11 +99,11 @@ fn to_guest(program: &mut Program, facts: &Facts<'_>) {
 /// The kernel lets bytes come at once for a second, and beyond that the burst.
 fn limit(chain: &mut InChain<'_>, limits: Limits) {
     if let Some(bytes) = limits.bytes_per_second() {
-        chain.rule("too many bytes", [over(bytes, BURST_BYTES, "bytes"), drop()]);
+        chain.rule("too many bytes", [over(bytes, BURST_BYTES, Unit::Bytes), drop()]);
     }
     if let Some(packets) = limits.packets {
         let burst = (packets / 10).max(BURST_PACKETS);
-        chain.rule("too many packets", [over(packets, burst, "packets"), drop()]);
+        chain.rule("too many packets", [over(packets, burst, Unit::Packets), drop()]);
     }
 }
 
@@ -138,7 +133,7 @@ fn frame(program: &mut Program, facts: &Facts<'_>) {
 }
 
 /// Types of frames that tag or carry others, or that switches speak among themselves.
-fn network_types() -> Expression<'static> {
+fn network_types() -> Value {
     any([
         number(0x22ea),        // MSRP
         number(0x22f3),        // TRILL

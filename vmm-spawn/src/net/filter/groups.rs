@@ -5,10 +5,9 @@
 //! of their bits. That never changes, is the same for all installations of a host, and so is made
 //! when it is missing and never removed. It holds as well for what goes to all ports.
 
-use nftables::expr::{Expression, Meta, MetaKey, NamedExpression};
-use nftables::types::{NfChainPolicy, NfFamily, NfHook};
-
-use super::words::{Program, accept, drop, is, is_not, masked, number, range};
+use super::words::{
+    Family, Hook, Policy, Program, accept, drop, from_group, is, is_not, masked, number, to_group,
+};
 use crate::net::tap::{GROUP_BASE, GROUPS_MAX};
 
 /// The table.
@@ -20,23 +19,19 @@ const BITS: u32 = 16;
 /// The rules.
 pub fn rules() -> Program {
     const { assert!(GROUP_BASE.trailing_zeros() >= BITS && GROUPS_MAX < 1 << BITS) };
-    let mut program = Program::new(NfFamily::Bridge, TABLE.to_owned());
-    let mut chain = program.hook("between-machines", NfHook::Forward, None, NfChainPolicy::Accept);
-    let group = |key| Expression::Named(NamedExpression::Meta(Meta { key }));
-    let (from, to) = (MetaKey::Iifgroup, MetaKey::Oifgroup);
-    let all = || range(GROUP_BASE, GROUP_BASE | ((1 << BITS) - 1));
+    let mut program = Program::new(Family::Bridge, TABLE.to_owned());
+    let mut chain = program.hook("between-machines", Hook::Forward, None, Policy::Accept);
+    let other_than_all =
+        |group| is_not(masked(group, !((1 << BITS) - 1)), number(GROUP_BASE.into()));
     chain
-        .rule("from elsewhere", [is_not(group(from), all()), accept()])
-        .rule("to elsewhere", [is_not(group(to), all()), accept()]);
-    for bit in (0..BITS).map(|bit| 1 << bit) {
-        // With more bits than the one: zero has a name, and others may have one on this host, and what
-        // is at one end of a number is printed as the beginning of it.
-        let mask = GROUP_BASE | bit;
-        let is_there = |key| is(masked(group(key), mask), number((GROUP_BASE | bit).into()));
-        let is_missing = |key| is(masked(group(key), mask), number(GROUP_BASE.into()));
+        .rule("from elsewhere", [other_than_all(from_group()), accept()])
+        .rule("to elsewhere", [other_than_all(to_group()), accept()]);
+    for bit in (0..BITS).map(|bit| 1_u32 << bit) {
+        let is_there = |group| is(masked(group, bit), number(bit.into()));
+        let is_missing = |group| is(masked(group, bit), number(0));
         chain
-            .rule("another group", [is_there(from), is_missing(to), drop()])
-            .rule("another group", [is_missing(from), is_there(to), drop()]);
+            .rule("another group", [is_there(from_group()), is_missing(to_group()), drop()])
+            .rule("another group", [is_missing(from_group()), is_there(to_group()), drop()]);
     }
     program
 }

@@ -5,11 +5,9 @@
 
 use std::net::Ipv4Addr;
 
-use nftables::stmt::Statement;
-
 use super::frames::Facts;
 use super::words::{
-    Program, accept, address, any, drop, go_to, is, is_not, masked, named, number, packet, range,
+    Program, Statement, accept, any, drop, go_to, is, is_not, masked, number, packet, range,
 };
 
 /// The chain `ip4`.
@@ -21,7 +19,7 @@ pub fn rules(program: &mut Program, facts: &Facts<'_>) {
         return;
     };
     unspecified(program);
-    let from = |it: Ipv4Addr| is(named("ip", "saddr"), address(it.to_string()));
+    let from = |it: Ipv4Addr| is(packet(96, 32), number(u32::from(it).into()));
     program
         .chain("ip4")
         .rule("of its address", [from(own), go_to("ip4-carried")])
@@ -29,21 +27,21 @@ pub fn rules(program: &mut Program, facts: &Facts<'_>) {
 }
 
 /// Version and length of the header, without options.
-fn plain() -> Statement<'static> {
+fn plain() -> Statement {
     is(packet(0, 8), number(0x45))
 }
 
 /// Neither a fragment nor the first of some.
-fn whole() -> Statement<'static> {
+fn whole() -> Statement {
     is(masked(packet(48, 16), 0x3fff), number(0))
 }
 
 /// A fragment that is not the first.
-fn later() -> Statement<'static> {
+fn later() -> Statement {
     is_not(masked(packet(48, 16), 0x1fff), number(0))
 }
 
-fn protocol(protocol: u128) -> Statement<'static> {
+fn protocol(protocol: u128) -> Statement {
     is(packet(72, 8), number(protocol))
 }
 

@@ -7,12 +7,9 @@
 
 use std::net::Ipv6Addr;
 
-use nftables::expr::Expression;
-use nftables::stmt::Statement;
-
 use super::frames::Facts;
 use super::words::{
-    Program, accept, address, any, drop, go_to, is, is_not, masked, named, number, packet, range,
+    Program, Statement, Value, accept, any, drop, go_to, is, is_not, masked, number, packet, range,
 };
 use crate::net::link::Mac;
 
@@ -28,14 +25,14 @@ pub fn rules(program: &mut Program, facts: &Facts<'_>) {
         return;
     };
     unspecified(program, own);
-    let source = || named("ip6", "saddr");
+    let source = || packet(64, 128);
     program
         .chain("ip6")
         .rule(
             "of its addresses",
-            [is(source(), any(own.map(|it| address(it.to_string())))), go_to("ip6-carried")],
+            [is(source(), any(own.map(|it| number(it.into())))), go_to("ip6-carried")],
         )
-        .rule("of none", [is(source(), address("::")), go_to("ip6-unspecified")]);
+        .rule("of none", [is(source(), number(0)), go_to("ip6-unspecified")]);
 }
 
 /// The address that follows from a hardware address (RFC 4291, appendix A).
@@ -46,47 +43,47 @@ pub fn link_local(mac: Mac) -> Ipv6Addr {
     bytes.into()
 }
 
-fn version() -> Statement<'static> {
+fn version() -> Statement {
     is(masked(packet(0, 8), 0xf0), number(0x60))
 }
 
 /// What comes next, behind the header.
-fn next(header: u128) -> Statement<'static> {
+fn next(header: u128) -> Statement {
     is(packet(48, 8), number(header))
 }
 
 /// So many bytes behind the header.
-fn length(bytes: u128) -> Statement<'static> {
+fn length(bytes: u128) -> Statement {
     is(packet(32, 16), number(bytes))
 }
 
 /// So many bytes behind the header, which are of `ICMPv6`.
-fn message(bytes: u128) -> Statement<'static> {
+fn message(bytes: u128) -> Statement {
     is(packet(32, 24), number(bytes << 8 | 0x3a))
 }
 
 /// The type of a message.
-fn kind(kind: u128) -> Statement<'static> {
+fn kind(kind: u128) -> Statement {
     is(packet(320, 8), number(kind))
 }
 
 /// The address that neighbour discovery is about.
-fn target(own: [Ipv6Addr; 2]) -> Statement<'static> {
+fn target(own: [Ipv6Addr; 2]) -> Statement {
     is(packet(384, 128), any(own.map(|address| number(address.into()))))
 }
 
 /// An option of eight bytes with a hardware address.
-fn option(offset: u32, kind: u128, facts: &Facts<'_>) -> Statement<'static> {
+fn option(offset: u32, kind: u128, facts: &Facts<'_>) -> Statement {
     is(packet(offset, 64), number((kind << 8 | 1) << 48 | facts.mac_number()))
 }
 
 /// Of eight bytes, which are random (RFC 7527).
-fn nonce() -> Statement<'static> {
+fn nonce() -> Statement {
     is(packet(512, 16), number(0x0e01))
 }
 
 /// Protocols that are carried as they are: IPv4, IPv6, GRE, ESP, SCTP.
-fn others() -> Expression<'static> {
+fn others() -> Value {
     any([number(4), number(41), number(47), number(50), number(132)])
 }
 
@@ -96,17 +93,7 @@ fn unspecified(program: &mut Program, own: [Ipv6Addr; 2]) {
         .chain("ip6-unspecified")
         .rule("are there routers", [version(), message(8), kind(133), accept()])
         .rule("has anybody its address", [version(), message(24), kind(135), target(own), accept()])
-        .rule(
-            "the same, once",
-            [
-                version(),
-                message(32),
-                kind(135),
-                target(own),
-                // Its neighbour in the frame, by which nft would make one comparison of both.
-                go_to("ip6-nonce"),
-            ],
-        )
+        .rule("the same, once", [version(), message(32), kind(135), target(own), nonce(), accept()])
         .rule("groups it is in", [version(), next(0), go_to("ip6-groups")]);
 }
 
@@ -147,7 +134,6 @@ fn messages(program: &mut Program) {
 }
 
 fn discovery(program: &mut Program, facts: &Facts<'_>, own: Option<[Ipv6Addr; 2]>) {
-    program.chain("ip6-nonce").rule("a nonce", [nonce(), accept()]);
     program
         .chain("ip6-router-solicitation")
         .rule("without options", [length(8), accept()])

@@ -4,6 +4,7 @@ mod bytes;
 mod limits;
 mod model;
 mod rig;
+mod time;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -14,7 +15,8 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use super::*;
 use bytes::{Named, bad, good};
 use model::Model;
-use rig::{MAC, Rig};
+use rig::{MAC, Rig, count, nft, passed};
+use words::{Family, go_to};
 
 const OWN: Ipv4Addr = Ipv4Addr::new(10, 7, 0, 2);
 const OWN6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 7, 0, 0, 0, 0, 2);
@@ -29,17 +31,17 @@ fn interface((address, address6): (Option<Ipv4Addr>, Option<Ipv6Addr>)) -> Inter
 }
 
 /// A filtered tap, behind which it is counted.
-fn filtered(kind: (Option<Ipv4Addr>, Option<Ipv6Addr>), rules: &mut Rules) -> Option<Rig> {
+fn filtered(kind: (Option<Ipv4Addr>, Option<Ipv6Addr>), rules: &Rules) -> Option<Rig> {
     let mut rig = Rig::new()?;
     let name = rig.add_tap(0);
     rig.filter(rules, name, &interface(kind)).unwrap();
-    rig.count(name);
+    count(name);
     Some(rig)
 }
 
 #[test]
 fn the_kernel_has_the_rules_that_it_was_given() {
-    let mut rules = Rules::default();
+    let rules = Rules::default();
     for (address, address6) in KINDS {
         for limits in [
             Limits::default(),
@@ -52,7 +54,7 @@ fn the_kernel_has_the_rules_that_it_was_given() {
             let name = rig.add_tap(0);
             rules.prepare().unwrap();
             let facts = Facts { name: name.as_str(), mac: MAC, address, address6, limits };
-            rules.set(&frames::rules_for(&facts)).unwrap();
+            set(&frames::rules_for(&facts)).unwrap();
         }
     }
 }
@@ -60,7 +62,7 @@ fn the_kernel_has_the_rules_that_it_was_given() {
 #[test]
 fn what_a_guest_may_send_gets_through_and_nothing_else() {
     for (place, kind) in KINDS.into_iter().enumerate() {
-        let Some(mut rig) = filtered(kind, &mut Rules::default()) else { return };
+        let Some(rig) = filtered(kind, &Rules::default()) else { return };
         let model = Model { mac: MAC, address: kind.0, address6: kind.1 };
         for (all, expected) in [(good(), true), (bad(), false)] {
             for Named { name, frame, kinds } in all {
@@ -68,9 +70,9 @@ fn what_a_guest_may_send_gets_through_and_nothing_else() {
                     continue;
                 }
                 assert_eq!(model.passes(&frame), expected, "the model: {name}, {kind:?}");
-                let before = rig.passed().0;
+                let before = passed().0;
                 rig.send(0, &frame);
-                assert_eq!(rig.passed().0 - before, u64::from(expected), "{name}, {kind:?}");
+                assert_eq!(passed().0 - before, u64::from(expected), "{name}, {kind:?}");
             }
         }
     }
@@ -103,7 +105,7 @@ fn mutated() -> impl Strategy<Value = Vec<u8>> {
 fn the_kernel_judges_arbitrary_frames_as_the_model_does() {
     const FRAMES: usize = 10_000;
     for kind in KINDS {
-        let Some(mut rig) = filtered(kind, &mut Rules::default()) else { return };
+        let Some(rig) = filtered(kind, &Rules::default()) else { return };
         let model = Model { mac: MAC, address: kind.0, address6: kind.1 };
         let mut runner = TestRunner::new_with_rng(
             Config::default(),
@@ -116,18 +118,18 @@ fn the_kernel_judges_arbitrary_frames_as_the_model_does() {
             all.into_iter().partition(|it| model.passes(it));
         assert!(yes.len() > FRAMES / 20 && no.len() > FRAMES / 20, "{} {}", yes.len(), no.len());
         for (frames, passes) in [(yes, true), (no, false)] {
-            let before = rig.passed().0;
+            let before = passed().0;
             for frame in &frames {
                 rig.send(0, frame);
             }
-            let passed = rig.passed().0 - before;
-            if passed == if passes { frames.len() as u64 } else { 0 } {
+            let count = passed().0 - before;
+            if count == if passes { frames.len() as u64 } else { 0 } {
                 continue;
             }
             for frame in &frames {
-                let before = rig.passed().0;
+                let before = passed().0;
                 rig.send(0, frame);
-                assert_eq!(rig.passed().0 - before, u64::from(passes), "{kind:?} {frame:02x?}");
+                assert_eq!(passed().0 - before, u64::from(passes), "{kind:?} {frame:02x?}");
             }
         }
     }
@@ -135,13 +137,13 @@ fn the_kernel_judges_arbitrary_frames_as_the_model_does() {
 
 #[test]
 fn a_filter_is_gone_with_its_tap_and_only_then() {
-    let mut rules = Rules::default();
+    let rules = Rules::default();
     let Some(mut rig) = Rig::new() else { return };
     let (first, second) = (rig.add_tap(0), rig.add_tap(1));
     for tap in [first, second] {
-        rig.filter(&mut rules, tap, &interface(KINDS[0])).unwrap();
+        rig.filter(&rules, tap, &interface(KINDS[0])).unwrap();
         // Again: what is there is replaced.
-        rig.filter(&mut rules, tap, &interface(KINDS[1])).unwrap();
+        rig.filter(&rules, tap, &interface(KINDS[1])).unwrap();
     }
     let table = |tap: TapName| frames::table_of(tap.as_str());
     let sorted = |mut names: Vec<_>| {
@@ -161,48 +163,85 @@ fn a_filter_is_gone_with_its_tap_and_only_then() {
 }
 
 #[test]
-fn without_a_usable_nft_there_is_no_filter() {
+fn somebody_elses_rules_among_ours_are_noticed() {
     let Some(mut rig) = Rig::new() else { return };
+    let rules = Rules::default();
+    rules.prepare().unwrap();
+    nft(&["add", "chain", "bridge", "vmm-groups", "more"]);
     let name = rig.add_tap(0);
-    let mut error_with = |program: &str| {
-        let mut rules = Rules::default().with(Nft::at(program.into()));
-        rig.filter(&mut rules, name, &interface(KINDS[0])).unwrap_err().to_string()
-    };
-    let missing = error_with("/nonexistent/nft");
-    assert!(missing.contains("Debian's package nftables has it"), "{missing}");
-    // It says nothing and does nothing.
-    let silent = error_with("/bin/true");
-    assert!(silent.contains("cannot be read"), "{silent}");
-    assert!(error_with("/bin/false").contains("exit status: 1"));
+    let error = rig.filter(&rules, name, &interface(KINDS[0])).unwrap_err();
+    assert!(matches!(error, FilterError::Read(ReadError::Differs(_))), "{error}");
     assert!(tables::names().unwrap().is_empty());
 }
 
 #[test]
-fn an_nft_that_hangs_is_killed_and_not_waited_for_again() {
+fn whatever_is_changed_in_a_table_of_ours_is_noticed() {
+    const POLICY: &str = "type filter hook ingress device TAP priority -500; policy accept;";
+    const LATER: &str = "type filter hook ingress device TAP priority 5; policy drop;";
+    let changes: [(&str, &[&[&str]]); 10] = [
+        ("switched off", &[&["add table netdev T { flags dormant; }"]]),
+        ("rules", &[&["add rule netdev T from-guest accept"]]),
+        ("frame\" of", &[&["insert rule netdev T frame accept"]]),
+        ("ip4-udp\" of", &[&["flush chain netdev T ip4-udp"]]),
+        ("just its", &[&["add chain netdev T more"]]),
+        ("just its", &[&["add set netdev T more { type ether_addr; }"]]),
+        ("\"from-guest\" of", &[&["add chain netdev T from-guest {", POLICY, "}"]]),
+        (
+            "all of its chains",
+            &[&["flush chain netdev T from-guest"], &["delete chain netdev T from-guest"]],
+        ),
+        (
+            "\"from-guest\" of",
+            &[
+                &["flush chain netdev T from-guest"],
+                &["delete chain netdev T from-guest"],
+                &["add chain netdev T from-guest {", LATER, "}"],
+            ],
+        ),
+        (
+            "is another one",
+            &[
+                &["flush chain netdev T to-guest"],
+                &["add rule netdev T to-guest accept"],
+                &["add rule netdev T to-guest accept"],
+            ],
+        ),
+    ];
     let Some(mut rig) = Rig::new() else { return };
     let name = rig.add_tap(0);
-    let dir = tempfile::tempdir().unwrap();
-    let program = dir.path().join("nft");
-    std::fs::write(&program, "#!/bin/sh\nexec /bin/sleep 1000\n").unwrap();
-    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&program, executable).unwrap();
-    let mut rules = Rules::default().with(Nft::at(program));
-    let mut error = || rig.filter(&mut rules, name, &interface(KINDS[0])).unwrap_err();
-    let first = error();
-    assert!(matches!(first, FilterError::Nft(NftError::Slow | NftError::Paused)), "{first}");
-    let second = error();
-    assert!(matches!(second, FilterError::Nft(NftError::Paused)), "{second}");
+    let (address, address6) = KINDS[0];
+    let limits = Limits::default();
+    let facts = Facts { name: name.as_str(), mac: MAC, address, address6, limits };
+    let program = frames::rules_for(&facts);
+    for (said, commands) in changes {
+        set(&program).unwrap();
+        for words in commands {
+            let command = words.join(" ").replace(" T ", &format!(" {} ", program.table()));
+            nft(&[&command.replace("TAP", name.as_str())]);
+        }
+        let error = read_back::check(&program).unwrap_err();
+        assert!(error.to_string().contains(said), "{commands:?}: {error}");
+    }
 }
 
 #[test]
-fn somebody_elses_rules_among_ours_are_noticed() {
+fn a_refusal_names_what_the_kernel_does_not_take() {
     let Some(mut rig) = Rig::new() else { return };
-    let mut rules = Rules::default();
-    rules.prepare().unwrap();
-    let mut more = groups::rules();
-    more.chain("more");
-    rules.nft.order(&more.order()).unwrap();
     let name = rig.add_tap(0);
-    let error = rig.filter(&mut rules, name, &interface(KINDS[0])).unwrap_err();
-    assert!(matches!(error, FilterError::NotAsSet(_)), "{error}");
+    let mut program = Program::new(Family::NetDev, frames::table_of(name.as_str()));
+    program.chain("all").rule("what is nowhere", [go_to("nowhere")]);
+    let error = set(&program).unwrap_err().to_string();
+    assert!(error.contains("the rule \"what is nowhere\" of the chain \"all\""), "{error}");
+    assert!(error.contains("No such file or directory"), "{error}");
+    assert!(tables::names().unwrap().is_empty());
+}
+
+#[test]
+fn whoever_else_makes_the_table_of_groups_at_the_same_time_does_no_harm() {
+    let Some(_rig) = Rig::new() else { return };
+    let groups = groups::rules();
+    tables::make(&groups).unwrap();
+    let again = tables::make(&groups).unwrap_err();
+    assert_eq!(again.errno(), Some(Errno::EXIST));
+    Rules::default().prepare().unwrap();
 }

@@ -1,36 +1,93 @@
-//! What rules are made of: few words of nftables, and each of them only in the form in which `nft`
-//! prints it again.
-
-use std::borrow::Cow;
-
-use nftables::expr::{
-    BinaryOperation, Expression, NamedExpression, Payload, PayloadBase, PayloadField, PayloadRaw,
-    Range, SetItem,
-};
-use nftables::schema::{Chain, NfCmd, NfListObject, NfObject, Nftables, Rule, Table};
-use nftables::stmt::{JumpTarget, Limit, Match, Operator, Statement};
-use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook};
-
-/// Before whatever else looks at frames at the same place.
-const PRIORITY: i32 = -500;
+//! What rules are made of: few words, of which each means one thing to the kernel.
 
 /// A table and what is in it.
 #[derive(Debug, Clone)]
 pub struct Program {
-    family: NfFamily,
+    family: Family,
     table: String,
-    chains: Vec<NfListObject<'static>>,
-    rules: Vec<NfListObject<'static>>,
+    chains: Vec<Chain>,
+    rules: Vec<Rule>,
+}
+
+/// What a table is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// Frames of single interfaces.
+    NetDev,
+    /// What bridges send on.
+    Bridge,
+}
+
+/// Where the kernel sends frames to a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// What comes from an interface.
+    Ingress,
+    /// What goes to one.
+    Egress,
+    /// From one port of a bridge to another.
+    Forward,
+}
+
+/// What becomes of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It passes.
+    Accept,
+    /// It is gone.
+    Drop,
+    /// Another chain decides.
+    GoTo(&'static str),
+}
+
+/// What a chain does with what no rule has decided about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// It passes.
+    Accept,
+    /// It is gone.
+    Drop,
+}
+
+/// A place that rules go to.
+#[derive(Debug, Clone)]
+pub struct Chain {
+    /// What it is called.
+    pub name: &'static str,
+    /// How the kernel comes to it, other than by a rule.
+    pub base: Option<Base>,
+}
+
+/// A place that the kernel sends frames to.
+#[derive(Debug, Clone)]
+pub struct Base {
+    /// Where.
+    pub hook: Hook,
+    /// Of which interface; none, of all.
+    pub interface: Option<String>,
+    /// What becomes of the rest.
+    pub policy: Policy,
+}
+
+/// What is compared in a chain, and what becomes of what is like that.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// Where.
+    pub chain: &'static str,
+    /// What for: `nft` prints it.
+    pub purpose: &'static str,
+    /// All of what must be so, and what follows.
+    pub statements: Vec<Statement>,
 }
 
 impl Program {
     /// A table without anything.
-    pub fn new(family: NfFamily, table: String) -> Self {
+    pub fn new(family: Family, table: String) -> Self {
         Self { family, table, chains: Vec::new(), rules: Vec::new() }
     }
 
     /// Of which family.
-    pub fn family(&self) -> NfFamily {
+    pub fn family(&self) -> Family {
         self.family
     }
 
@@ -39,15 +96,19 @@ impl Program {
         &self.table
     }
 
+    /// Its chains.
+    pub fn chains(&self) -> &[Chain] {
+        &self.chains
+    }
+
+    /// Its rules: those of one chain in their order.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
     /// A place that rules go to.
     pub fn chain(&mut self, name: &'static str) -> InChain<'_> {
-        let chain = Chain {
-            family: self.family,
-            table: self.table.clone().into(),
-            name: name.into(),
-            ..Chain::default()
-        };
-        self.chains.push(NfListObject::Chain(chain));
+        self.chains.push(Chain { name, base: None });
         InChain { program: self, chain: name }
     }
 
@@ -56,39 +117,13 @@ impl Program {
     pub fn hook(
         &mut self,
         name: &'static str,
-        hook: NfHook,
+        hook: Hook,
         interface: Option<&str>,
-        policy: NfChainPolicy,
+        policy: Policy,
     ) -> InChain<'_> {
-        let chain = Chain {
-            family: self.family,
-            table: self.table.clone().into(),
-            name: name.into(),
-            _type: Some(NfChainType::Filter),
-            hook: Some(hook),
-            prio: Some(PRIORITY),
-            dev: interface.map(|name| name.to_owned().into()),
-            policy: Some(policy),
-            ..Chain::default()
-        };
-        self.chains.push(NfListObject::Chain(chain));
+        let interface = interface.map(ToOwned::to_owned);
+        self.chains.push(Chain { name, base: Some(Base { hook, interface, policy }) });
         InChain { program: self, chain: name }
-    }
-
-    /// What is in it.
-    pub fn contents(&self) -> impl Iterator<Item = &NfListObject<'static>> {
-        self.chains.iter().chain(&self.rules)
-    }
-
-    /// The order to make it, all at once.
-    pub fn order(&self) -> Nftables<'static> {
-        let table = NfListObject::Table(Table {
-            family: self.family,
-            name: self.table.clone().into(),
-            handle: None,
-        });
-        let objects = std::iter::once(&table).chain(self.contents()).cloned();
-        Nftables { objects: objects.map(|it| NfObject::CmdObject(NfCmd::Add(it))).collect() }
     }
 }
 
@@ -104,112 +139,155 @@ impl InChain<'_> {
     pub fn rule<const N: usize>(
         &mut self,
         purpose: &'static str,
-        statements: [Statement<'static>; N],
+        statements: [Statement; N],
     ) -> &mut Self {
-        let rule = Rule {
-            family: self.program.family,
-            table: self.program.table.clone().into(),
-            chain: self.chain.into(),
-            expr: Vec::from(statements).into(),
-            comment: Some(Cow::Borrowed(purpose)),
-            ..Rule::default()
-        };
-        self.program.rules.push(NfListObject::Rule(rule));
+        let statements = statements.into();
+        self.program.rules.push(Rule { chain: self.chain, purpose, statements });
         self
     }
 }
 
-/// Some bits of a frame.
-pub type Field = Expression<'static>;
+/// Something that is so or not, or what follows.
+#[derive(Debug, Clone)]
+pub enum Statement {
+    /// A comparison.
+    Match {
+        /// Of what.
+        field: Field,
+        /// With what.
+        value: Value,
+        /// Whether it is to be that, or there and not that.
+        equal: bool,
+    },
+    /// More than so many a second, over a burst.
+    Over {
+        /// How many.
+        rate: u32,
+        /// How many may come at once.
+        burst: u32,
+        /// Of what.
+        unit: Unit,
+    },
+    /// What follows.
+    Verdict(Verdict),
+}
 
-/// So many bits of the Ethernet header, from that bit on.
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Frames.
+    Packets,
+    /// Their bytes.
+    Bytes,
+}
+
+/// Some bytes of a frame, or what else is known of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Field {
+    /// Where it is.
+    pub source: Source,
+    /// These bits of it alone.
+    pub mask: Option<u32>,
+}
+
+/// Where a field is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// In the Ethernet header: from that byte on, so many.
+    Link(u32, u32),
+    /// Behind it.
+    Packet(u32, u32),
+    /// The group of the interface that it comes from.
+    FromGroup,
+    /// The group of the interface that it goes to.
+    ToGroup,
+}
+
+/// What a field is compared with.
+#[derive(Debug, Clone)]
+pub enum Value {
+    /// One number, in network order.
+    Number(u128),
+    /// From the first to the last.
+    Range(u128, u128),
+    /// Any of these.
+    Any(Vec<Value>),
+}
+
+/// So many bits of the Ethernet header, from that bit on: whole bytes.
 pub fn link(offset: u32, len: u32) -> Field {
-    field(PayloadBase::LL, offset, len)
+    let (offset, len) = in_bytes(offset, len);
+    Field { source: Source::Link(offset, len), mask: None }
 }
 
-/// So many bits behind the Ethernet header, from that bit on.
+/// So many bits behind the Ethernet header, from that bit on: whole bytes.
 pub fn packet(offset: u32, len: u32) -> Field {
-    field(PayloadBase::NH, offset, len)
+    let (offset, len) = in_bytes(offset, len);
+    Field { source: Source::Packet(offset, len), mask: None }
 }
 
-fn field(base: PayloadBase, offset: u32, len: u32) -> Field {
-    let raw = Payload::PayloadRaw(PayloadRaw { base, offset, len });
-    Expression::Named(NamedExpression::Payload(raw))
+/// The group of the interface that a frame comes from.
+pub fn from_group() -> Field {
+    Field { source: Source::FromGroup, mask: None }
 }
 
-/// A field that has a name. In one rule there is either this or a [`packet`] field: `nft` gives
-/// names to what is beside it.
-pub fn named(protocol: &'static str, field: &'static str) -> Field {
-    let field = PayloadField { protocol: protocol.into(), field: field.into() };
-    Expression::Named(NamedExpression::Payload(Payload::PayloadField(field)))
+/// The group of the interface that a frame goes to.
+pub fn to_group() -> Field {
+    Field { source: Source::ToGroup, mask: None }
+}
+
+/// The kernel loads whole bytes, and 16 at most.
+fn in_bytes(offset: u32, len: u32) -> (u32, u32) {
+    assert!(offset.is_multiple_of(8) && len.is_multiple_of(8) && (8..=128).contains(&len));
+    (offset / 8, len / 8)
 }
 
 /// Some bits of it alone.
 pub fn masked(field: Field, mask: u32) -> Field {
-    let both = BinaryOperation::AND(field, Expression::Number(mask));
-    Expression::BinaryOperation(Box::new(both))
+    Field { mask: Some(mask), ..field }
 }
 
 /// A number of up to 128 bits.
-pub fn number(number: u128) -> Expression<'static> {
-    match u32::try_from(number) {
-        Ok(number) => Expression::Number(number),
-        Err(_) => Expression::String(format!("{number:#x}").into()),
-    }
+pub fn number(number: u128) -> Value {
+    Value::Number(number)
 }
 
-/// An address.
-pub fn address(address: impl Into<String>) -> Expression<'static> {
-    Expression::String(address.into().into())
-}
-
-/// Any of these: two or more, of which none is next to another.
-pub fn any<const N: usize>(all: [Expression<'static>; N]) -> Expression<'static> {
-    const { assert!(N > 1, "nft makes a plain comparison of a single one") };
-    let items = all.into_iter().map(SetItem::Element).collect();
-    Expression::Named(NamedExpression::Set(items))
+/// Any of these.
+pub fn any<const N: usize>(all: [Value; N]) -> Value {
+    Value::Any(all.into())
 }
 
 /// Any number from the first to the last.
-pub fn range(first: u32, last: u32) -> Expression<'static> {
-    let range = [Expression::Number(first), Expression::Number(last)];
-    Expression::Range(Box::new(Range { range }))
+pub fn range(first: u32, last: u32) -> Value {
+    Value::Range(first.into(), last.into())
 }
 
-/// Whether it is that. Two in one rule that are next to each other in a frame are to be one.
-pub fn is(left: Field, right: Expression<'static>) -> Statement<'static> {
-    Statement::Match(Match { left, right, op: Operator::EQ })
+/// Whether it is that.
+pub fn is(field: Field, value: Value) -> Statement {
+    Statement::Match { field, value, equal: true }
 }
 
-/// Whether it is there and is not that. Never two in one rule about neighbours in a frame: `nft`
-/// makes "not both" of "neither".
-pub fn is_not(left: Field, right: Expression<'static>) -> Statement<'static> {
-    Statement::Match(Match { left, right, op: Operator::NEQ })
+/// Whether it is there and is not that.
+pub fn is_not(field: Field, value: Value) -> Statement {
+    Statement::Match { field, value, equal: false }
 }
 
 /// The frame passes.
-pub fn accept() -> Statement<'static> {
-    Statement::Accept(None)
+pub fn accept() -> Statement {
+    Statement::Verdict(Verdict::Accept)
 }
 
 /// The frame is gone.
-pub fn drop() -> Statement<'static> {
-    Statement::Drop(None)
+pub fn drop() -> Statement {
+    Statement::Verdict(Verdict::Drop)
 }
 
 /// Another chain decides, and this one never again.
-pub fn go_to(chain: &'static str) -> Statement<'static> {
-    Statement::Goto(JumpTarget { target: chain.into() })
+pub fn go_to(chain: &'static str) -> Statement {
+    Statement::Verdict(Verdict::GoTo(chain))
 }
 
 /// Whether there are more than `rate` of `unit` a second, over a burst.
-pub fn over(rate: u32, burst: u32, unit: &'static str) -> Statement<'static> {
-    Statement::Limit(Limit {
-        rate,
-        rate_unit: Some(unit.into()),
-        per: Some("second".into()),
-        burst: Some(burst),
-        burst_unit: Some(unit.into()),
-        inv: Some(true),
-    })
+pub fn over(rate: u32, burst: u32, unit: Unit) -> Statement {
+    Statement::Over { rate, burst, unit }
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::bytes::good;
+use super::rig::passed;
 use super::{KINDS, Limits, Rules, filtered};
 
 /// How long it sends.
@@ -11,8 +12,8 @@ const TIME: Duration = Duration::from_secs(2);
 /// What got through while a guest sent for [`TIME`], and how long that was in seconds. Each frame
 /// is good on a network of the first kind, and has so many bytes.
 fn flooded(limits: Limits, length: usize) -> Option<((u64, u64), f64)> {
-    let rig = filtered(KINDS[0], &mut Rules::new(limits));
-    let mut rig = rig?;
+    let rig = filtered(KINDS[0], &Rules::new(limits));
+    let rig = rig?;
     let udp = good().into_iter().find(|it| it.name == "UDP").unwrap();
     assert!(udp.kinds.contains(&0));
     let mut frame = udp.frame;
@@ -24,7 +25,7 @@ fn flooded(limits: Limits, length: usize) -> Option<((u64, u64), f64)> {
         }
     }
     let took = begun.elapsed().as_secs_f64();
-    Some((rig.passed(), took))
+    Some((passed(), took))
 }
 
 /// `least` holds however slow this host is: it sends many times more than may pass.
