@@ -9,5 +9,6 @@ mod addresses;
 mod control;
 mod crashes;
 mod crowds;
+mod host_networks;
 mod lies;
 mod reach;
