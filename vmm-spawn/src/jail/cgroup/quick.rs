@@ -8,6 +8,7 @@
 //! process lives.
 
 use std::os::fd::OwnedFd;
+use std::process;
 
 use rustix::io::Errno;
 use rustix::mount::{
@@ -16,8 +17,9 @@ use rustix::mount::{
 };
 use tracing::debug;
 
-/// The name of the hierarchy, in `/proc/PID/cgroup`. It is one for all vmm-spawns of the host.
-const NAME: &str = "vmm-spawn";
+/// What the name of the hierarchy begins with, in `/proc/PID/cgroup`. The process's number follows: one
+/// that is just being removed cannot be had under the same name.
+const NAME: &str = "vmm-spawn-";
 
 /// Keeps the kernel ready, as long as this lives.
 #[derive(Debug)]
@@ -41,7 +43,7 @@ impl Ready {
 fn hierarchy() -> Result<OwnedFd, Errno> {
     let context = fsopen("cgroup", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_flag(&context, "none")?;
-    fsconfig_set_string(&context, "name", NAME)?;
+    fsconfig_set_string(&context, "name", format!("{NAME}{}", process::id()))?;
     fsconfig_set_flag(&context, "favordynmods")?;
     fsconfig_create(&context)?;
     let hidden = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
