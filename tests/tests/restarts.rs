@@ -122,6 +122,8 @@ fn hung_daemons_degrade_their_own_feature_and_nothing_else() {
 fn a_hung_spawn_is_treated_like_a_dead_one() {
     let setup = Setup::new();
     tick(&setup);
+    // What is in the pipe stays there while vmm-spawn is stopped.
+    wait_until("its first number", || !numbers(&setup).is_empty()).unwrap();
     stopped(&setup.house, "vmm-spawn", || {
         let run = ["run", "hello", "hello.spt", "--memory", "64", "--cpu", "0"];
         // The first has it found out, and each gets an answer.
