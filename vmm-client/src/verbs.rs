@@ -65,6 +65,22 @@ impl Asked<'_> {
         self.session.next(self.number).await
     }
 
+    /// All that is told in parts, up to the end; `part` is what is told in a reply.
+    async fn every<T>(
+        &mut self,
+        part: impl Fn(&mut Reply) -> Option<&mut Vec<T>>,
+    ) -> Result<Vec<T>, Stop> {
+        let mut all = Vec::new();
+        loop {
+            let mut reply = self.next().await?;
+            if matches!(reply, Reply::Done) {
+                return Ok(all);
+            }
+            let Some(more) = part(&mut reply) else { return Err(self.unexpected(&reply)) };
+            all.append(more);
+        }
+    }
+
     /// A reply that does not belong to this request.
     fn unexpected(&mut self, reply: &Reply) -> Stop {
         let kind = match reply {

@@ -2,14 +2,12 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, fcntl_getfl, open};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, pidfd_send_signal, waitpid};
-use tracing::error;
 use vmm_proto::message::spawn::Start;
 
 use crate::affinity::{self, Pinned};
@@ -162,14 +160,4 @@ fn attachment(tap: &Tap) -> [String; 3] {
         format!("--net-mac={device}={}", hex(mac)),
         format!("--net-mtu={device}={mtu}"),
     ]
-}
-
-/// Gets rid of a process that has just started and cannot be watched. It is killed, so that waiting
-/// for it is short.
-pub fn abandon(pid: Pid, process: impl AsFd) {
-    let gone = pidfd_send_signal(process, Signal::KILL)
-        .and_then(|()| waitpid(Some(pid), WaitOptions::empty()));
-    if let Err(error) = gone {
-        error!("process {pid} cannot be got rid of: {error}");
-    }
 }

@@ -1,4 +1,4 @@
-//! How a process ended, and what it used.
+//! The end of a process: how it came, what was used, and bringing it about.
 #![allow(
     unsafe_code,
     reason = "rustix has no rusage of a wait, and does not ask a pidfd how it ended"
@@ -10,7 +10,10 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, pidfd_send_signal, waitid, waitpid,
+};
+use tracing::error;
 use vmm_proto::message::Exit;
 
 /// The end of a process.
@@ -120,6 +123,16 @@ pub fn ask(process: impl AsFd) -> Option<Exit> {
 fn microseconds(time: libc::timeval) -> u64 {
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     seconds * 1_000_000 + u64::try_from(time.tv_usec).unwrap_or(0)
+}
+
+/// Gets rid of a process that has just started and cannot be watched. It is killed, so that waiting
+/// for it is short.
+pub fn abandon(pid: Pid, process: impl AsFd) {
+    let gone = pidfd_send_signal(process, Signal::KILL)
+        .and_then(|()| waitpid(Some(pid), WaitOptions::empty()));
+    if let Err(error) = gone {
+        error!("process {pid} cannot be got rid of: {error}");
+    }
 }
 
 #[cfg(test)]

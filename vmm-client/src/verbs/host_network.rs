@@ -21,14 +21,11 @@ pub(super) async fn perform(
 }
 
 async fn list(asked: &mut Asked<'_>, screen: &mut Screen) -> Result<(), Stop> {
-    let mut networks = Vec::new();
-    loop {
-        match asked.next().await? {
-            Reply::HostNetworks(more) => networks.extend(more),
-            Reply::Done => break,
-            other => return Err(asked.unexpected(&other)),
-        }
-    }
+    let told = asked.every(|reply| match reply {
+        Reply::HostNetworks(more) => Some(more),
+        _ => None,
+    });
+    let networks = told.await?;
     if screen.is_json() {
         let networks: Vec<_> = networks.iter().map(json::HostNetwork::of).collect();
         return screen.json(&networks);

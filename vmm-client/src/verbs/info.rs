@@ -16,14 +16,11 @@ pub(super) async fn info(
     name: Option<&str>,
     screen: &mut Screen,
 ) -> Result<(), Stop> {
-    let mut machines = Vec::new();
-    loop {
-        match asked.next().await? {
-            Reply::Machines(more) => machines.extend(more),
-            Reply::Done => break,
-            other => return Err(asked.unexpected(&other)),
-        }
-    }
+    let told = asked.every(|reply| match reply {
+        Reply::Machines(more) => Some(more),
+        _ => None,
+    });
+    let machines = told.await?;
     if screen.is_json() {
         let machines: Vec<_> = machines.iter().map(json::Machine::of).collect();
         return screen.json(&machines);

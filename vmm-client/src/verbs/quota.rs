@@ -10,14 +10,11 @@ use crate::output::{Screen, json};
 
 /// Shows the limits, from the certificate's own path down.
 pub(super) async fn quota(asked: &mut Asked<'_>, screen: &mut Screen) -> Result<(), Stop> {
-    let mut quotas = Vec::new();
-    loop {
-        match asked.next().await? {
-            Reply::Quota(more) => quotas.extend(more),
-            Reply::Done => break,
-            other => return Err(asked.unexpected(&other)),
-        }
-    }
+    let told = asked.every(|reply| match reply {
+        Reply::Quota(more) => Some(more),
+        _ => None,
+    });
+    let quotas = told.await?;
     if screen.is_json() {
         let quotas: Vec<_> = quotas.iter().map(json::Quota::of).collect();
         return screen.json(&quotas);

@@ -94,7 +94,7 @@ pub fn clone(
         // One that has ended instead needs no descriptors either.
         Ok(_) => Ok(Cloned { pid, process }),
         Err(error) => {
-            crate::launch::abandon(pid, process);
+            crate::process::abandon(pid, process);
             Err(error)
         }
     }

@@ -19,6 +19,7 @@ use crate::net;
 use crate::packet::Descriptors;
 use crate::peers::Peers;
 use crate::poller::Token;
+use crate::process;
 use crate::state::place::{Damage, Fifo};
 use crate::state::record::RunRecord;
 use crate::status::Status;
@@ -225,14 +226,14 @@ impl Machines {
         cell: Cell,
         status: Status,
     ) -> Result<Run, StartError> {
-        let Cloned { pid, process } = new;
+        let Cloned { pid, process: handle } = new;
         let number = self.number(id);
         // Its time begins with its process: many taps take theirs.
         let now = Instant::now();
-        let mut run = Run::new(number, (pid, process), cell, true, status, now);
+        let mut run = Run::new(number, (pid, handle), cell, true, status, now);
         if let Err(error) = self.watch_run(&mut run) {
             self.numbers.remove(&number);
-            launch::abandon(pid, run.process());
+            process::abandon(pid, run.process());
             return Err(StartError::Watch(error));
         }
         Ok(run)

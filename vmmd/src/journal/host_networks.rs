@@ -1,34 +1,13 @@
 //! The private networks of the host.
 
-use anyhow::Context;
-use rasn::types::OctetString;
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 use vmm_engine::Keep;
 use vmm_proto::resource::{BridgeName, HostNetwork};
 
+use super::record;
+
 /// The networks, by the names of their bridges.
 const HOST_NETWORKS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("host-networks");
-
-#[allow(
-    clippy::pedantic,
-    unused_qualifications,
-    missing_docs,
-    reason = "expanded by rasn's derives"
-)]
-mod asn1 {
-    use rasn::prelude::*;
-
-    /// A private network of the host; its name is the key.
-    #[derive(AsnType, Encode, Decode, Debug)]
-    #[rasn(automatic_tags)]
-    pub(super) struct HostNetwork {
-        /// of four octets
-        pub(super) address: OctetString,
-        pub(super) prefix: u8,
-        /// absent: any
-        pub(super) uplink: Option<Utf8String>,
-    }
-}
 
 /// Makes the table.
 pub(super) fn prepare(transaction: &WriteTransaction) -> anyhow::Result<()> {
@@ -40,21 +19,14 @@ pub(super) fn prepare(transaction: &WriteTransaction) -> anyhow::Result<()> {
 pub(super) fn load(transaction: &ReadTransaction, kept: &mut Vec<Keep>) -> anyhow::Result<()> {
     for entry in transaction.open_table(HOST_NETWORKS)?.iter()? {
         let (name, der) = entry?;
-        let network = network(name.value(), der.value())
-            .with_context(|| format!("the host network {:?}", name.value()))?;
-        kept.push(Keep::HostNetwork(network));
+        kept.push(Keep::HostNetwork(record::host_network(name.value(), der.value())?));
     }
     Ok(())
 }
 
 /// Keeps one.
 pub(super) fn keep(transaction: &WriteTransaction, network: &HostNetwork) -> anyhow::Result<()> {
-    let record = asn1::HostNetwork {
-        address: OctetString::from(network.address().octets().to_vec()),
-        prefix: network.prefix(),
-        uplink: network.uplink().map(ToString::to_string),
-    };
-    let der = rasn::der::encode(&record).map_err(|error| anyhow::anyhow!("{error}"))?;
+    let der = record::host_network_to_der(network)?;
     transaction.open_table(HOST_NETWORKS)?.insert(network.name().as_str(), der.as_slice())?;
     Ok(())
 }
@@ -63,15 +35,6 @@ pub(super) fn keep(transaction: &WriteTransaction, network: &HostNetwork) -> any
 pub(super) fn forget(transaction: &WriteTransaction, name: &BridgeName) -> anyhow::Result<()> {
     transaction.open_table(HOST_NETWORKS)?.remove(name.as_str())?;
     Ok(())
-}
-
-fn network(name: &str, der: &[u8]) -> anyhow::Result<HostNetwork> {
-    let record: asn1::HostNetwork =
-        rasn::der::decode(der).map_err(|error| anyhow::anyhow!("{error}"))?;
-    let address: [u8; 4] = record.address.as_ref().try_into().context("its address")?;
-    let uplink = record.uplink.as_deref().map(BridgeName::parse).transpose()?;
-    let name = BridgeName::parse(name)?;
-    Ok(HostNetwork::new(name, address.into(), record.prefix, uplink)?)
 }
 
 #[cfg(test)]

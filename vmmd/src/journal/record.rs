@@ -1,6 +1,8 @@
 //! The records of the journal in DER, and back.
 
+mod asn1;
 mod event;
+mod host_network;
 mod machine;
 
 use anyhow::{Context, ensure};
@@ -15,50 +17,8 @@ use vmm_proto::revocation::{CrlNumber, RevocationList, Serials};
 use super::lists::{self, Lists};
 use asn1::{Delegation, List};
 pub(super) use event::{event, event_to_der};
+pub(super) use host_network::{host_network, host_network_to_der};
 pub(super) use machine::{machine, machine_to_der};
-
-#[allow(
-    clippy::pedantic,
-    unused_qualifications,
-    missing_docs,
-    reason = "expanded by rasn's derives"
-)]
-mod asn1 {
-    use rasn::prelude::*;
-
-    /// A revocation list that is in force.
-    #[derive(AsnType, Encode, Decode, Debug)]
-    #[rasn(automatic_tags)]
-    pub(super) struct List {
-        pub(super) issuer: OctetString,
-        pub(super) path: Utf8String,
-        /// the content octets of an INTEGER
-        pub(super) number: OctetString,
-        pub(super) this_update: i64,
-        pub(super) next_update: i64,
-        /// each after an octet with its length; absent: in a file of its own
-        pub(super) serials: Option<OctetString>,
-        /// of the list as its issuer has signed it; absent before version 3
-        pub(super) sha256: Option<OctetString>,
-    }
-
-    /// What is remembered of a delegation.
-    #[derive(AsnType, Encode, Decode, Debug)]
-    #[rasn(automatic_tags)]
-    pub(super) struct Delegation {
-        pub(super) label: Utf8String,
-        pub(super) issuer: OctetString,
-        pub(super) key: OctetString,
-        pub(super) serial: OctetString,
-        /// a `Grant` of the certificate profile
-        pub(super) grant: OctetString,
-        pub(super) not_before: i64,
-        pub(super) not_after: i64,
-        pub(super) seen_unix_ms: u64,
-        pub(super) until: i64,
-        pub(super) paths: SequenceOf<Utf8String>,
-    }
-}
 
 /// A revocation list, in DER; of a long one all but its serial numbers.
 ///

@@ -2,35 +2,7 @@
 
 use vmm_proto::message::log::Event;
 
-use asn1::{Field, Recorded};
-
-#[allow(
-    clippy::pedantic,
-    unused_qualifications,
-    missing_docs,
-    reason = "expanded by rasn's derives"
-)]
-mod asn1 {
-    use rasn::prelude::*;
-
-    /// An event; its source and number are those of the journal and of its place there.
-    #[derive(AsnType, Encode, Decode, Debug)]
-    #[rasn(automatic_tags)]
-    pub(super) struct Recorded {
-        pub(super) time_ms: u64,
-        pub(super) kind: Utf8String,
-        pub(super) path: Utf8String,
-        pub(super) machine: Option<Utf8String>,
-        pub(super) fields: SequenceOf<Field>,
-    }
-
-    #[derive(AsnType, Encode, Decode, Debug, Clone, PartialEq, Eq, Hash)]
-    #[rasn(automatic_tags)]
-    pub(super) struct Field {
-        pub(super) name: Utf8String,
-        pub(super) value: Utf8String,
-    }
-}
+use super::asn1::{Field, Recorded};
 
 /// An event, in DER.
 ///
