@@ -11,4 +11,5 @@ pub mod links;
 pub mod managed;
 pub mod network;
 pub mod peer;
+pub mod reboot;
 pub mod setup;

@@ -2,17 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
-use vmm_tests::census::children;
 use vmm_tests::forge::Forge;
 use vmm_tests::forge::certificate::Time;
-use vmm_tests::setup::{Setup, programs, skipped};
-use xtask::house::{DAEMONS, Programs, Signal, signal, wait_until};
+use vmm_tests::reboot;
+use vmm_tests::setup::{Setup, skipped};
+use xtask::house::wait_until;
 
 /// How many machines are started at a time after a reboot (`BOOT_AT_ONCE` of the engine).
 const AT_ONCE: usize = 8;
@@ -29,28 +26,6 @@ fn now_s() -> i64 {
     i64::try_from(since.as_secs()).unwrap()
 }
 
-/// Programs of which those that ask the kernel which boot this is are told what is in the file
-/// `boot_id`: it is put over the kernel's, in a mount namespace of their own.
-fn rebootable(dir: &Path) -> Programs {
-    let real = programs();
-    let copies = real.copied_to(&dir.join("bin")).unwrap();
-    let script = dir.join("script");
-    for name in ["vmmd", "vmm-spawn"] {
-        let text = format!(
-            "#!/bin/sh\nexec unshare --mount sh -c 'mount --bind boot_id \
-             /proc/sys/kernel/random/boot_id && exec \"$@\"' sh '{}' \"$@\"\n",
-            real.path(name).display()
-        );
-        std::fs::write(&script, text).unwrap();
-        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
-        // By another process: what this one writes could be open in a child of another thread, and
-        // what is open for writing cannot be run.
-        let status = Command::new("cp").arg(&script).arg(copies.path(name)).status().unwrap();
-        assert!(status.success());
-    }
-    copies
-}
-
 /// A host in its first boot, with a leaf `host` for all of it, and `short`, which speaks for a
 /// delegation of that name until the returned second.
 fn booted(vmmd: &[&str]) -> Option<(Setup, i64)> {
@@ -58,8 +33,8 @@ fn booted(vmmd: &[&str]) -> Option<(Setup, i64)> {
         skipped("reboots: only root can have another boot_id in a mount namespace");
         return None;
     }
-    let setup = Setup::with_programs(rebootable).with_forged_root();
-    std::fs::write(setup.file("boot_id"), "the first boot\n").unwrap();
+    let setup = Setup::with_programs(reboot::programs).with_forged_root();
+    reboot::is_boot(&setup, 1);
     let setup = setup.started(vmmd);
     let end = now_s() + SHORT_S;
     let short = Forge::root("ca root").delegation("short", |it| it.not_after = Time::unix(end));
@@ -69,24 +44,6 @@ fn booted(vmmd: &[&str]) -> Option<(Setup, i64)> {
         std::fs::write(setup.file(&format!("{label}.key")), leaf.key_pem()).unwrap();
     }
     Some((setup, end))
-}
-
-/// Ends all daemons and machines at once: none of them sees another one end.
-fn lose_power(setup: &mut Setup) {
-    let daemons = DAEMONS.map(|name| setup.house.take(name).unwrap());
-    let spawn = daemons.iter().find(|daemon| daemon.name == "vmm-spawn").unwrap().pid();
-    for daemon in &daemons {
-        signal(daemon.pid(), Signal::STOP).unwrap();
-    }
-    let machines = children(spawn);
-    for machine in &machines {
-        signal(*machine, Signal::KILL).unwrap();
-    }
-    for daemon in daemons {
-        daemon.kill().unwrap();
-    }
-    let gone = |pid: &u32| signal(*pid, Signal::CONT).is_err();
-    wait_until("the end of all machines", || machines.iter().all(gone)).unwrap();
 }
 
 fn run(setup: &Setup, who: &str, name: &str, more: &[&str]) {
@@ -124,9 +81,9 @@ fn after_a_reboot_what_should_run_runs_again_by_priority_and_nothing_else() {
     setup.wait_for("/ended", "exited");
     wait_until("the log", || with(&events(&setup), "exited").contains(&"ended".into())).unwrap();
     let before = events(&setup).len();
-    lose_power(&mut setup);
+    reboot::lose_power(&mut setup);
 
-    std::fs::write(setup.file("boot_id"), "the second boot\n").unwrap();
+    reboot::is_boot(&setup, 2);
     let setup = setup.started(&[]);
     for name in &names {
         setup.wait_for(&format!("/{name}"), "running");
@@ -157,9 +114,9 @@ fn expired_while_down(on_expiry: &str, state: &str) -> Option<Setup> {
     let (mut setup, end) = booted(&["--on-expiry", on_expiry])?;
     run(&setup, "short", "tick", &[]);
     run(&setup, "host", "other", &[]);
-    lose_power(&mut setup);
+    reboot::lose_power(&mut setup);
     wait_until("the delegation has expired", || now_s() > end).unwrap();
-    std::fs::write(setup.file("boot_id"), "the second boot\n").unwrap();
+    reboot::is_boot(&setup, 2);
     let setup = setup.started(&["--on-expiry", on_expiry]);
     setup.wait_for("/other", "running");
     setup.wait_for("/short/tick", state);
