@@ -8,6 +8,7 @@ use xtask::house::{DAEMONS, wait_until};
 use super::Holdings;
 use crate::census::Census;
 use crate::links;
+use crate::reboot;
 use crate::setup::{Done, Setup};
 
 /// Addresses `first` to `last` of the first bridge's network, behind the host, as a delegation has
@@ -30,31 +31,61 @@ pub struct Tenants {
     vmmd: Vec<String>,
 }
 
+/// What an installation has besides bridges and tenants.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Besides<'a> {
+    /// More arguments of `vmmd`.
+    pub vmmd: &'a [&'a str],
+    /// More arguments of `vmm-spawn`.
+    pub spawn: &'a [&'a str],
+    /// Whether its host can be booted again: see [`reboot`].
+    pub reboots: bool,
+}
+
 impl Tenants {
     /// Machines may be put on `bridges`. Each of the tenants, by name, has the bridges that are named
     /// beside it, with or without addresses, 600 machines and 8 GiB.
     pub fn new(bridges: &[&str], tenants: &[(&str, &[&str])]) -> Self {
-        Self::with(bridges, tenants, &[])
+        Self::with(bridges, tenants, Besides::default())
     }
 
-    /// As [`Tenants::new`], `vmmd` with more arguments.
-    pub fn with(bridges: &[&str], tenants: &[(&str, &[&str])], vmmd: &[&str]) -> Self {
-        let setup = Setup::without_daemons();
+    /// As [`Tenants::new`], and more.
+    pub fn with(bridges: &[&str], tenants: &[(&str, &[&str])], besides: Besides<'_>) -> Self {
+        let setup = if besides.reboots {
+            Setup::with_programs(reboot::programs)
+        } else {
+            Setup::without_daemons()
+        };
+        if besides.reboots {
+            reboot::is_boot(&setup, 1);
+        }
         for (name, bridges) in tenants {
             let mut share = vec!["600", "8192", "--cpu", "0"];
             share.extend(bridges.iter().flat_map(|bridge| ["--bridge", bridge]));
             setup.delegate("ca.db", "cacert.pem", "ca.key", name, &share);
         }
         let of_bridge = |name: &&str| ["--bridge".to_owned(), (*name).to_owned()];
-        let spawn = bridges.iter().flat_map(of_bridge).collect();
+        let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+        let spawn = bridges.iter().flat_map(of_bridge).chain(words(besides.spawn)).collect();
         let limits = ["--host-machines", "2000", "--host-memory", "65536", "--host-cpus", "0"];
-        let vmmd = limits.iter().chain(vmmd).map(|word| (*word).to_owned()).collect();
+        let vmmd = [words(&limits), words(besides.vmmd)].concat();
         let mut tenants = Self { setup, spawn, vmmd };
-        for daemon in DAEMONS {
-            tenants.start_again(daemon);
-        }
-        tenants.all_know_each_other();
+        tenants.start_all();
         tenants
+    }
+
+    fn start_all(&mut self) {
+        for daemon in DAEMONS {
+            self.start_again(daemon);
+        }
+        self.all_know_each_other();
+    }
+
+    /// Has the host lose its power and boot for the `boot`th time. Its bridges are as they were.
+    pub fn reboot(&mut self, boot: u32) {
+        reboot::lose_power(&mut self.setup);
+        reboot::is_boot(&self.setup, boot);
+        self.start_all();
     }
 
     /// Waits until all daemons have found each other.
@@ -93,11 +124,7 @@ impl Tenants {
     #[track_caller]
     pub fn holding(&self, who: &str) -> (Holdings, Census) {
         self.echo(who, "first");
-        let name = format!("{who}/first");
-        let counted = || {
-            let done = self.setup.admin(&["--format", "json", "statistics", &name]);
-            done.code == Some(0) && done.json()[0]["interfaces"][0]["received_packets"].is_u64()
-        };
+        let counted = || self.traffic(who, "first").is_some();
         wait_until("counters of an interface", counted).unwrap();
         self.setup.client(who, &["destroy", "first"]).expect(0);
         wait_until("no interface", || Holdings::taps() == 0).unwrap();
@@ -109,6 +136,21 @@ impl Tenants {
     pub fn info(&self, who: &str, name: &str) -> Value {
         let done = self.setup.admin(&["--format", "json", "info", &format!("{who}/{name}")]);
         done.expect(0).json()[0].clone()
+    }
+
+    /// What went through the first interface of a machine so far, if that was looked at yet.
+    pub fn traffic(&self, who: &str, name: &str) -> Option<Traffic> {
+        let name = format!("{who}/{name}");
+        let done = self.setup.admin(&["--format", "json", "statistics", &name]);
+        if done.code != Some(0) {
+            return None;
+        }
+        let interface = &done.json()[0]["interfaces"][0];
+        let count = |what: &str| interface[what].as_u64();
+        Some(Traffic {
+            received: (count("received_packets")?, count("received_bytes")?),
+            sent: (count("sent_packets")?, count("sent_bytes")?),
+        })
     }
 
     /// Starts a daemon again, as it was started at first.
@@ -125,6 +167,15 @@ impl Tenants {
             _ => Vec::new(),
         }
     }
+}
+
+/// Frames and bytes that went through an interface, as its guest sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Traffic {
+    /// What the guest got: frames, and bytes.
+    pub received: (u64, u64),
+    /// What the guest sent: frames, and bytes.
+    pub sent: (u64, u64),
 }
 
 /// The address in `A/P`.

@@ -1,7 +1,8 @@
 //! Which address a machine has.
 
 use serde_json::{Value, json};
-use vmm_tests::network::{Site, Tenants, address, of_bridge, of_bridge6, traffic};
+use vmm_tests::network::{Besides, Site, Tenants, address, of_bridge, of_bridge6, traffic};
+use vmm_tests::setup::kinds;
 
 fn networks(tenants: &Tenants, name: &str) -> Value {
     tenants.info("alice", name)["networks"].clone()
@@ -60,6 +61,48 @@ fn a_name_keeps_its_address_when_it_is_restarted_replaced_and_when_daemons_are_k
         same(&tenants);
         tenants.setup.client("alice", &["restart", "echo"]).expect(0);
         same(&tenants);
+    });
+}
+
+#[test]
+fn a_name_keeps_its_address_when_the_host_boots_again() {
+    let Some(site) = Site::with(&["ext"]) else { return };
+    site.on_host(|| {
+        let ranges = [of_bridge("ext", 10, 19), of_bridge6("ext", 0x10, 0x1f)];
+        let ranges = ranges.each_ref().map(String::as_str);
+        let besides = Besides { reboots: true, ..Besides::default() };
+        let mut tenants = Tenants::with(&["ext"], &[("alice", &ranges)], besides);
+        let names = [kinds(), vec!["free", "stopped"]].concat();
+        for name in &names {
+            let kind = if kinds().contains(name) { name } else { "spt" };
+            tenants.run("alice", name, &format!("echo.{kind}"), &["service=ext"], &[]).expect(0);
+        }
+        tenants.setup.client("alice", &["stop", "stopped"]).expect(0);
+        // Its addresses are free again: what comes after the boot is not to move there.
+        tenants.setup.client("alice", &["destroy", "free"]).expect(0);
+        let of = |tenants: &Tenants, name: &str| {
+            let it = networks(tenants, name)[0].clone();
+            ["mac", "address", "address6"].map(|field| it[field].clone())
+        };
+        let names: Vec<&str> = names.into_iter().filter(|name| *name != "free").collect();
+        let before: Vec<_> = names.iter().map(|name| of(&tenants, name)).collect();
+        assert!(before.iter().flatten().all(Value::is_string), "{before:?}");
+        for boot in [2, 3] {
+            tenants.reboot(boot);
+            for kind in kinds() {
+                tenants.setup.wait_for(&format!("alice/{kind}"), "running");
+            }
+            for (name, before) in names.iter().zip(&before) {
+                assert_eq!(of(&tenants, name), *before, "{name} in boot {boot}");
+                for at in before[1..].iter().filter(|_| *name != "stopped") {
+                    traffic::reaches(address(at).unwrap());
+                }
+            }
+        }
+        tenants.setup.client("alice", &["start", "stopped"]).expect(0);
+        let place = names.len() - 1;
+        assert_eq!(of(&tenants, "stopped"), before[place]);
+        traffic::reaches(address(&before[place][1]).unwrap());
     });
 }
 
