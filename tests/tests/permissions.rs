@@ -10,8 +10,9 @@ use vmm_proto::grant::Grant;
 use vmm_proto::id::Digest;
 use vmm_proto::message::ConsoleStart;
 use vmm_proto::message::client::{
-    Described, Doorkeeping, Error, ErrorCode, Reply, Request, ToServer,
+    Described, Doorkeeping, Error, ErrorCode, NetworkDeed, Reply, Request, ToServer,
 };
+use vmm_proto::message::spawn::HostNetwork;
 use vmm_proto::message::why::Deed;
 use vmm_proto::permission::Permission;
 use vmm_proto::resource::{Arguments, CpuSet, Devices, Image, Machine, Restart};
@@ -123,6 +124,41 @@ fn each_verb_needs_its_permission_and_no_other_one_will_do() {
             }
         }
     }
+}
+
+#[test]
+fn networks_of_the_host_are_nobodys_who_has_a_certificate() {
+    let setup = Setup::forged();
+    let network = HostNetwork {
+        name: "inner".to_owned(),
+        address: [10, 7, 0, 1].into(),
+        prefix: 24,
+        uplink: None,
+    };
+    let deeds = [
+        NetworkDeed::Add(network),
+        NetworkDeed::List,
+        NetworkDeed::Remove { name: "inner".into() },
+    ];
+    // Who speaks for all of the host, who speaks for a part of it, and a machine.
+    let all = [Permission::All as usize];
+    for (who, leaf) in [
+        ("host", Forge::root("ca root").permissions("host", &all, |_| {}).sign()),
+        ("dev", dev().permissions("leaf", &all, |_| {}).sign()),
+        ("machine", dev().machine("machine", |_| {}).sign()),
+    ] {
+        let mut peer = connect(&setup, &leaf);
+        for (number, deed) in (1..).zip(deeds.clone()) {
+            let said = format!("{who} {deed:?}");
+            let error = ask(&mut peer, number, Request::HostNetwork(deed)).expect_err(&said);
+            assert_eq!(error.code, ErrorCode::Permission, "{said}: {error}");
+            assert_eq!(error.message.contains("local socket"), who == "host", "{said}: {error}");
+        }
+        // It is about that, and not about this connection.
+        assert_eq!(ask(&mut peer, 9, Request::Quota).is_ok(), who != "machine", "{who}");
+    }
+    let listed = setup.admin(&["--format", "json", "host", "network", "list"]).expect(0).json();
+    assert_eq!(listed, json!([]));
 }
 
 #[test]
