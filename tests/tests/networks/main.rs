@@ -7,6 +7,7 @@
 
 mod addresses;
 mod control;
+mod counters;
 mod crashes;
 mod crowds;
 mod host_networks;
