@@ -12,4 +12,5 @@ mod crashes;
 mod crowds;
 mod host_networks;
 mod lies;
+mod rates;
 mod reach;
