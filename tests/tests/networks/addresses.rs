@@ -122,9 +122,16 @@ fn what_the_arguments_set_is_taken_if_it_may_be_given() {
         assert!(address(&chosen[0]["address6"]).is_some(), "{chosen}");
         traffic::reaches(address(&chosen[0]["address"]).unwrap());
         traffic::reaches(address(&chosen[0]["address6"]).unwrap());
-        for argument in ["--ipv4=10.0.0.17/24", "--ipv4=10.0.0.20/24", "--ipv6=fd00::20/64"] {
+        for (argument, rule) in [
+            ("--ipv4=10.0.0.17/24", "sets 10.0.0.17, which another machine on bridge \"ext\" has"),
+            (
+                "--ipv4=10.0.0.20/24",
+                "(it has 10.0.0.10/10.0.0.19/10.0.0.1/24): it is outside of that",
+            ),
+            ("--ipv6=fd00::20/64", "(it has fd00::10/fd00::1f/fd00::1/64): it is outside of that"),
+        ] {
             let refused = run("refused", argument);
-            assert!(refused.expect(3).err.contains("10.0.0.") || refused.err.contains("fd00::"));
+            assert!(refused.expect(3).err.contains(rule), "{argument}: {}", refused.err);
             tenants.setup.client("alice", &["info", "refused"]).expect(4);
         }
     });
