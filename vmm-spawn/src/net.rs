@@ -26,6 +26,8 @@ pub mod nft;
 pub mod owner;
 pub mod plug;
 pub mod port;
+#[cfg(test)]
+mod running_tests;
 pub mod tap;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -66,9 +68,7 @@ pub enum Error {
     #[error(transparent)]
     Kernel(#[from] netlink::Error),
     /// Nothing could be filtered.
-    #[error(
-        "--bridge needs the rules of nftables, by which nothing leaves a machine that pretends to be another: {0}"
-    )]
+    #[error("what machines send cannot be filtered, so that none has a network: {0}")]
     Filter(#[from] filter::FilterError),
     /// A bridge that machines may not be put on.
     #[error(
@@ -121,7 +121,10 @@ impl Networks {
             return Err(Error::Powerless);
         }
         tun::device().map_err(|error| Error::NoTun { error })?;
-        this.rules.prepare()?;
+        // Machines that run need this process more than others need networks.
+        if let Err(error) = this.rules.prepare() {
+            error!("as it is, no machine starts on a bridge: {error}");
+        }
         for name in this.bridges.clone() {
             match this.netlink()?.link(&name)? {
                 Some(link) if link.is_bridge() => info!("machines may be put on bridge {name:?}"),
@@ -159,25 +162,19 @@ impl Networks {
         self.netlink.as_mut().ok_or(netlink::Error::Silence)
     }
 
-    /// Makes the taps of a machine: all of them, or none. They are gone when what is returned is,
-    /// and every copy of its descriptors; [`Networks::remove`] takes back what else there is.
+    /// Makes the taps of a machine, which may have them ([`Networks::check`]). They are gone when what
+    /// is returned is, and every copy of its descriptors; [`Networks::remove`] takes back what else
+    /// there is, also of those that were made before one failed.
     ///
     /// # Errors
-    /// What is asked for is not allowed, or cannot be had.
+    /// What is asked for cannot be had.
     pub fn make(&mut self, machine: MachineId, list: &[Interface]) -> Result<Vec<Tap>, Error> {
-        self.check(list)?;
-        let mut taps = Vec::new();
-        for (index, interface) in (0..).zip(list) {
-            match self.make_one(machine, index, interface) {
-                Ok(tap) => taps.push(tap),
-                Err(error) => {
-                    drop(taps);
-                    self.remove(machine, index);
-                    return Err(error);
-                }
-            }
+        if list.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(taps)
+        self.rules.prepare()?;
+        let made = (0..).zip(list);
+        made.map(|(index, interface)| self.make_one(machine, index, interface)).collect()
     }
 
     /// Whether a machine may have these interfaces.

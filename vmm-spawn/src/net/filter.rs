@@ -42,15 +42,15 @@ use kernel::Refused;
 use read_back::ReadError;
 use words::Program;
 
+/// How often something is made that others of the host make and remove at the same time.
+const ATTEMPTS: usize = 5;
+
 /// Why a tap has no filter. It does not go up then.
 #[derive(Debug, thiserror::Error)]
 pub enum FilterError {
     /// The kernel does not take something.
     #[error("the kernel does not take {0}")]
     Refused(#[from] Refused),
-    /// An earlier table is in the way.
-    #[error("cannot remove an earlier table of rules: {0}")]
-    Earlier(Refused),
     /// The kernel has something else, or does not tell.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -90,31 +90,46 @@ impl Rules {
         Self { limits }
     }
 
-    /// Makes what all taps need. Whoever does so once at the beginning knows early what is missing.
+    /// Has what all taps need as it is meant ([`groups`]), and tells whether it was. What is otherwise,
+    /// be it of an earlier version or changed by somebody, is replaced in one step: it is at no moment
+    /// missing.
     ///
     /// # Errors
-    /// The kernel takes no rules, or somebody has changed these.
-    pub fn prepare(&self) -> Result<(), FilterError> {
+    /// The kernel takes no rules, or somebody holds on to what is in the way.
+    pub fn prepare(&self) -> Result<bool, FilterError> {
         let groups = groups::rules();
-        match read_back::check(&groups) {
-            Err(ReadError::Kernel(error)) if error.errno() == Some(Errno::NOENT) => {}
-            checked => return Ok(checked?),
+        let mut was_there = true;
+        for _ in 0..ATTEMPTS {
+            let done = match read_back::check(&groups) {
+                Ok(()) => return Ok(was_there),
+                Err(ReadError::Kernel(error)) if error.errno() == Some(Errno::NOENT) => {
+                    tables::make(&groups)
+                }
+                Err(ReadError::Differs(how)) => {
+                    warn!(
+                        "rules of all machines' taps are not as they should be, and replaced: {how}"
+                    );
+                    tables::replace(&groups)
+                }
+                Err(error) => return Err(error.into()),
+            };
+            was_there = false;
+            match done {
+                // Another one of this host was faster.
+                Err(error) if matches!(error.errno(), Some(Errno::EXIST | Errno::NOENT)) => {}
+                done => done?,
+            }
         }
-        match tables::make(&groups) {
-            // Another one of this host was faster.
-            Err(error) if error.errno() == Some(Errno::EXIST) => {}
-            made => made?,
-        }
-        Ok(read_back::check(&groups)?)
+        read_back::check(&groups)?;
+        Ok(false)
     }
 
     /// Filters what comes through a tap, which is on its bridge and still down: all at once or not
-    /// at all.
+    /// at all. [`Rules::prepare`] was called before.
     ///
     /// # Errors
     /// The kernel did not take it as it was meant. Nothing of it is left then.
     pub fn apply(&self, tap: &TapFacts<'_>) -> Result<(), FilterError> {
-        self.prepare()?;
         let Interface { mac, address, address6, .. } = *tap.interface;
         let facts = Facts { name: tap.name.as_str(), mac, address, address6, limits: self.limits };
         set(&frames::rules_for(&facts))
@@ -150,10 +165,7 @@ impl Rules {
 fn set(rules: &Program) -> Result<(), FilterError> {
     match tables::make(rules) {
         // Not removed on suspicion: orders that the kernel takes back cost it many milliseconds.
-        Err(error) if error.errno() == Some(Errno::EXIST) => {
-            tables::remove(rules.table()).map_err(FilterError::Earlier)?;
-            tables::make(rules)?;
-        }
+        Err(error) if error.errno() == Some(Errno::EXIST) => tables::replace(rules)?,
         made => made?,
     }
     Ok(read_back::check(rules)?)

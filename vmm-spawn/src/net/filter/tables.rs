@@ -34,8 +34,30 @@ pub fn names() -> Result<Vec<String>, Error> {
 /// # Errors
 /// The kernel refuses, or there is one already.
 pub fn make(program: &Program) -> Result<(), Refused> {
-    let table = program.table();
     let mut batch = Batch::new(program.family());
+    push(&mut batch, program);
+    order(&mut batch)
+}
+
+/// Makes a table instead of the one of its name, with all that is in it: there is the one or the
+/// other at every moment, and that one still if the kernel refuses.
+///
+/// # Errors
+/// The kernel refuses, or there is none.
+pub fn replace(program: &Program) -> Result<(), Refused> {
+    let mut batch = Batch::new(program.family());
+    push_removal(&mut batch, program.table());
+    push(&mut batch, program);
+    order(&mut batch)
+}
+
+fn push_removal(batch: &mut Batch, table: &str) {
+    let attributes = [Attribute::text(TABLE_NAME, table)];
+    batch.push(format!("that the table {table} goes"), DELETE_TABLE, 0, &attributes);
+}
+
+fn push(batch: &mut Batch, program: &Program) {
+    let table = program.table();
     let name = [Attribute::text(TABLE_NAME, table)];
     batch.push(format!("the table {table}"), NEW_TABLE, MADE, &name);
     for it in program.chains() {
@@ -49,7 +71,6 @@ pub fn make(program: &Program) -> Result<(), Refused> {
             batch.push(what, NEW_RULE, APPENDED, &attributes);
         }
     }
-    order(&mut batch)
 }
 
 /// Removes the table of a single interface. That there is none is no error.
@@ -58,8 +79,7 @@ pub fn make(program: &Program) -> Result<(), Refused> {
 /// It is still there, for all that is known.
 pub fn remove(name: &str) -> Result<(), Refused> {
     let mut batch = Batch::new(Family::NetDev);
-    let attributes = [Attribute::text(TABLE_NAME, name)];
-    batch.push(format!("the table {name}"), DELETE_TABLE, 0, &attributes);
+    push_removal(&mut batch, name);
     match order(&mut batch) {
         Err(error) if error.errno() == Some(Errno::NOENT) => Ok(()),
         done => done,

@@ -1,5 +1,6 @@
 //! With the kernel's own judgement, in network namespaces of their own, which only root can make.
 
+mod altered;
 mod bytes;
 mod limits;
 mod model;
@@ -163,18 +164,6 @@ fn a_filter_is_gone_with_its_tap_and_only_then() {
 }
 
 #[test]
-fn somebody_elses_rules_among_ours_are_noticed() {
-    let Some(mut rig) = Rig::new() else { return };
-    let rules = Rules::default();
-    rules.prepare().unwrap();
-    nft(&["add", "chain", "bridge", "vmm-groups", "more"]);
-    let name = rig.add_tap(0);
-    let error = rig.filter(&rules, name, &interface(KINDS[0])).unwrap_err();
-    assert!(matches!(error, FilterError::Read(ReadError::Differs(_))), "{error}");
-    assert!(tables::names().unwrap().is_empty());
-}
-
-#[test]
 fn whatever_is_changed_in_a_table_of_ours_is_noticed() {
     const POLICY: &str = "type filter hook ingress device TAP priority -500; policy accept;";
     const LATER: &str = "type filter hook ingress device TAP priority 5; policy drop;";
@@ -234,14 +223,4 @@ fn a_refusal_names_what_the_kernel_does_not_take() {
     assert!(error.contains("the rule \"what is nowhere\" of the chain \"all\""), "{error}");
     assert!(error.contains("No such file or directory"), "{error}");
     assert!(tables::names().unwrap().is_empty());
-}
-
-#[test]
-fn whoever_else_makes_the_table_of_groups_at_the_same_time_does_no_harm() {
-    let Some(_rig) = Rig::new() else { return };
-    let groups = groups::rules();
-    tables::make(&groups).unwrap();
-    let again = tables::make(&groups).unwrap_err();
-    assert_eq!(again.errno(), Some(Errno::EXIST));
-    Rules::default().prepare().unwrap();
 }
