@@ -70,7 +70,7 @@ fn data(kind: u16, bytes: &[u8]) -> Attribute {
 fn comparison(field: &Field, values: &[Value], equal: bool) -> Vec<Attribute> {
     let bytes = |number| bytes_of(field.source, number);
     let mut steps = vec![load(field.source)];
-    steps.extend(field.mask.map(|mask| bitwise(&bytes(mask.into()))));
+    steps.extend(field.mask.map(|mask| bitwise(&bytes(mask))));
     steps.extend(values.iter().map(|value| match *value {
         Value::Number(number) => cmp(equal, &bytes(number)),
         Value::Range(first, last) => {

@@ -22,12 +22,12 @@ pub fn rules() -> Program {
     let mut program = Program::new(Family::Bridge, TABLE.to_owned());
     let mut chain = program.hook("between-machines", Hook::Forward, None, Policy::Accept);
     let other_than_all =
-        |group| is_not(masked(group, !((1 << BITS) - 1)), number(GROUP_BASE.into()));
+        |group| is_not(masked(group, (!((1_u32 << BITS) - 1)).into()), number(GROUP_BASE.into()));
     chain
         .rule("from elsewhere", [other_than_all(from_group()), accept()])
         .rule("to elsewhere", [other_than_all(to_group()), accept()]);
-    for bit in (0..BITS).map(|bit| 1_u32 << bit) {
-        let is_there = |group| is(masked(group, bit), number(bit.into()));
+    for bit in (0..BITS).map(|bit| 1_u128 << bit) {
+        let is_there = |group| is(masked(group, bit), number(bit));
         let is_missing = |group| is(masked(group, bit), number(0));
         chain
             .rule("another group", [is_there(from_group()), is_missing(to_group()), drop()])

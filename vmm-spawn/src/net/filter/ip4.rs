@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 
 use super::frames::Facts;
 use super::words::{
-    Program, Statement, accept, any, drop, go_to, is, is_not, masked, number, packet, range,
+    Program, Statement, Value, accept, any, go_to, is, is_not, masked, number, packet, range,
 };
 
 /// The chain `ip4`.
@@ -54,39 +54,45 @@ fn unspecified(program: &mut Program) {
         .rule("a client of DHCP", [plain(), whole(), protocol(17), everybody, ports, accept()]);
 }
 
-/// What is in a packet: nothing with options but what hosts tell of groups (RFC 3376).
+/// What is in a packet: nothing with options but what hosts tell of groups.
 fn carried(program: &mut Program) {
-    let membership = || any([number(0x12), number(0x22), range(0x16, 0x17)]);
-    let group = is(packet(192, 8), membership());
     program
         .chain("ip4-carried")
-        .rule(
-            "groups it is in",
-            [is(packet(0, 8), number(0x46)), whole(), protocol(2), group, accept()],
-        )
-        .rule("other options", [is_not(packet(0, 8), number(0x45)), drop()])
+        .rule("options", [is_not(packet(0, 8), number(0x45)), go_to("ip4-options")])
         .rule("TCP", [protocol(6), accept()])
         .rule("UDP", [protocol(17), go_to("ip4-udp")])
         .rule("ICMP", [protocol(1), go_to("ip4-icmp")])
         .rule("groups it is in", [whole(), protocol(2), is(packet(160, 8), membership()), accept()])
         .rule(
-            "routers of groups, or what asks for members",
-            [is(packet(72, 8), any([number(2), number(103)])), drop()],
-        )
-        .rule(
-            "any other protocol",
-            [is_not(packet(72, 8), any([number(1), number(17)])), accept()],
+            "neither routers of groups, nor what asks for members",
+            [is_not(packet(72, 8), any([number(2), number(103)])), accept()],
         );
 }
 
+/// What hosts tell of groups (RFC 3376).
+fn membership() -> Value {
+    any([number(0x12), number(0x22), range(0x16, 0x17)])
+}
+
 fn upper(program: &mut Program) {
+    let group = is(packet(192, 8), membership());
+    program.chain("ip4-options").rule(
+        "groups it is in",
+        [is(packet(0, 8), number(0x46)), whole(), protocol(2), group, accept()],
+    );
+    // In a fragment that is not the first, no ports are where they are compared, and it passes
+    // whatever is there.
+    let [server, client] =
+        [(160, 67), (176, 68)].map(|(place, port)| is_not(packet(place, 16), number(port)));
     program
         .chain("ip4-udp")
-        .rule("the rest of a datagram", [later(), accept()])
-        .rule("a server of DHCP", [is(packet(160, 16), number(67)), drop()])
-        .rule("not to clients of DHCP", [is_not(packet(176, 16), number(68)), accept()]);
-    program.chain("ip4-icmp").rule("the rest of a message", [later(), accept()]).rule(
-        "neither redirects nor router advertisements",
-        [is_not(packet(160, 8), any([number(5), number(9)])), accept()],
-    );
+        .rule("neither a server of DHCP, nor to its clients", [server, client, accept()])
+        .rule("the rest of a datagram", [later(), accept()]);
+    program
+        .chain("ip4-icmp")
+        .rule(
+            "neither redirects nor router advertisements",
+            [is_not(packet(160, 8), any([number(5), number(9)])), accept()],
+        )
+        .rule("the rest of a message", [later(), accept()]);
 }

@@ -21,7 +21,7 @@ pub fn rules(program: &mut Program, facts: &Facts<'_>) {
     fragments(program);
     carried(program);
     let Some(own) = own else {
-        program.chain("ip6").rule("of any address", [version(), go_to("ip6-carried")]);
+        program.chain("ip6").rule("of any address", [go_to("ip6-carried")]);
         return;
     };
     unspecified(program, own);
@@ -101,12 +101,13 @@ fn unspecified(program: &mut Program, own: [Ipv6Addr; 2]) {
 fn carried(program: &mut Program) {
     program
         .chain("ip6-carried")
-        .rule("TCP", [version(), next(6), accept()])
-        .rule("UDP", [version(), next(17), go_to("ip6-udp")])
-        .rule("ICMPv6", [version(), next(58), go_to("ip6-icmp")])
-        .rule("fragments", [version(), next(44), go_to("ip6-fragment")])
-        .rule("groups it is in", [version(), next(0), go_to("ip6-groups")])
-        .rule("other protocols", [version(), is(packet(48, 8), others()), accept()]);
+        .rule("another version", [is_not(masked(packet(0, 8), 0xf0), number(0x60)), drop()])
+        .rule("TCP", [next(6), accept()])
+        .rule("UDP", [next(17), go_to("ip6-udp")])
+        .rule("ICMPv6", [next(58), go_to("ip6-icmp")])
+        .rule("fragments", [next(44), go_to("ip6-fragment")])
+        .rule("groups it is in", [next(0), go_to("ip6-groups")])
+        .rule("other protocols", [is(packet(48, 8), others()), accept()]);
 }
 
 /// Messages of hosts alone.
@@ -127,10 +128,11 @@ fn messages(program: &mut Program) {
             accept(),
         ],
     );
+    let [server, client] =
+        [(320, 547), (336, 546)].map(|(place, port)| is_not(packet(place, 16), number(port)));
     program
         .chain("ip6-udp")
-        .rule("a server of DHCPv6", [is(packet(320, 16), number(547)), drop()])
-        .rule("not to clients of DHCPv6", [is_not(packet(336, 16), number(546)), accept()]);
+        .rule("neither a server of DHCPv6, nor to its clients", [server, client, accept()]);
 }
 
 fn discovery(program: &mut Program, facts: &Facts<'_>, own: Option<[Ipv6Addr; 2]>) {

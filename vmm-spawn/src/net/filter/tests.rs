@@ -170,7 +170,7 @@ fn whatever_is_changed_in_a_table_of_ours_is_noticed() {
     let changes: [(&str, &[&[&str]]); 10] = [
         ("switched off", &[&["add table netdev T { flags dormant; }"]]),
         ("rules", &[&["add rule netdev T from-guest accept"]]),
-        ("frame\" of", &[&["insert rule netdev T frame accept"]]),
+        ("types\" of", &[&["insert rule netdev T types accept"]]),
         ("ip4-udp\" of", &[&["flush chain netdev T ip4-udp"]]),
         ("just its", &[&["add chain netdev T more"]]),
         ("just its", &[&["add set netdev T more { type ether_addr; }"]]),

@@ -187,7 +187,7 @@ pub struct Field {
     /// Where it is.
     pub source: Source,
     /// These bits of it alone.
-    pub mask: Option<u32>,
+    pub mask: Option<u128>,
 }
 
 /// Where a field is.
@@ -243,7 +243,7 @@ fn in_bytes(offset: u32, len: u32) -> (u32, u32) {
 }
 
 /// Some bits of it alone.
-pub fn masked(field: Field, mask: u32) -> Field {
+pub fn masked(field: Field, mask: u128) -> Field {
     Field { mask: Some(mask), ..field }
 }
 
