@@ -70,6 +70,13 @@ pub enum Collision {
     },
 }
 
+impl Collision {
+    /// Whether it is no fault of a network that was there before it.
+    pub const fn comes_later(&self) -> bool {
+        matches!(self, Self::NoUplink(_) | Self::Address { .. } | Self::Route { .. })
+    }
+}
+
 impl Host {
     /// The interface of this name.
     pub fn link(&self, name: &str) -> Option<&Link> {
@@ -86,6 +93,17 @@ impl Host {
         let last = self.routes.iter().filter(|route| route.prefix == 0);
         let indices = last.flat_map(|route| &route.interfaces);
         indices.filter_map(|index| self.links.iter().find(|link| link.index == *index))
+    }
+
+    /// Whether the bridge of a network is there as that is now, and carries packets. It was judged
+    /// before it did so, be it by another process.
+    pub fn carries(&self, network: &HostNetwork, mark: &Mark) -> bool {
+        let own = self.link(network.name().as_str());
+        let Some(own) = own.filter(|link| link.is_up && mark.is_on(link)) else { return false };
+        let mut addresses = self.addresses.iter().filter(|address| address.index == own.index);
+        let is_its =
+            |it: &Address| (it.address, it.prefix) == (network.address(), network.prefix());
+        addresses.next().is_some_and(is_its) && addresses.next().is_none()
     }
 
     /// Whether there is nothing in the way of a network, whose bridge may be there already.

@@ -68,15 +68,16 @@ impl HostNetworks {
         if self.wanted.is_empty() && former.is_empty() && !self.touched {
             return Ok(BTreeSet::new());
         }
-        for link in &former {
-            // No packet goes where no rule applies.
-            netlink.set_up(link.index, false)?;
-        }
         if !self.wanted.is_empty() {
             host.addresses = netlink.addresses()?;
             host.routes = netlink.routes()?;
         }
         let made = self.make_bridges(&mut netlink, &host, problems);
+        let is_made = |link: &&Link| made.iter().any(|(_, made)| made.index == link.index);
+        for link in host.links.iter().filter(|link| self.mark.is_on(link) && !is_made(link)) {
+            // No packet goes where no rule applies.
+            netlink.set_up(link.index, false)?;
+        }
         self.regulate(&host, &made)?;
         let mut up = BTreeSet::new();
         for (network, link) in &made {
@@ -118,7 +119,7 @@ impl HostNetworks {
                 Ok(()) => {}
                 // What carries packets of machines goes on, whatever has come in its way since; but
                 // it is said.
-                Err(collision) if self.up.contains(&name) && host.link(&name).is_some() => {
+                Err(collision) if collision.comes_later() && host.carries(network, &self.mark) => {
                     problems.insert(name.clone(), collision.into());
                 }
                 Err(collision) => {

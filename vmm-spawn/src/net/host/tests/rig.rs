@@ -1,0 +1,162 @@
+//! Hosts, what is on them, and packets between them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::UdpSocket;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sched::{CloneFlags, setns};
+use vmm_proto::message::spawn::{FromSpawn, HostNetwork};
+
+use crate::net::host::HostNetworks;
+
+/// How long a packet may take that must come.
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Runs `ip` in the namespace of this thread, which must succeed.
+pub(super) fn ip(arguments: &str) -> String {
+    run(Command::new("ip").args(arguments.split(' ')), arguments)
+}
+
+fn run(command: &mut Command, what: &str) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Another host: a network namespace that lives as long as a process.
+pub(super) struct Host(Child);
+
+impl Host {
+    pub(super) fn new() -> Self {
+        let own = fs::read_link("/proc/thread-self/ns/net").unwrap();
+        let mut command = Command::new("unshare");
+        let child = command.args(["--net", "cat"]).stdin(Stdio::piped()).spawn().unwrap();
+        let this = Self(child);
+        let deadline = Instant::now() + PATIENCE;
+        while fs::read_link(this.namespace()).is_ok_and(|its| its == own) {
+            assert!(Instant::now() < deadline, "there is no other namespace");
+            thread::sleep(Duration::from_millis(5));
+        }
+        this
+    }
+
+    fn namespace(&self) -> String {
+        format!("/proc/{}/ns/net", self.0.id())
+    }
+
+    pub(super) fn ip(&self, arguments: &str) {
+        let target = self.0.id().to_string();
+        let mut command = Command::new("nsenter");
+        let command = command.args(["-t", &target, "-n", "ip"]).args(arguments.split(' '));
+        run(command, arguments);
+    }
+
+    /// A socket of that host.
+    pub(super) fn socket(&self, address: &str) -> UdpSocket {
+        let namespace = OwnedFd::from(fs::File::open(self.namespace()).unwrap());
+        let address = address.to_owned();
+        let bind = move || {
+            setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
+            UdpSocket::bind(address).unwrap()
+        };
+        let socket = thread::spawn(bind).join().unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+pub(super) fn network(name: &str, address: [u8; 4], uplink: Option<&str>) -> HostNetwork {
+    let uplink = uplink.map(str::to_owned);
+    HostNetwork { name: name.to_owned(), address: address.into(), prefix: 24, uplink }
+}
+
+pub(super) fn networks() -> HostNetworks {
+    HostNetworks::new(Path::new("/run/test"), ["ext"].into_iter())
+}
+
+/// What became of each, by its name.
+pub(super) fn states(networks: &HostNetworks) -> BTreeMap<String, Option<String>> {
+    match networks.message(Vec::new()) {
+        FromSpawn::HostNetworks { states, .. } => {
+            states.into_iter().map(|state| (state.name, state.problem)).collect()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(super) fn problem(networks: &HostNetworks, name: &str) -> String {
+    states(networks).remove(name).flatten().unwrap_or_else(|| panic!("{name} has no problem"))
+}
+
+/// Everything about this host that a host network could change.
+pub(super) fn census() -> Vec<String> {
+    let mut census = vec![ip("-br addr"), ip("route show table all")];
+    census.push(run(Command::new("nft").args(["list", "ruleset"]), "nft"));
+    let mut settings: Vec<_> = fs::read_dir("/proc/sys/net/ipv4/conf").unwrap().collect();
+    settings.sort_by_key(|entry| entry.as_ref().unwrap().file_name());
+    for entry in settings {
+        let path = entry.unwrap().path().join("forwarding");
+        census.push(format!("{}: {}", path.display(), fs::read_to_string(&path).unwrap()));
+    }
+    census
+}
+
+/// An uplink `up0`, behind which is another host.
+pub(super) fn with_uplink() -> Host {
+    let outside = Host::new();
+    ip("link set lo up");
+    ip(&format!("link add up0 type veth peer name out0 netns {}", outside.0.id()));
+    ip("addr add 203.0.113.1/24 dev up0");
+    ip("link set up0 up");
+    outside.ip("addr add 203.0.113.2/24 dev out0");
+    outside.ip("link set out0 up");
+    outside
+}
+
+/// A host on a bridge, in the place of a machine, behind the interface `port0`.
+pub(super) fn on_bridge(bridge: &str, address: &str, gateway: &str) -> Host {
+    let inside = Host::new();
+    ip(&format!("link add port0 type veth peer name eth0 netns {}", inside.0.id()));
+    ip(&format!("link set port0 master {bridge}"));
+    ip("link set port0 up");
+    inside.ip(&format!("addr add {address} dev eth0"));
+    inside.ip("link set eth0 up");
+    inside.ip(&format!("route add default via {gateway}"));
+    inside
+}
+
+/// Sends and is answered; returns as whom the other side saw the sender.
+pub(super) fn asks(from: &UdpSocket, to: &UdpSocket) -> String {
+    let mut buffer = [0; 16];
+    from.send_to(b"question", to.local_addr().unwrap()).unwrap();
+    let (length, seen) = to.recv_from(&mut buffer).unwrap();
+    assert_eq!(&buffer[..length], b"question");
+    to.send_to(b"answer", seen).unwrap();
+    let (length, _) = from.recv_from(&mut buffer).unwrap();
+    assert_eq!(&buffer[..length], b"answer");
+    seen.ip().to_string()
+}
+
+/// The bridges that machines may be put on.
+pub(super) fn offered(networks: &HostNetworks) -> Vec<String> {
+    networks.bridges().map(str::to_owned).collect()
+}
+
+/// What `ip` shows of an interface: whether it is up, and more.
+pub(super) fn flags(interface: &str) -> String {
+    let shown = ip(&format!("-o link show dev {interface}"));
+    let flags = shown.split(['<', '>']).nth(1).unwrap();
+    flags.to_owned()
+}
