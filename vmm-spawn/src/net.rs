@@ -10,7 +10,7 @@
 //!         ├ owner ── what is written on them
 //!         └ filter ── what they may send
 //!   HostNetworks ── private networks that are made here
-//!     └ nft ── rules of the packet filter
+//!     └ nft ── rules of the packet filter, by a program that has bounds
 //! ```
 //!
 //! A tap is not persistent: the kernel removes it with the last process that has its descriptor,

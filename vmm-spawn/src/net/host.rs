@@ -33,6 +33,7 @@ use tracing::{info, warn};
 use vmm_proto::message::spawn::{self, FromSpawn, HostNetworkState, MAX_REASON};
 use vmm_proto::resource::{HostNetwork, MAX_HOST_NETWORKS};
 
+use crate::net::nft::Nft;
 use judge::Collision;
 use mark::Mark;
 use rules::Rules;
@@ -97,7 +98,7 @@ impl HostNetworks {
     pub fn new<'a>(dir: &Path, listed: impl Iterator<Item = &'a str>) -> Self {
         let mark = Mark::of_directory(dir);
         Self {
-            rules: Rules::new(mark.table()),
+            rules: Rules::new(mark.table(), Nft::of_host()),
             mark,
             listed: listed.map(ToOwned::to_owned).collect(),
             number: 0,

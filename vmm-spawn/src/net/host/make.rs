@@ -137,7 +137,7 @@ impl HostNetworks {
     }
 
     /// Puts the rules in force, and switches forwarding on and off where that is needed.
-    fn regulate(&self, host: &Host, made: &[(HostNetwork, Link)]) -> Result<(), Error> {
+    fn regulate(&mut self, host: &Host, made: &[(HostNetwork, Link)]) -> Result<(), Error> {
         let found = self.rules.found()?;
         let is_there = found.is_some();
         let before = found.map(|found| found.opened).unwrap_or_default();

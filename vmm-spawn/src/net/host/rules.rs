@@ -19,7 +19,7 @@ use nftables::stmt::{Match, Operator, Statement};
 use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook};
 use vmm_proto::resource::HostNetwork;
 
-use crate::net::nft::{self, Error};
+use crate::net::nft::{Error, Nft};
 
 const FORWARD: &str = "forward";
 const NAT: &str = "postrouting";
@@ -32,9 +32,10 @@ const SOURCE_NAT_PRIORITY: i32 = 100;
 const OPENED: &str = "forwarding switched on";
 
 /// A table of host networks.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Rules {
     table: String,
+    nft: Nft,
 }
 
 /// What a table says.
@@ -48,16 +49,16 @@ pub struct Found {
 
 impl Rules {
     /// The table of this name.
-    pub fn new(table: String) -> Self {
-        Self { table }
+    pub const fn new(table: String, nft: Nft) -> Self {
+        Self { table, nft }
     }
 
     /// What it says now, if there is one.
     ///
     /// # Errors
     /// It cannot be known.
-    pub fn found(&self) -> Result<Option<Found>, Error> {
-        let Some(objects) = nft::ip_table(&self.table)? else { return Ok(None) };
+    pub fn found(&mut self) -> Result<Option<Found>, Error> {
+        let Some(objects) = self.nft.ip_table(&self.table)? else { return Ok(None) };
         let mut found = Found { opened: BTreeSet::new(), chains: Vec::new(), rules: Vec::new() };
         for object in objects {
             match object {
@@ -78,7 +79,11 @@ impl Rules {
     ///
     /// # Errors
     /// It says what it said before; or the kernel has made something else of it.
-    pub fn set(&self, networks: &[HostNetwork], opened: &BTreeSet<String>) -> Result<(), Error> {
+    pub fn set(
+        &mut self,
+        networks: &[HostNetwork],
+        opened: &BTreeSet<String>,
+    ) -> Result<(), Error> {
         let (chains, rules) = self.wanted(networks, opened);
         let is_right = |found: &Found| found.chains == chains && found.rules == rules;
         if self.found()?.as_ref().is_some_and(is_right) {
@@ -89,7 +94,7 @@ impl Rules {
         let mut commands = vec![NfCmd::Add(table()), NfCmd::Delete(table()), NfCmd::Add(table())];
         commands.extend(chains.iter().cloned().map(|it| NfCmd::Add(NfListObject::Chain(it))));
         commands.extend(rules.iter().cloned().map(|it| NfCmd::Add(NfListObject::Rule(it))));
-        nft::change(commands)?;
+        self.nft.change(commands)?;
         if self.found()?.as_ref().is_some_and(is_right) {
             return Ok(());
         }
@@ -100,9 +105,9 @@ impl Rules {
     ///
     /// # Errors
     /// It stays.
-    pub fn remove(&self) -> Result<(), Error> {
-        let table = || NfListObject::Table(self.table());
-        nft::change(vec![NfCmd::Add(table()), NfCmd::Delete(table())])
+    pub fn remove(&mut self) -> Result<(), Error> {
+        let table = NfListObject::Table(self.table());
+        self.nft.change(vec![NfCmd::Add(table.clone()), NfCmd::Delete(table)])
     }
 
     fn table(&self) -> Table<'static> {
