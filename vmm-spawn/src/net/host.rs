@@ -66,9 +66,14 @@ enum Problem {
     /// {0}
     #[error("{0}")]
     Kernel(#[from] make::Error),
-    /// It is to be removed.
-    #[error("{0} interfaces are still on it; it is down, and removed when they are gone")]
-    InUse(usize),
+    /// It is to be removed, and is not.
+    #[error("it stays: {count} interfaces are on it, such as {first:?}; take them off it first")]
+    InUse {
+        /// How many.
+        count: usize,
+        /// One of them.
+        first: String,
+    },
 }
 
 /// The host networks of this installation.
@@ -83,12 +88,16 @@ pub struct HostNetworks {
     wanted: Vec<HostNetwork>,
     /// What was told and is none.
     refused: BTreeMap<String, String>,
-    /// Which are there.
-    up: BTreeSet<String>,
+    /// Which carry packets, and as what: of those that are wanted, and of former ones that are in use.
+    up: BTreeMap<String, HostNetwork>,
+    /// Bridges that may be there though nobody wants them.
+    former: BTreeSet<String>,
     /// What keeps others from being there, or away.
     problems: BTreeMap<String, String>,
     /// Whether there may be something of ours beside bridges.
     touched: bool,
+    /// Whether something is undone, whatever it is.
+    failed: bool,
     again: Option<Instant>,
 }
 
@@ -104,9 +113,11 @@ impl HostNetworks {
             number: 0,
             wanted: Vec::new(),
             refused: BTreeMap::new(),
-            up: BTreeSet::new(),
+            up: BTreeMap::new(),
+            former: BTreeSet::new(),
             problems: BTreeMap::new(),
             touched: false,
+            failed: false,
             again: None,
         }
     }
@@ -114,7 +125,8 @@ impl HostNetworks {
     /// Makes what there is what the supervisor wants.
     pub fn tell(&mut self, number: u64, told: &[spawn::HostNetwork], now: Instant) {
         self.number = number;
-        self.wanted.clear();
+        let before = std::mem::take(&mut self.wanted);
+        self.former.extend(before.into_iter().map(|network| network.name().to_string()));
         self.refused.clear();
         for network in told.iter().take(2 * MAX_HOST_NETWORKS) {
             match self.taken(network) {
@@ -125,6 +137,8 @@ impl HostNetworks {
                 }
             }
         }
+        let names: BTreeSet<&str> = self.wanted.iter().map(|it| it.name().as_str()).collect();
+        self.former.retain(|name| !names.contains(name.as_str()));
         self.work(now);
     }
 
@@ -163,37 +177,53 @@ impl HostNetworks {
         before != (self.up.clone(), self.problems.clone())
     }
 
-    /// The bridges of those that are there.
+    /// The bridges of those that are there as they are wanted.
     pub fn bridges(&self) -> impl Iterator<Item = &str> {
-        self.up.iter().map(String::as_str)
+        let wanted = self.wanted.iter().filter(|it| self.up.get(it.name().as_str()) == Some(*it));
+        wanted.map(|network| network.name().as_str())
+    }
+
+    /// Whether the supervisor wants one of this name.
+    fn wants(&self, name: &str) -> bool {
+        self.wanted.iter().any(|network| network.name().as_str() == name)
     }
 
     /// What the supervisor is told, with all `bridges` that machines may be put on.
     pub fn message(&self, bridges: Vec<String>) -> FromSpawn {
-        let wanted = self.wanted.iter().map(|network| network.name().to_string());
-        let mut states: BTreeMap<String, Option<String>> = wanted.map(|it| (it, None)).collect();
-        let problems = self.problems.iter().chain(&self.refused);
-        states.extend(problems.map(|(name, problem)| (name.clone(), Some(problem.clone()))));
-        let states = states.into_iter().take(2 * MAX_HOST_NETWORKS);
-        let states = states.map(|(name, problem)| HostNetworkState { name, problem }).collect();
+        let mut states: BTreeMap<&str, Option<&String>> = BTreeMap::new();
+        states.extend(self.wanted.iter().map(|network| (network.name().as_str(), None)));
+        for (name, problem) in self.problems.iter().chain(&self.refused) {
+            states.insert(name, Some(problem));
+        }
+        // What was asked for comes before what is left, where there is room for one of them alone.
+        let (told, left): (Vec<_>, Vec<_>) = states
+            .into_iter()
+            .partition(|(name, _)| self.wants(name) || self.refused.contains_key(*name));
+        let states = told.into_iter().chain(left).take(2 * MAX_HOST_NETWORKS);
+        let state = |(name, problem): (&str, Option<&String>)| HostNetworkState {
+            name: name.to_owned(),
+            problem: problem.cloned(),
+        };
+        let states = states.map(state).collect();
         FromSpawn::HostNetworks { number: self.number, states, bridges }
     }
 
     fn work(&mut self, now: Instant) {
         self.touched |= !self.wanted.is_empty();
-        let (up, problems) = if has_power() {
+        let before: BTreeSet<String> = self.up.keys().cloned().collect();
+        let problems = if has_power() {
             self.make()
         } else {
             let all = self.wanted.iter().map(|it| (it.name().to_string(), Problem::Powerless));
-            (BTreeSet::new(), all.collect())
+            all.collect()
         };
-        for name in up.difference(&self.up) {
+        let after: BTreeSet<String> = self.up.keys().cloned().collect();
+        for name in after.difference(&before) {
             info!("host network {name:?} is there");
         }
-        for name in self.up.difference(&up) {
+        for name in before.difference(&after) {
             info!("host network {name:?} is not there any more");
         }
-        self.up = up;
         let before = std::mem::take(&mut self.problems);
         self.problems = problems
             .into_iter()
@@ -204,7 +234,7 @@ impl HostNetworks {
                 warn!("host network {name:?}: {problem}");
             }
         }
-        self.again = (!self.problems.is_empty()).then(|| now + AGAIN);
+        self.again = (self.failed || !self.problems.is_empty()).then(|| now + AGAIN);
     }
 }
 

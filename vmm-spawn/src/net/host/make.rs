@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rustix::io::Errno;
+use tracing::warn;
 use vmm_proto::resource::HostNetwork;
 
 use super::judge::Host;
@@ -35,83 +37,100 @@ pub enum Error {
     All(String),
 }
 
-type Outcome = (BTreeSet<String>, BTreeMap<String, Problem>);
+type Problems = BTreeMap<String, Problem>;
+type Made = Vec<(HostNetwork, Link)>;
 
 impl HostNetworks {
-    /// Does everything that is to be done: which are there, and what is wrong with others.
-    pub(super) fn make(&mut self) -> Outcome {
+    /// Does everything that is to be done; returns what is wrong, with whom.
+    pub(super) fn make(&mut self) -> Problems {
         let mut problems = BTreeMap::new();
-        match self.try_make(&mut problems) {
-            Ok(up) => (up, problems),
+        let made = self.try_make(&mut problems);
+        self.failed = made.is_err();
+        match made {
+            Ok(up) => {
+                self.up = up;
+                self.former.retain(|name| problems.contains_key(name));
+            }
+            // What was there is there as it was, and nobody knows what is left.
             Err(error) => {
                 let text = error.to_string();
-                for network in &self.wanted {
-                    let problem = Error::All(text.clone()).into();
-                    problems.entry(network.name().to_string()).or_insert(problem);
+                warn!("host networks are not as they should be: {text}");
+                let wanted = self.wanted.iter().map(|network| network.name().as_str());
+                for name in wanted.chain(self.former.iter().map(String::as_str)) {
+                    let problem = || Error::All(text.clone()).into();
+                    problems.entry(name.to_owned()).or_insert_with(problem);
                 }
-                if problems.is_empty() {
-                    tracing::error!("what is left of host networks stays: {text}");
-                }
-                // What was there is there as it was.
-                (self.up.clone(), problems)
             }
         }
+        problems
     }
 
     fn try_make(
         &mut self,
-        problems: &mut BTreeMap<String, Problem>,
-    ) -> Result<BTreeSet<String>, Error> {
+        problems: &mut Problems,
+    ) -> Result<BTreeMap<String, HostNetwork>, Error> {
         let mut netlink = Netlink::open()?;
         let mut host = Host { links: netlink.links()?, ..Host::default() };
-        let former = self.former(&host);
+        let former = self.former_in(&host);
+        self.former.extend(former.iter().map(|link| link.name.clone()));
         if self.wanted.is_empty() && former.is_empty() && !self.touched {
-            return Ok(BTreeSet::new());
+            return Ok(BTreeMap::new());
         }
+        host.addresses = netlink.addresses()?;
         if !self.wanted.is_empty() {
-            host.addresses = netlink.addresses()?;
             host.routes = netlink.routes()?;
         }
-        let made = self.make_bridges(&mut netlink, &host, problems);
+        let mut made = self.in_use(&host, &former, problems);
+        made.extend(self.make_bridges(&mut netlink, &host, problems));
         let is_made = |link: &&Link| made.iter().any(|(_, made)| made.index == link.index);
         for link in host.links.iter().filter(|link| self.mark.is_on(link) && !is_made(link)) {
             // No packet goes where no rule applies.
-            netlink.set_up(link.index, false)?;
+            unless_removed(netlink.set_up(link.index, false))?;
         }
         self.regulate(&host, &made)?;
-        let mut up = BTreeSet::new();
-        for (network, link) in &made {
-            match open(&mut netlink, network, link) {
-                Ok(()) => drop(up.insert(network.name().to_string())),
-                Err(error) => drop(problems.insert(network.name().to_string(), error.into())),
+        for link in &former {
+            if problems.contains_key(&link.name) {
+                continue;
+            }
+            if let Err(error) = unless_removed(netlink.delete_link(link.index)) {
+                problems.insert(link.name.clone(), Error::from(error).into());
             }
         }
-        for link in former {
-            let ports = host.links.iter().filter(|it| it.controller == Some(link.index)).count();
-            if ports > 0 {
-                problems.insert(link.name.clone(), Problem::InUse(ports));
-            } else {
-                netlink.delete_link(link.index)?;
+        self.touched = !made.is_empty();
+        let mut up = BTreeMap::new();
+        for (network, link) in made {
+            let name = network.name().to_string();
+            match open(&mut netlink, &network, &link) {
+                Ok(()) => drop(up.insert(name, network)),
+                Err(error) => drop(problems.insert(name, error.into())),
             }
         }
-        self.touched = !self.wanted.is_empty();
         Ok(up)
     }
 
     /// Bridges of ours that nobody wants any more.
-    fn former(&self, host: &Host) -> Vec<Link> {
-        let is_wanted = |link: &&Link| self.wanted.iter().any(|it| it.name().as_str() == link.name);
+    fn former_in(&self, host: &Host) -> Vec<Link> {
         let own = host.links.iter().filter(|link| self.mark.is_on(link));
-        own.filter(|link| !is_wanted(link)).cloned().collect()
+        own.filter(|link| !self.wants(&link.name)).cloned().collect()
+    }
+
+    /// The former bridges on which there is something. They go on as they are; but for those of which
+    /// it is not known any more what they were.
+    fn in_use(&self, host: &Host, former: &[Link], problems: &mut Problems) -> Made {
+        let mut kept = Vec::new();
+        for link in former {
+            let mut ports = host.links.iter().filter(|it| it.controller == Some(link.index));
+            let Some(first) = ports.next().map(|port| port.name.clone()) else { continue };
+            let count = 1 + ports.count();
+            problems.insert(link.name.clone(), Problem::InUse { count, first });
+            let its = self.up.get(&link.name).filter(|it| host.carries(it, &self.mark));
+            kept.extend(its.map(|network| (network.clone(), link.clone())));
+        }
+        kept
     }
 
     /// Makes the bridges of all that have room.
-    fn make_bridges(
-        &self,
-        netlink: &mut Netlink,
-        host: &Host,
-        problems: &mut BTreeMap<String, Problem>,
-    ) -> Vec<(HostNetwork, Link)> {
+    fn make_bridges(&self, netlink: &mut Netlink, host: &Host, problems: &mut Problems) -> Made {
         let mut made = Vec::new();
         for network in &self.wanted {
             let name = network.name().to_string();
@@ -190,6 +209,14 @@ fn open(netlink: &mut Netlink, network: &HostNetwork, link: &Link) -> Result<(),
 fn unless_gone(done: Result<(), forwarding::Error>) -> Result<(), forwarding::Error> {
     match done {
         Err(error) if error.is_gone() => Ok(()),
+        done => done,
+    }
+}
+
+/// What is gone needs neither be switched off nor removed.
+fn unless_removed(done: Result<(), netlink::Error>) -> Result<(), netlink::Error> {
+    match done {
+        Err(error) if error.errno() == Some(Errno::NODEV) => Ok(()),
         done => done,
     }
 }

@@ -13,6 +13,8 @@ use nix::sched::{CloneFlags, setns};
 use vmm_proto::message::spawn::{FromSpawn, HostNetwork};
 
 use crate::net::host::HostNetworks;
+use crate::net::host::rules::Rules;
+use crate::net::nft::Nft;
 
 /// How long a packet may take that must come.
 pub(super) const PATIENCE: Duration = Duration::from_mins(1);
@@ -159,4 +161,24 @@ pub(super) fn flags(interface: &str) -> String {
     let shown = ip(&format!("-o link show dev {interface}"));
     let flags = shown.split(['<', '>']).nth(1).unwrap();
     flags.to_owned()
+}
+
+/// Waits until an interface is gone: the kernel removes it some time after the host behind it.
+pub(super) fn gone(interface: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while ip("-br link").contains(interface) {
+        assert!(Instant::now() < deadline, "{interface} is still there");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// From now on, every order to the packet filter fails.
+pub(super) fn break_nft(networks: &mut HostNetworks) {
+    let program = vec!["/bin/false".into()];
+    networks.rules = Rules::new(networks.mark.table(), Nft::of(program, PATIENCE));
+}
+
+/// No more.
+pub(super) fn mend_nft(networks: &mut HostNetworks) {
+    networks.rules = Rules::new(networks.mark.table(), Nft::of_host());
 }
