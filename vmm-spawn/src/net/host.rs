@@ -7,7 +7,8 @@
 //!         ├ bridge ── a bridge with an address; addresses ── asking the kernel for them
 //!         ├ rules ── who may reach whom, under which address, in one table of the packet filter
 //!         ├ forwarding ── settings of single interfaces
-//!         └ mark ── what is on everything that is ours; nothing else is ever touched
+//!         ├ mark ── what is on everything that is ours; nothing else is ever touched
+//!         └ pace ── when it is all looked at again
 //! ```
 //!
 //! Nothing of it is kept on disk. The supervisor tells all host networks whenever it has joined, and
@@ -20,13 +21,14 @@ pub mod forwarding;
 pub mod judge;
 pub mod make;
 pub mod mark;
+pub mod pace;
 pub mod rules;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::thread::{CapabilitySet, capabilities};
 use tracing::{info, warn};
@@ -36,11 +38,8 @@ use vmm_proto::resource::{HostNetwork, MAX_HOST_NETWORKS};
 use crate::net::nft::Nft;
 use judge::Collision;
 use mark::Mark;
+use pace::{Pace, State};
 use rules::Rules;
-
-/// How long until something is tried again that could not be done, such as an uplink that is not
-/// there yet.
-const AGAIN: Duration = Duration::from_secs(5);
 
 /// Why a host network is not there, or still is.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +65,12 @@ enum Problem {
     /// {0}
     #[error("{0}")]
     Kernel(#[from] make::Error),
+    /// It is there, and leads nowhere.
+    #[error(
+        "this host has no default route, so machines on it reach nothing outside; it is used when it \
+         comes, or name the interface that leads out with --uplink"
+    )]
+    NoWayOut,
     /// It is to be removed, and is not.
     #[error("it stays: {count} interfaces are on it, such as {first:?}; take them off it first")]
     InUse {
@@ -98,7 +103,10 @@ pub struct HostNetworks {
     touched: bool,
     /// Whether something is undone, whatever it is.
     failed: bool,
-    again: Option<Instant>,
+    /// Interfaces whose forwarding was switched on. It is written down in the table of rules, too, for
+    /// the next one of this program; here, for when somebody has removed that.
+    opened: BTreeSet<String>,
+    pace: Pace,
 }
 
 impl HostNetworks {
@@ -118,7 +126,8 @@ impl HostNetworks {
             problems: BTreeMap::new(),
             touched: false,
             failed: false,
-            again: None,
+            opened: BTreeSet::new(),
+            pace: Pace::default(),
         }
     }
 
@@ -139,6 +148,7 @@ impl HostNetworks {
         }
         let names: BTreeSet<&str> = self.wanted.iter().map(|it| it.name().as_str()).collect();
         self.former.retain(|name| !names.contains(name.as_str()));
+        self.pace = Pace::default();
         self.work(now);
     }
 
@@ -162,14 +172,14 @@ impl HostNetworks {
         Ok(network)
     }
 
-    /// When something is to be tried again.
-    pub fn deadline(&self) -> Option<Instant> {
-        self.again
+    /// When all is to be looked at again.
+    pub const fn deadline(&self) -> Option<Instant> {
+        self.pace.next()
     }
 
-    /// Tries again what could not be done. Whether something is otherwise now.
+    /// Does what is still to be done, or again. Whether something is otherwise now.
     pub fn on_time(&mut self, now: Instant) -> bool {
-        if self.again.is_none_or(|again| now < again) {
+        if self.deadline().is_none_or(|next| now < next) {
             return false;
         }
         let before = (self.up.clone(), self.problems.clone());
@@ -234,7 +244,13 @@ impl HostNetworks {
                 warn!("host network {name:?}: {problem}");
             }
         }
-        self.again = (self.failed || !self.problems.is_empty()).then(|| now + AGAIN);
+        let state = match self.failed || !self.problems.is_empty() {
+            true if before == self.problems => State::StillWrong,
+            true => State::Wrong,
+            false if self.wanted.is_empty() => State::Nothing,
+            false => State::Right,
+        };
+        self.pace.after(state, now);
     }
 }
 

@@ -58,6 +58,10 @@ pub fn without_ipv6(interface: &str) -> Result<(), Error> {
 }
 
 fn write(path: PathBuf, value: &str) -> Result<(), Error> {
+    // What is so already is left alone.
+    if fs::read_to_string(&path).is_ok_and(|text| text.trim() == value) {
+        return Ok(());
+    }
     // Never made: a setting is there, or its interface is not.
     let written = fs::OpenOptions::new().write(true).open(&path);
     let written = written.and_then(|mut file| file.write_all(value.as_bytes()));

@@ -95,6 +95,11 @@ impl Host {
         indices.filter_map(|index| self.links.iter().find(|link| link.index == *index))
     }
 
+    /// Whether there is a route of last resort.
+    pub fn has_way_out(&self) -> bool {
+        self.ways_out().next().is_some()
+    }
+
     /// Whether the bridge of a network is there as that is now, and carries packets. It was judged
     /// before it did so, be it by another process.
     pub fn carries(&self, network: &HostNetwork, mark: &Mark) -> bool {

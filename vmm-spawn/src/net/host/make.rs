@@ -148,7 +148,13 @@ impl HostNetworks {
             }
             match bridge::make(netlink, host, network, &self.mark) {
                 Ok(link) => made.push((network.clone(), link)),
-                Err(error) => drop(problems.insert(name, error.into())),
+                Err(error) => {
+                    problems.insert(name, error.into());
+                    continue;
+                }
+            }
+            if network.uplink().is_none() && !host.has_way_out() {
+                problems.entry(name).or_insert(Problem::NoWayOut);
             }
         }
         failpoint::reach("network-addressed");
@@ -158,26 +164,30 @@ impl HostNetworks {
     /// Puts the rules in force, and switches forwarding on and off where that is needed.
     fn regulate(&mut self, host: &Host, made: &[(HostNetwork, Link)]) -> Result<(), Error> {
         let found = self.rules.found()?;
-        let is_there = found.is_some();
-        let before = found.map(|found| found.opened).unwrap_or_default();
+        let mut before = self.opened.clone();
+        before.extend(found.iter().flat_map(|found| found.opened.iter().cloned()));
         let networks: Vec<HostNetwork> = made.iter().map(|(network, _)| network.clone()).collect();
-        let needed = needed(host, &networks);
+        let needed = needed(host, &networks, &before);
         for name in before.difference(&needed) {
             unless_gone(forwarding::switch(name, false))?;
         }
         failpoint::reach("network-closed");
         if networks.is_empty() {
-            return if is_there { Ok(self.rules.remove()?) } else { Ok(()) };
+            if found.is_some() {
+                self.rules.remove()?;
+            }
+            self.opened.clear();
+            return Ok(());
         }
-        let mut opened: BTreeSet<String> = before.intersection(&needed).cloned().collect();
+        self.opened = before.intersection(&needed).cloned().collect();
         for name in needed.difference(&before) {
             if !forwarding::is_on(name)? {
-                opened.insert(name.clone());
+                self.opened.insert(name.clone());
             }
         }
-        self.rules.set(&networks, &opened)?;
+        self.rules.set(found.as_ref(), &networks, &self.opened)?;
         failpoint::reach("network-ruled");
-        for name in &opened {
+        for name in &self.opened {
             unless_gone(forwarding::switch(name, true))?;
         }
         failpoint::reach("network-opened");
@@ -185,13 +195,15 @@ impl HostNetworks {
     }
 }
 
-/// The interfaces, not ours, through which machines reach others.
-fn needed(host: &Host, networks: &[HostNetwork]) -> BTreeSet<String> {
+/// The interfaces, not ours, through which machines reach others. Those in `before` are used already:
+/// while no other way out is known, they are not given up.
+fn needed(host: &Host, networks: &[HostNetwork], before: &BTreeSet<String>) -> BTreeSet<String> {
     let mut needed = BTreeSet::new();
     for network in networks {
         match network.uplink() {
             Some(uplink) => needed.extend(host.link(uplink.as_str()).map(|it| it.name.clone())),
-            None => needed.extend(host.ways_out().map(|it| it.name.clone())),
+            None if host.has_way_out() => needed.extend(host.ways_out().map(|it| it.name.clone())),
+            None => needed.extend(before.iter().filter(|it| host.link(it).is_some()).cloned()),
         }
     }
     needed
@@ -200,7 +212,9 @@ fn needed(host: &Host, networks: &[HostNetwork]) -> BTreeSet<String> {
 /// Has a bridge carry packets.
 fn open(netlink: &mut Netlink, network: &HostNetwork, link: &Link) -> Result<(), Error> {
     forwarding::switch(network.name().as_str(), true)?;
-    netlink.set_up(link.index, true)?;
+    if !link.is_up {
+        netlink.set_up(link.index, true)?;
+    }
     failpoint::reach("network-up");
     Ok(())
 }

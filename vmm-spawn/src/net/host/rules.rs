@@ -75,18 +75,20 @@ impl Rules {
         Ok(Some(found))
     }
 
-    /// Makes it say this, all at once, and sees to it that the kernel has understood.
+    /// Makes it say this, all at once, and sees to it that the kernel has understood. Nothing is done
+    /// where it was `found` to say so.
     ///
     /// # Errors
     /// It says what it said before; or the kernel has made something else of it.
     pub fn set(
         &mut self,
+        found: Option<&Found>,
         networks: &[HostNetwork],
         opened: &BTreeSet<String>,
     ) -> Result<(), Error> {
         let (chains, rules) = self.wanted(networks, opened);
         let is_right = |found: &Found| found.chains == chains && found.rules == rules;
-        if self.found()?.as_ref().is_some_and(is_right) {
+        if found.is_some_and(is_right) {
             return Ok(());
         }
         // It is there before it is replaced, so that there is something to delete.

@@ -1,6 +1,7 @@
 //! On a host of its own: a network namespace with an uplink to another one.
 
 mod later;
+mod mending;
 mod removal;
 mod rig;
 
@@ -8,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Instant;
 
-use super::AGAIN;
+use super::pace::AGAIN;
 use crate::net::tests::empty_network;
 use rig::{asks, census, gone, ip, network, networks, on_bridge, problem, states, with_uplink};
 

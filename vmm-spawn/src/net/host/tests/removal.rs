@@ -6,7 +6,7 @@ use super::rig::{
     asks, break_nft, census, flags, gone, mend_nft, network, networks, offered, on_bridge, problem,
     states, with_uplink,
 };
-use crate::net::host::AGAIN;
+use crate::net::host::pace::AGAIN;
 use crate::net::tests::empty_network;
 
 #[test]

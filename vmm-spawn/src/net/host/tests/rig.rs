@@ -24,7 +24,7 @@ pub(super) fn ip(arguments: &str) -> String {
     run(Command::new("ip").args(arguments.split(' ')), arguments)
 }
 
-fn run(command: &mut Command, what: &str) -> String {
+pub(super) fn run(command: &mut Command, what: &str) -> String {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
