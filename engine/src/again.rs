@@ -9,7 +9,7 @@ use crate::refusal::Refusal;
 impl Engine {
     /// Everything that stands in the way of starting a listed machine: one that has ended has to
     /// fit like a new one, one that waits to be started again has its place, but maybe not its
-    /// addresses any more.
+    /// bridges and addresses any more.
     pub(crate) fn start_obstacles<'a>(
         &'a self,
         now: Now,
@@ -30,7 +30,8 @@ impl Engine {
             let invalid = self.invalid(now, newest, &name.path);
             revoked.into_iter().chain(invalid).chain(self.unfit(machine.wish(own)))
         });
-        let networks = move || self.plan_of_start(now, machine, own).err();
+        let plan = if has_ended { Self::plan_of_start } else { Self::plan_of_restart };
+        let networks = move || plan(self, now, machine, own).err();
         let networks = state.is_none().then(|| std::iter::once_with(networks).flatten().flatten());
         let room = room.into_iter().flatten();
         closed.into_iter().chain(state).chain(room).chain(networks.into_iter().flatten())

@@ -174,6 +174,16 @@ impl Engine {
         })
     }
 
+    /// The bridges of a listed machine that something above it does not have (any more).
+    pub(crate) fn bridges_lost<'a>(
+        &'a self,
+        machine: &'a Machine,
+    ) -> impl Iterator<Item = Refusal> + 'a {
+        let Machine { name, chain, spec, .. } = machine;
+        let bounds = self.bounds_above(chain, &name.path);
+        bounds.flat_map(|bounds| no_bridges(bounds, Claim::from(&**spec), &name.path))
+    }
+
     /// What the wish does to the numbers at one path.
     pub(crate) fn measures(&self, bounds: &Bounds<'_>, wish: Wish<'_>) -> [Measure; 2] {
         let used = self.ledger.used(bounds.labels);
@@ -263,9 +273,17 @@ fn forbidden<'a>(
         let allowed = || bounds.cpus.clone();
         (!cpus.is_empty()).then(|| Refusal::Cpu { path: here(), cpus, allowed: allowed() })
     };
-    let bridges = missing_bridges(&bounds, claim)
-        .map(move |bridge| Refusal::Bridge { path: here(), bridge: bridge.clone() });
-    std::iter::once_with(cpus).flatten().chain(bridges)
+    std::iter::once_with(cpus).flatten().chain(no_bridges(bounds, claim, path))
+}
+
+fn no_bridges<'a>(
+    bounds: Bounds<'a>,
+    claim: Claim<'a>,
+    path: &'a Path,
+) -> impl Iterator<Item = Refusal> + 'a {
+    let here = move || path.ancestor(bounds.labels.len());
+    missing_bridges(&bounds, claim)
+        .map(move |bridge| Refusal::Bridge { path: here(), bridge: bridge.clone() })
 }
 
 /// The bridges of a machine that are not among those of one delegation or the host.

@@ -32,8 +32,8 @@ impl Engine {
         self.plan(now, &wanted).map_err(refusals)
     }
 
-    /// What a listed machine would get if it were started now, or everything for which it would not.
-    /// For `own` see [`Wanted::own`].
+    /// What a listed machine would get if it were started now, its bridges being allowed, or
+    /// everything for which it would not. For `own` see [`Wanted::own`].
     pub(crate) fn plan_of_start(
         &self,
         now: Now,
@@ -49,11 +49,24 @@ impl Engine {
         self.plan(now, &wanted).map_err(refusals)
     }
 
+    /// The same of one that keeps its place and is not asked whether it fits. A bridge that something
+    /// above it has lost is asked for here: nothing would be known of the addresses there, and the
+    /// machine would be left to choose its own.
+    pub(crate) fn plan_of_restart(
+        &self,
+        now: Now,
+        machine: &Machine,
+        own: usize,
+    ) -> Result<Plan, Vec<Refusal>> {
+        let lost: Vec<_> = self.bridges_lost(machine).collect();
+        if lost.is_empty() { self.plan_of_start(now, machine, own) } else { Err(lost) }
+    }
+
     /// Orders a listed machine to be started, with the interfaces that it has or gets now.
     pub(crate) fn order_start(&mut self, turn: &mut Turn, id: MachineId) {
         let Some(machine) = self.machines.get(id) else { return };
         // What others have is told to nobody: who reads it later is not known.
-        match self.plan_of_start(turn.now, machine, usize::MAX) {
+        match self.plan_of_restart(turn.now, machine, usize::MAX) {
             Ok(plan) => self.start_with(turn, id, plan),
             Err(refusals) => {
                 if let Some(refusal) = refusals.into_iter().next() {

@@ -1,9 +1,18 @@
 //! Delegations that are renewed while machines have their addresses.
 
-use vmm_engine::{Exit, State};
+use vmm_engine::{Event, Exit, Spec, State};
+use vmm_proto::authority::Link;
+use vmm_proto::resource::{Bridges, Restart};
 
-use super::{FOUR, addresses, below, dev, netted, refused, started_with, telling, with};
+use super::{FOUR, addresses, below, bridge, dev, netted, refused, started_with, telling, with};
 use crate::stage::{Stage, answer, starts};
+
+/// The next generation of a delegation, which has no bridge `ext` any more.
+fn without_ext(link: &Link) -> Link {
+    let mut next = with(link, &[]);
+    next.grant.bridges = Bridges::new(vec![bridge("int", &[])]).unwrap();
+    next
+}
 
 #[test]
 fn a_machine_whose_range_has_moved_runs_on_and_gets_another_address_when_it_is_started() {
@@ -69,6 +78,45 @@ fn a_start_and_a_restart_are_refused_when_the_new_range_has_no_free_address() {
 }
 
 #[test]
+fn below_a_delegation_that_has_lost_a_bridge_nothing_is_started_on_it_again() {
+    let always = || Spec { restart: Restart::Always, ..netted() };
+    let is_told = |stage: &Stage| stage.view("dev/one").reason.unwrap().contains("bridge \"ext\"");
+    // By policy.
+    let (mut stage, first) = (Stage::with_machines(9), dev(&[FOUR]));
+    let one = stage.run("dev/one", always(), &first);
+    stage.present(&[without_ext(&first[0])]);
+    stage.exited(one, Exit::Code(0));
+    assert_eq!(starts(&stage.pass(600_000)), []);
+    assert!(is_told(&stage));
+    assert_eq!(stage.start("dev/one", "dev").refusal().code(), "bridge");
+    // After a reboot.
+    let mut stage = Stage::with_machines(9);
+    stage.run("dev/one", always(), &first);
+    stage.present(&[without_ext(&first[0])]);
+    stage.next_life();
+    assert_eq!(starts(&stage.spawn_knows(false, &[])), []);
+    assert!(is_told(&stage));
+    // An order that was lost.
+    let mut stage = Stage::with_machines(9);
+    let asked = stage.deploy("dev/one", netted(), &first);
+    stage.present(&[without_ext(&first[0])]);
+    stage.happen(Event::SpawnLost);
+    let effects = stage.spawn_knows(true, &[]);
+    assert_eq!(starts(&effects), []);
+    assert_eq!(answer(&effects, asked.token).unwrap().unwrap_err().code(), "bridge");
+    // In the place of one that failed on probation.
+    let mut stage = Stage::with_machines(9);
+    stage.probation_ms = 5_000;
+    let old = stage.run("dev/one", always(), &first);
+    let new = stage.deploy_as("dev/one", crate::stage::spec(), &first, true);
+    stage.exited(old, Exit::Code(0));
+    stage.started(new.id);
+    stage.present(&[without_ext(&first[0])]);
+    assert_eq!(starts(&stage.exited(new.id, Exit::Code(1))), []);
+    assert!(is_told(&stage));
+}
+
+#[test]
 fn an_address_has_to_be_in_every_range_above() {
     let mut stage = Stage::with_machines(9);
     let first = dev(&[FOUR]);
@@ -128,7 +176,7 @@ fn after_a_reboot_machines_without_an_address_do_not_keep_others_from_their_turn
     for number in 0..vmm_engine::BOOT_AT_ONCE {
         stage.run(&format!("dev/m{number}"), netted(), &first);
     }
-    let last = vmm_engine::Spec { priority: 60, ..crate::stage::spec() };
+    let last = Spec { priority: 60, ..crate::stage::spec() };
     let last = stage.run("dev/last", last, &first);
     stage.present(&[with(&first[0], &["10.0.0.100/10.0.0.100/10.0.0.1/24"])]);
     stage.next_life();
