@@ -117,10 +117,27 @@ struct Wanted {
 #[derive(Debug)]
 struct Pending {
     token: Token,
-    /// Which telling it was part of.
-    number: u64,
     network: HostNetwork,
     removed: bool,
+    /// What was wanted under that name before.
+    was: Option<HostNetwork>,
+}
+
+impl Pending {
+    /// Whether something else is wanted since.
+    fn changed(&self) -> bool {
+        let is = (!self.removed).then_some(&self.network);
+        self.was.as_ref() != is
+    }
+
+    /// Why it is not done, by what there is now.
+    fn problem(&self, states: &BTreeMap<BridgeName, Option<String>>) -> Option<String> {
+        match states.get(self.network.name()) {
+            Some(problem) => problem.clone(),
+            None if self.removed => None,
+            None => Some("vmm-spawn says nothing of it".to_owned()),
+        }
+    }
 }
 
 /// All that are wanted.
@@ -179,6 +196,19 @@ impl HostNetworks {
         self.wanted.remove(name);
     }
 
+    /// What is wanted under a name is again what it was. Returns whether it was something else.
+    fn put_back(&mut self, turn: &mut Turn, name: &BridgeName, was: Option<&HostNetwork>) -> bool {
+        let is = self.wanted.get(name).map(|wanted| &wanted.network);
+        if is == was {
+            return false;
+        }
+        match was {
+            Some(network) => self.want(turn, network.clone()),
+            None => self.forget(turn, name),
+        }
+        true
+    }
+
     /// Whoever waits is told that nobody knows.
     pub(crate) fn lost(&mut self, turn: &mut Turn) {
         for Pending { token, network, .. } in std::mem::take(&mut self.pending) {
@@ -209,8 +239,8 @@ impl Engine {
 
     pub(crate) fn add_network(&mut self, turn: &mut Turn, token: Token, network: HostNetwork) {
         let name = network.name();
-        let there = self.host_networks.wanted.get(name).map(|wanted| &wanted.network);
-        let judged = match there {
+        let was = self.host_networks.wanted.get(name).map(|wanted| wanted.network.clone());
+        let judged = match &was {
             _ if !self.joined => Err(HostNetworkRefusal::NoSpawn),
             // The same again: whether it is there is for vmm-spawn to say.
             Some(other) if *other == network => Ok(false),
@@ -225,7 +255,7 @@ impl Engine {
             Ok(false) => {}
             Err(refusal) => return turn.reply(token, Err(refusal.into())),
         }
-        self.change(turn, token, network, false);
+        self.change(turn, Pending { token, network, removed: false, was });
     }
 
     pub(crate) fn remove_network(&mut self, turn: &mut Turn, token: Token, name: &BridgeName) {
@@ -241,16 +271,16 @@ impl Engine {
         match judged {
             Ok(network) => {
                 self.host_networks.forget(turn, name);
-                self.change(turn, token, network, true);
+                let was = Some(network.clone());
+                self.change(turn, Pending { token, network, removed: true, was });
             }
             Err(refusal) => turn.reply(token, Err(refusal.into())),
         }
     }
 
-    fn change(&mut self, turn: &mut Turn, token: Token, network: HostNetwork, removed: bool) {
+    fn change(&mut self, turn: &mut Turn, pending: Pending) {
         self.host_networks.tell(turn);
-        let number = self.host_networks.told;
-        self.host_networks.pending.push(Pending { token, number, network, removed });
+        self.host_networks.pending.push(pending);
     }
 
     /// What became of those that vmm-spawn was told, at the latest when it was told for the
@@ -272,25 +302,27 @@ impl Engine {
                 None => NetworkState::Unknown,
             };
         }
+        // All of them were told by now: the last telling was whole.
         let pending = std::mem::take(&mut self.host_networks.pending);
         let mut undone = false;
-        for Pending { token, number, network, removed } in pending {
-            debug_assert!(number <= self.host_networks.told);
-            let name = network.name().clone();
-            if let Some(Some(reason)) = states.get(&name) {
-                let reason = reason.clone();
-                // It is as it was before it was asked for.
-                if removed {
-                    self.host_networks.want(turn, network);
-                } else {
-                    self.host_networks.forget(turn, &name);
-                }
-                undone = true;
+        // The last one first, so that what was before all of them is what remains.
+        for pending in pending.iter().rev().filter(|pending| pending.problem(states).is_some()) {
+            let name = pending.network.name();
+            undone |= self.host_networks.put_back(turn, name, pending.was.as_ref());
+        }
+        for pending in pending {
+            let (changed, problem) = (pending.changed(), pending.problem(states));
+            let Pending { token, network, removed, .. } = pending;
+            if let Some(reason) = problem {
+                let name = network.name().clone();
                 let refusal = HostNetworkRefusal::NotDone { name, reason };
                 turn.reply(token, Err(refusal.into()));
                 continue;
             }
-            turn.push(Effect::Record(Record::HostNetwork { network, removed, cause: Some(token) }));
+            if changed {
+                let cause = Some(token);
+                turn.push(Effect::Record(Record::HostNetwork { network, removed, cause }));
+            }
             turn.reply(token, Ok(Answer::NetworkDone));
         }
         if undone {

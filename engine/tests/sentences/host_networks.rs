@@ -97,6 +97,54 @@ fn a_network_that_vmm_spawn_refuses_is_forgotten_with_its_reason() {
 }
 
 #[test]
+fn asking_again_for_a_network_that_is_there_takes_nothing_away_from_it() {
+    let mut stage = Stage::new();
+    added(&mut stage, "nat0", 0);
+    let again = add(&mut stage, network("nat0", 0));
+    let (number, _) = told(&again.effects);
+    let effects = are(&mut stage, number, &[("nat0", None)]);
+    assert_eq!(answer(&effects, again.token), Some(Ok(Answer::NetworkDone)));
+    assert!(records(&effects).is_empty(), "nothing has changed");
+    let again = add(&mut stage, network("nat0", 0));
+    let (number, _) = told(&again.effects);
+    let effects = are(&mut stage, number, &[("nat0", Some("its uplink is gone"))]);
+    let Some(Err(refusal)) = answer(&effects, again.token) else { panic!("{effects:?}") };
+    assert!(refusal.to_string().contains("its uplink is gone"), "{refusal}");
+    let down = NetworkState::Down("its uplink is gone".to_owned());
+    assert_eq!(states(&stage), [("nat0".to_owned(), down)]);
+    stage.next_life();
+    assert_eq!(states(&stage).len(), 1, "it is still kept");
+}
+
+#[test]
+fn changes_that_were_on_their_way_together_are_taken_back_together() {
+    let mut stage = Stage::new();
+    added(&mut stage, "nat0", 0);
+    let removed = remove(&mut stage, "nat0");
+    let added = add(&mut stage, network("nat0", 1));
+    let (number, _) = told(&added.effects);
+    let effects = are(&mut stage, number, &[("nat0", Some("something is on it"))]);
+    for asked in [removed, added] {
+        assert!(matches!(answer(&effects, asked.token), Some(Err(_))), "{effects:?}");
+    }
+    let again = effects.iter().find_map(|effect| match effect {
+        Effect::HostNetworks { networks, .. } => Some(networks.clone()),
+        _ => None,
+    });
+    assert_eq!(again, Some(vec![network("nat0", 0)]), "as it was before both");
+}
+
+#[test]
+fn a_network_of_which_vmm_spawn_says_nothing_is_not_there() {
+    let mut stage = Stage::new();
+    let asked = add(&mut stage, network("nat0", 0));
+    let (number, _) = told(&asked.effects);
+    let effects = are(&mut stage, number, &[]);
+    assert!(matches!(answer(&effects, asked.token), Some(Err(_))), "{effects:?}");
+    assert!(states(&stage).is_empty() && records(&effects).is_empty());
+}
+
+#[test]
 fn networks_are_told_again_after_a_restart_and_a_reboot_before_anything_is_started() {
     let mut stage = Stage::new();
     added(&mut stage, "nat0", 0);
