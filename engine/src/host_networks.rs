@@ -4,6 +4,8 @@
 //! What is wanted is kept before vmm-spawn is told, and told whole each time: after a restart of
 //! either side, and after a reboot, both come to the same by it.
 
+mod refusal;
+
 use std::collections::BTreeMap;
 
 use vmm_proto::resource::{BridgeName, HostNetwork, MAX_HOST_NETWORKS};
@@ -12,78 +14,9 @@ use crate::effect::{Answer, Effect};
 use crate::engine::{Engine, Turn};
 use crate::event::Token;
 use crate::keep::Keep;
-use crate::machine::{Machine, Phase, Stop, Then};
+use crate::machine::Machine;
 use crate::record::Record;
-use crate::refusal::Refusal;
-
-/// Why a host network is not made, or not removed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum HostNetworkRefusal {
-    /// There is another one of that name.
-    #[error(
-        "there is a host network \"{name}\" already, with {address}; remove it first, or choose \
-         another name"
-    )]
-    Exists {
-        /// its name
-        name: BridgeName,
-        /// what it has
-        address: String,
-    },
-    /// There are enough.
-    #[error(
-        "this host has {MAX_HOST_NETWORKS} host networks, as many as it may have; remove one that is \
-         not needed any more"
-    )]
-    TooMany,
-    /// Its addresses are another one's.
-    #[error(
-        "{address} has addresses in common with host network \"{other}\", which has {others}; choose \
-         another subnet"
-    )]
-    Overlap {
-        /// what was asked for
-        address: String,
-        /// the other one
-        other: BridgeName,
-        /// what that has
-        others: String,
-    },
-    /// There is none of that name.
-    #[error("there is no host network \"{0}\"; `host network list` shows those that there are")]
-    NotFound(BridgeName),
-    /// Machines are on it.
-    #[error(
-        "host network \"{name}\" is not removed: {machines} live machines have an interface on it; \
-         destroy or stop them first"
-    )]
-    InUse {
-        /// its name
-        name: BridgeName,
-        /// how many
-        machines: u32,
-    },
-    /// vmm-spawn could not, or would not.
-    #[error("host network \"{name}\": {reason}")]
-    NotDone {
-        /// its name
-        name: BridgeName,
-        /// why
-        reason: String,
-    },
-    /// There is no vmm-spawn.
-    #[error(
-        "vmm-spawn, which makes host networks, is not connected; what is asked for is not done, try \
-         again when it is back"
-    )]
-    NoSpawn,
-    /// There is no vmm-spawn any more.
-    #[error(
-        "vmm-spawn was lost while it changed host network \"{0}\"; it is done when it is back, see \
-         `host network list`"
-    )]
-    SpawnLost(BridgeName),
-}
+pub use refusal::HostNetworkRefusal;
 
 /// What is known of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -221,12 +154,6 @@ impl HostNetworks {
     }
 }
 
-impl From<HostNetworkRefusal> for Refusal {
-    fn from(refusal: HostNetworkRefusal) -> Self {
-        Self::HostNetwork(Box::new(refusal))
-    }
-}
-
 impl Engine {
     /// The host networks, in the order of their names.
     pub fn host_networks(&self) -> impl Iterator<Item = NetworkView> {
@@ -337,16 +264,12 @@ impl Engine {
     }
 }
 
+/// Whether a machine has an interface on a bridge, or one that may take its place.
 fn is_on(machine: &Machine, bridge: &BridgeName) -> bool {
-    let named = machine.spec.devices.networks().iter().any(|network| network.bridge == *bridge);
-    let replaced = match &machine.phase {
-        Phase::Starting { stop: Some(Stop { then: Then::Replace(by), .. }), .. }
-        | Phase::Stopping(Stop { then: Then::Replace(by), .. }) => is_on(&by.machine, bridge),
-        _ => false,
+    let is_there = |machine: &Machine| {
+        machine.spec.devices.networks().iter().any(|network| network.bridge == *bridge)
     };
-    let former = machine.probation.as_ref().is_some_and(|probation| {
-        let networks = probation.former.spec.devices.networks();
-        networks.iter().any(|network| network.bridge == *bridge)
-    });
-    (machine.state().is_live() && named) || replaced || former
+    machine.state().is_live() && is_there(machine)
+        || machine.replacement().is_some_and(|by| is_there(&by.machine))
+        || machine.probation.as_ref().is_some_and(|probation| is_there(&probation.former))
 }
