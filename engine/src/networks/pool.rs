@@ -4,10 +4,10 @@ use vmm_proto::authority::Link;
 use vmm_proto::name::Path;
 use vmm_proto::resource::{AddressRange, Bridge, BridgeName, Family};
 
-use super::Interface;
 use super::holders::closed_at;
 use super::numbers::{Span, merged, never, number};
 use super::refusal::NetworkRefusal;
+use super::{FAMILIES, Interface};
 use crate::engine::Engine;
 use crate::event::Now;
 
@@ -110,12 +110,19 @@ impl Engine {
 }
 
 impl Interface {
-    /// Whether it has an address that a delegation does not give there (any more).
+    /// Whether it has an address that a delegation does not give there (any more), or has none where
+    /// that gives some by now.
     pub(crate) fn is_beyond(&self, bridge: &Bridge) -> bool {
-        self.addresses().any(|(family, at, prefix)| {
-            range_of(bridge, family).is_none_or(|range| {
-                range.prefix() != prefix || !Span::of(range).contains(number(at))
-            })
+        FAMILIES.into_iter().any(|family| {
+            let mut addresses = self.addresses();
+            let own = addresses.find(|(of, ..)| *of == family);
+            match (own, range_of(bridge, family)) {
+                (None, None) => false,
+                (Some((_, at, prefix)), Some(range)) => {
+                    range.prefix() != prefix || !Span::of(range).contains(number(at))
+                }
+                _ => true,
+            }
         })
     }
 }

@@ -4,7 +4,9 @@ use vmm_engine::{Event, Exit, Spec, State};
 use vmm_proto::authority::Link;
 use vmm_proto::resource::{Bridges, Restart};
 
-use super::{FOUR, addresses, below, bridge, dev, netted, refused, started_with, telling, with};
+use super::{
+    FOUR, SIX, addresses, below, bridge, dev, netted, refused, started_with, telling, with,
+};
 use crate::stage::{Stage, answer, starts};
 
 /// The next generation of a delegation, which has no bridge `ext` any more.
@@ -114,6 +116,23 @@ fn below_a_delegation_that_has_lost_a_bridge_nothing_is_started_on_it_again() {
     stage.present(&[without_ext(&first[0])]);
     assert_eq!(starts(&stage.exited(new.id, Exit::Code(1))), []);
     assert!(is_told(&stage));
+}
+
+#[test]
+fn a_machine_without_an_address_is_over_its_quota_where_addresses_are_managed_by_now() {
+    let mut stage = Stage::with_machines(9);
+    let bare = dev(&[]);
+    let one = stage.run("dev/one", netted(), &bare);
+    assert!(!stage.view("dev/one").over_quota);
+    let four = with(&bare[0], &[FOUR]);
+    stage.present(std::slice::from_ref(&four));
+    assert!(stage.view("dev/one").over_quota);
+    stage.restart("dev/one");
+    stage.exited(one, Exit::Code(0));
+    stage.started(one);
+    assert!(!stage.view("dev/one").over_quota, "it has one of the only family that is managed");
+    stage.present(&[with(&four, &[FOUR, SIX])]);
+    assert!(stage.view("dev/one").over_quota);
 }
 
 #[test]
