@@ -16,7 +16,8 @@ use super::numbers::{address, number};
 use super::refusal::NetworkRefusal;
 
 /// The options that stand in a machine's own arguments, and their values: `--name=value`, or
-/// `--name value` in two words.
+/// `--name value` in two words. A guest gets one line, with spaces between the words: so a word with
+/// spaces in it is several here too. Quotes mean nothing: which guests know them is not known.
 #[derive(Debug)]
 pub(super) struct Options<'a>(HashMap<&'a str, Vec<Option<&'a str>>>);
 
@@ -52,13 +53,15 @@ const fn of_family(family: Family) -> &'static str {
 impl<'a> Options<'a> {
     pub(super) fn of(arguments: &'a Arguments) -> Self {
         let mut options: HashMap<_, Vec<_>> = HashMap::new();
+        let words = arguments.words().iter().flat_map(|word| word.split(' '));
         // Behind this word nothing is an option.
-        let words = arguments.words().split(|word| word == "--").next().unwrap_or_default();
-        for (index, word) in words.iter().enumerate() {
+        let words = words.filter(|word| !word.is_empty()).take_while(|word| *word != "--");
+        let mut words = words.peekable();
+        while let Some(word) = words.next() {
             let Some(option) = word.strip_prefix("--") else { continue };
             let (name, value) = match option.split_once('=') {
                 Some((name, value)) => (name, Some(value)),
-                None => (option, words.get(index + 1).map(String::as_str)),
+                None => (option, words.peek().copied()),
             };
             options.entry(name).or_default().push(value);
         }

@@ -125,6 +125,20 @@ fn an_argument_that_is_not_understood_is_refused() {
 }
 
 #[test]
+fn a_word_with_spaces_in_it_is_several_as_a_guest_gets_one_line() {
+    let asked = Stage::with_machines(9).deploy(
+        "dev/one",
+        telling(&["--x --ipv4=6.6.6.6/24"]),
+        &dev(&[FOUR]),
+    );
+    assert!(refused(&asked, "address").contains("--ipv4 sets 6.6.6.6"));
+    let own = ["--x  --ipv4 10.0.0.4/24"];
+    assert_eq!(words(telling(&own), &[FOUR]), ["--ipv4-gateway=10.0.0.1", own[0]]);
+    let own = ["--ipv4", " 10.0.0.4/24 -- --ipv4=6.6.6.6/24"];
+    assert_eq!(words(telling(&own), &[FOUR])[1..], own);
+}
+
+#[test]
 fn two_networks_of_one_machine_do_not_get_the_same_address() {
     let devices = networks(&[("a", "ext"), ("b", "ext")]).devices;
     let spec = |words: &[&str]| Spec { devices: devices.clone(), ..telling(words) };
