@@ -144,6 +144,7 @@ impl<'a> Draft<'a> {
     /// what others on the same bridge had; what is left to wish gets the lowest that is free.
     fn give_addresses(&mut self) {
         let faults = self.faults.len();
+        self.refuse_what_names_no_network();
         self.for_each_without(Self::give_own);
         self.for_each_without(|draft, index, network, family| {
             draft.give_former(index, network, family, true);
@@ -156,6 +157,20 @@ impl<'a> Draft<'a> {
             draft.give_former(index, network, family, false);
         });
         self.for_each_without(Self::give_free);
+    }
+
+    /// Where one network's addresses are its own business, an option without a name may be meant for
+    /// that one.
+    fn refuse_what_names_no_network(&mut self) {
+        for family in FAMILIES {
+            let networks = self.asked();
+            if networks.iter().all(|network| self.pool(&network.bridge, family).is_some()) {
+                let several = networks.len() > 1;
+                let names = |it: &Network| self.options.names(&it.device, several, family);
+                let names: Vec<_> = networks.iter().map(names).collect();
+                self.faults.extend(self.options.of_no_network(&names, family));
+            }
+        }
     }
 
     fn give_own(&mut self, index: usize, network: &'a Network, family: Family) {

@@ -21,6 +21,9 @@ use super::refusal::NetworkRefusal;
 #[derive(Debug)]
 pub(super) struct Options<'a>(HashMap<&'a str, Vec<Option<&'a str>>>);
 
+/// At most so many ways out are named in a refusal.
+const SHOWN: usize = 4;
+
 /// What is said of one family of one network: the options' names, without dashes before them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Names {
@@ -129,6 +132,28 @@ impl<'a> Options<'a> {
                 Err(Own::NotDelegated { option: dashed(&name), value: value.to_owned(), why })
             }
         }
+    }
+
+    /// The options without a device's name before them, where all networks need one: no network is
+    /// meant by them, as far as anybody can tell, so that nothing would judge what they set.
+    pub(super) fn of_no_network(&self, networks: &[Names], family: Family) -> Vec<NetworkRefusal> {
+        if networks.iter().any(|names| names.group.is_empty()) {
+            return Vec::new();
+        }
+        let bare = Names { group: String::new(), family: of_family(family) };
+        let wrong = |name: fn(&Names) -> String| {
+            let option = name(&bare);
+            let named: Vec<_> = networks.iter().take(SHOWN).map(|it| dashed(&name(it))).collect();
+            let named = named.join(" or ");
+            let why = || {
+                format!(
+                    "does not say of which network; write {named}, or leave it out to be given \
+                     what is right"
+                )
+            };
+            self.0.contains_key(&*option).then(|| wrong(&option, &why()))
+        };
+        [Names::address, Names::gateway].into_iter().filter_map(wrong).collect()
     }
 
     /// The words that say what the machine's own arguments don't.

@@ -139,6 +139,29 @@ fn a_word_with_spaces_in_it_is_several_as_a_guest_gets_one_line() {
 }
 
 #[test]
+fn an_option_that_says_of_no_network_is_refused_where_each_network_needs_its_name() {
+    let several = networks(&[("a", "ext"), ("b", "ext")]).devices;
+    for (devices, own, way_out) in [
+        (several.clone(), &["--ipv4=10.0.0.3/24"][..], "write --a-ipv4 or --b-ipv4"),
+        (several, &["--ipv4-gateway", "6.6.6.6"], "write --a-ipv4-gateway or --b-ipv4-gateway"),
+        (on_bridge("ext"), &["--net-ipv4=10.0.0.4/24", "--ipv4=6.6.6.6/24"], "write --net-ipv4"),
+    ] {
+        let spec = Spec { devices, ..telling(own) };
+        let asked = Stage::with_machines(9).deploy("dev/one", spec, &dev(&[FOUR]));
+        let text = refused(&asked, "arguments");
+        assert!(text.contains("does not say of which network") && text.contains(way_out), "{text}");
+    }
+    // It may be meant for one whose addresses are the machine's own business.
+    let devices = networks(&[("front", "ext"), ("back", "int")]).devices;
+    let spec = |own: &[&str]| Spec { devices: devices.clone(), ..telling(own) };
+    assert_eq!(words(spec(&["--ipv4=192.168.0.2/24"]), &[FOUR])[2..], ["--ipv4=192.168.0.2/24"]);
+    // And where no addresses of a family are managed, nothing is said of it.
+    let devices = networks(&[("a", "ext"), ("b", "ext")]).devices;
+    let spec = Spec { devices, ..telling(&["--ipv6=fd00::7/64"]) };
+    assert_eq!(words(spec, &[FOUR])[4..], ["--ipv6=fd00::7/64"]);
+}
+
+#[test]
 fn two_networks_of_one_machine_do_not_get_the_same_address() {
     let devices = networks(&[("a", "ext"), ("b", "ext")]).devices;
     let spec = |words: &[&str]| Spec { devices: devices.clone(), ..telling(words) };
