@@ -8,7 +8,7 @@ use crate::ending::DEFAULT_STOP_MS;
 use crate::engine::{Engine, Turn};
 use crate::event::Token;
 use crate::keep::Outcome;
-use crate::machine::{Phase, Stop, Then, Why};
+use crate::machine::{Machine, Phase, Stop, Then, Why};
 use crate::record::What;
 use crate::refusal::Refusal;
 
@@ -65,7 +65,8 @@ impl Engine {
         }
     }
 
-    /// A running machine keeps its place over a restart, so it is not asked whether it fits.
+    /// A running machine keeps its place over a restart, so it is not asked whether it fits; but one
+    /// that would not get its networks again runs on.
     pub(crate) fn restart(
         &mut self,
         turn: &mut Turn,
@@ -74,16 +75,20 @@ impl Engine {
         timeout_ms: u64,
         own: &Path,
     ) {
-        let running = self
-            .listed(&name)
-            .filter(|machine| matches!(machine.phase, Phase::Running { .. }))
-            .map(|machine| machine.id);
-        match running {
-            Some(id) if self.doors.ending => turn.refuse(token, name, Some(id), Refusal::Ending),
-            Some(id) => {
-                self.ask_to_stop(turn, id, timeout_ms, Then::Start(Some(token)), Some(token));
-            }
-            None => self.start(turn, token, name, own),
+        let is_running = |machine: &&Machine| matches!(machine.phase, Phase::Running { .. });
+        let Some(machine) = self.listed(&name).filter(is_running) else {
+            return self.start(turn, token, name, own);
+        };
+        let id = machine.id;
+        let networks = || self.plan_of_restart(turn.now, machine, own.depth()).err();
+        let obstacle = if self.doors.ending {
+            Some(Refusal::Ending)
+        } else {
+            networks().and_then(|refusals| refusals.into_iter().next())
+        };
+        match obstacle {
+            Some(refusal) => turn.refuse(token, name, Some(id), refusal),
+            None => self.ask_to_stop(turn, id, timeout_ms, Then::Start(Some(token)), Some(token)),
         }
     }
 

@@ -56,7 +56,7 @@ fn a_start_and_a_restart_are_refused_when_the_new_range_has_no_free_address() {
     let mut stage = Stage::with_machines(9);
     let first = dev(&[FOUR]);
     let one = stage.run("dev/one", netted(), &first);
-    let two = stage.run("dev/two", netted(), &first);
+    stage.run("dev/two", netted(), &first);
     let small = with(&first[0], &["10.0.0.5/10.0.0.5/10.0.0.1/24"]);
     stage.run("dev/three", netted(), &[small]);
     stage.exited(one, Exit::Code(0));
@@ -70,13 +70,11 @@ fn a_start_and_a_restart_are_refused_when_the_new_range_has_no_free_address() {
     refused(&asked, "address");
     assert_eq!(stage.state("dev/one"), Some(State::Exited));
 
+    // It runs on with what it has, as it would not come back.
     let asked = stage.restart("dev/two");
-    let effects = stage.exited(two, Exit::Code(0));
-    assert!(starts(&effects).is_empty());
-    let refusal = answer(&effects, asked.token).unwrap().unwrap_err();
-    assert_eq!(refusal.code(), "address");
-    assert_eq!(stage.state("dev/two"), Some(State::Failed));
-    assert!(stage.view("dev/two").reason.unwrap().contains("no IPv4 address is free"));
+    refused(&asked, "address");
+    assert_eq!(stage.state("dev/two"), Some(State::Running));
+    assert_eq!(addresses(&stage, "dev/two"), ["10.0.0.3/24"]);
 }
 
 #[test]
@@ -87,6 +85,8 @@ fn below_a_delegation_that_has_lost_a_bridge_nothing_is_started_on_it_again() {
     let (mut stage, first) = (Stage::with_machines(9), dev(&[FOUR]));
     let one = stage.run("dev/one", always(), &first);
     stage.present(&[without_ext(&first[0])]);
+    assert_eq!(stage.restart("dev/one").refusal().code(), "bridge");
+    assert_eq!(stage.state("dev/one"), Some(State::Running));
     stage.exited(one, Exit::Code(0));
     assert_eq!(starts(&stage.pass(600_000)), []);
     assert!(is_told(&stage));
@@ -133,6 +133,23 @@ fn a_machine_without_an_address_is_over_its_quota_where_addresses_are_managed_by
     assert!(!stage.view("dev/one").over_quota, "it has one of the only family that is managed");
     stage.present(&[with(&four, &[FOUR, SIX])]);
     assert!(stage.view("dev/one").over_quota);
+}
+
+#[test]
+fn a_restart_fails_for_whoever_asked_when_there_is_no_address_left_at_its_end() {
+    let mut stage = Stage::with_machines(9);
+    let first = dev(&[FOUR]);
+    let two = stage.run("dev/two", netted(), &first);
+    let asked = stage.restart("dev/two");
+    assert_eq!(asked.answer(), None);
+    let small = with(&first[0], &["10.0.0.5/10.0.0.5/10.0.0.1/24"]);
+    stage.run("dev/three", netted(), &[small]);
+    let effects = stage.exited(two, Exit::Code(0));
+    assert!(starts(&effects).is_empty());
+    let refusal = answer(&effects, asked.token).unwrap().unwrap_err();
+    assert_eq!(refusal.code(), "address");
+    assert_eq!(stage.state("dev/two"), Some(State::Failed));
+    assert!(stage.view("dev/two").reason.unwrap().contains("no IPv4 address is free"));
 }
 
 #[test]
