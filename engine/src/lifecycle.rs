@@ -126,6 +126,18 @@ impl Engine {
         reason: String,
         jitter: u32,
     ) {
+        self.not_started(turn, (id, run), reason, None, jitter);
+    }
+
+    /// A start has failed, for whoever asked with this refusal, or else with the reason.
+    pub(crate) fn not_started(
+        &mut self,
+        turn: &mut Turn,
+        (id, run): (MachineId, u64),
+        reason: String,
+        refusal: Option<Refusal>,
+        jitter: u32,
+    ) {
         let starting = |machine: &&Machine| {
             machine.run == run && matches!(machine.phase, Phase::Starting { .. })
         };
@@ -140,8 +152,8 @@ impl Engine {
         let how = format!("it could not be started: {reason}");
         turn.record(machine, why.token(), What::StartFailed { reason: reason.clone() });
         if let Some(token) = why.token() {
-            let name = machine.name.clone();
-            turn.reply(token, Err(Refusal::StartFailed { name, reason }));
+            let failed = || Refusal::StartFailed { name: machine.name.clone(), reason };
+            turn.reply(token, Err(refusal.unwrap_or_else(failed)));
         }
         match (why, stop) {
             (_, Some(stop)) => self.conclude(turn, id, stop, End::NotStarted),

@@ -10,7 +10,7 @@ use crate::admission::{Admitted, Order};
 use crate::effect::Effect;
 use crate::engine::{Engine, Turn};
 use crate::event::Now;
-use crate::machine::{Machine, Phase, Why};
+use crate::machine::Machine;
 use crate::reconcile::another;
 use crate::refusal::Refusal;
 
@@ -99,18 +99,12 @@ impl Engine {
 
     /// A machine that is being started does not get its networks: its start has failed.
     fn cannot_start(&mut self, turn: &mut Turn, id: MachineId, refusal: Refusal) {
-        let Some(machine) = self.machines.change(id) else { return };
-        let run = machine.run;
-        let reason = refusal.summary();
-        if let Phase::Starting { why: Why::Asked(token), .. } = &mut machine.phase
-            && let Some(token) = token.take()
-        {
-            turn.reply(token, Err(refusal));
-        }
+        let Some(machine) = self.machines.get(id) else { return };
+        let (run, reason) = (machine.run, refusal.summary());
         // Nobody else has the same id: what could not be started together is not tried together.
         let [a, b, c, d, ..] = id.0;
         let jitter = another(u32::from_be_bytes([a, b, c, d]));
-        self.start_failed(turn, id, run, reason, jitter);
+        self.not_started(turn, (id, run), reason, Some(refusal), jitter);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Delegations that are renewed while machines have their addresses.
 
-use vmm_engine::{Event, Exit, Spec, State};
+use vmm_engine::{Effect, Event, Exit, Record, Spec, State, Token, What};
 use vmm_proto::authority::Link;
 use vmm_proto::resource::{Bridges, Restart};
 
@@ -14,6 +14,17 @@ fn without_ext(link: &Link) -> Link {
     let mut next = with(link, &[]);
     next.grant.bridges = Bridges::new(vec![bridge("int", &[])]).unwrap();
     next
+}
+
+/// Who asked for the start that is recorded to have failed.
+fn who_failed(effects: &[Effect]) -> Option<Token> {
+    let failed = effects.iter().find_map(|effect| match effect {
+        Effect::Record(Record::Machine { what: What::StartFailed { .. }, cause, .. }) => {
+            Some(*cause)
+        }
+        _ => None,
+    });
+    failed.expect("a start failed")
 }
 
 #[test]
@@ -148,6 +159,7 @@ fn a_restart_fails_for_whoever_asked_when_there_is_no_address_left_at_its_end() 
     assert!(starts(&effects).is_empty());
     let refusal = answer(&effects, asked.token).unwrap().unwrap_err();
     assert_eq!(refusal.code(), "address");
+    assert_eq!(who_failed(&effects), Some(asked.token));
     assert_eq!(stage.state("dev/two"), Some(State::Failed));
     assert!(stage.view("dev/two").reason.unwrap().contains("no IPv4 address is free"));
 }
