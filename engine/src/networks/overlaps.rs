@@ -45,13 +45,9 @@ impl Engine {
         bridges: &HashMap<&BridgeName, &Bridge>,
     ) -> Vec<Overlap> {
         let above = path.ancestor(path.depth().saturating_sub(1));
-        let siblings = self.delegations.children_of(link.issuer, &above);
-        let in_force = siblings.filter(|(label, sibling)| {
-            **label != link.label
-                && sibling.validity.contains(now.unix_s())
-                && self.not_revoked([*sibling], None).is_ok()
-        });
-        let overlap = in_force.filter_map(|(label, sibling)| {
+        let in_force = self.children_in_force(now, link.issuer, &above);
+        let siblings = in_force.filter(|(label, _)| **label != link.label);
+        let overlap = siblings.filter_map(|(label, sibling)| {
             let same = |theirs: &Bridge| bridges.get(theirs.name()).map(|own| common(own, theirs));
             let (theirs, (first, last)) =
                 sibling.grant.bridges.iter().find_map(|theirs| Some((theirs, same(theirs)??)))?;

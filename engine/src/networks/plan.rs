@@ -7,7 +7,7 @@ use vmm_proto::name::MachineName;
 use vmm_proto::resource::{Arguments, BridgeName, Devices, Family, Network};
 
 use super::numbers::{address, v4};
-use super::pool::Pool;
+use super::pool::{Above, Pool};
 use super::refusal::NetworkRefusal;
 use super::words::{Options, Own};
 use super::{FAMILIES, Interface, OnBridge, index_of};
@@ -64,6 +64,9 @@ impl Engine {
     /// What a machine gets of the networks that it asks for, or everything for which it does not.
     pub(crate) fn plan(&self, now: Now, wanted: &Wanted<'_>) -> Result<Plan, Vec<NetworkRefusal>> {
         let networks = wanted.devices.networks();
+        if networks.is_empty() {
+            return Ok(Plan::default());
+        }
         let mut draft = Draft {
             engine: self,
             wanted,
@@ -108,13 +111,14 @@ impl<'a> Draft<'a> {
     }
 
     fn find_pools(&mut self, now: Now) {
-        let above = (self.wanted.chain, &self.wanted.name.path);
+        let Wanted { chain, name, .. } = self.wanted;
+        let above = Above::of(self.engine, now, chain, &name.path);
         for network in self.asked() {
             if self.pools.contains_key(&network.bridge) {
                 continue;
             }
             let pools = FAMILIES.map(|family| {
-                let pool = self.engine.pool(now, above, &network.bridge, family);
+                let pool = above.pool(&network.bridge, family);
                 pool.unwrap_or_else(|fault| {
                     self.faults.push(fault);
                     None

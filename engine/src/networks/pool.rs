@@ -1,7 +1,10 @@
 //! The addresses that a delegation may give on a bridge.
 
+use std::cell::OnceCell;
+
 use vmm_proto::authority::Link;
-use vmm_proto::name::Path;
+use vmm_proto::id::Digest;
+use vmm_proto::name::{Label, Path};
 use vmm_proto::resource::{AddressRange, Bridge, BridgeName, Family};
 
 use super::holders::closed_at;
@@ -45,25 +48,52 @@ pub(super) const fn range_of(bridge: &Bridge, family: Family) -> Option<&Address
 }
 
 impl Engine {
-    /// What the delegation of `path` may give on a bridge, `chain` being the delegations above a
-    /// machine there: nothing where addresses are not managed, and on a bridge that one of them
-    /// does not have.
+    /// The delegations of an issuer's key below a path that are in force: valid now, and not revoked.
+    pub(super) fn children_in_force<'a>(
+        &'a self,
+        now: Now,
+        issuer: Digest,
+        path: &Path,
+    ) -> impl Iterator<Item = (&'a Label, &'a Link)> {
+        self.delegations.children_of(issuer, path).filter(move |(_, link)| {
+            link.validity.contains(now.unix_s()) && self.not_revoked([*link], None).is_ok()
+        })
+    }
+}
+
+/// The delegations above a machine, of which its pools come.
+pub(super) struct Above<'a> {
+    engine: &'a Engine,
+    now: Now,
+    path: &'a Path,
+    /// The newest certificate of each, the innermost first.
+    newest: Vec<&'a Link>,
+    /// What the innermost has delegated further: looked up once for all bridges, as there may be many.
+    below: OnceCell<Vec<&'a Link>>,
+}
+
+impl<'a> Above<'a> {
+    /// Those of a chain, which leads to `path`.
+    pub(super) fn of(engine: &'a Engine, now: Now, chain: &'a [Link], path: &'a Path) -> Self {
+        let newest = chain.iter().rev().map(|link| engine.delegations.newest(link)).collect();
+        Self { engine, now, path, newest, below: OnceCell::new() }
+    }
+
+    /// What the innermost may give on a bridge: nothing where addresses are not managed, and on a
+    /// bridge that one of them does not have.
     ///
     /// Every delegation above counts, each by its newest certificate: one that was renewed may have
     /// become smaller than what was delegated from it.
-    pub(super) fn pool<'a>(
-        &'a self,
-        now: Now,
-        (chain, path): (&'a [Link], &Path),
+    pub(super) fn pool(
+        &self,
         bridge: &BridgeName,
         family: Family,
     ) -> Result<Option<Pool<'a>>, NetworkRefusal> {
-        let mut newest = chain.iter().map(|link| self.delegations.newest(link)).enumerate().rev();
-        let Some((_, innermost)) = newest.next() else { return Ok(None) };
+        let Some((innermost, others)) = self.newest.split_first() else { return Ok(None) };
         let Some(own) = innermost.grant.bridges.get(bridge) else { return Ok(None) };
         let own = range_of(own, family);
         let mut span = own.map(Span::of);
-        for (index, link) in newest {
+        for (link, depth) in others.iter().zip((1..=others.len()).rev()) {
             let Some(above) = link.grant.bridges.get(bridge) else { return Ok(None) };
             let above = range_of(above, family);
             let meets = own.zip(above).map(|(own, above)| meet(own, above));
@@ -79,11 +109,12 @@ impl Engine {
                     continue;
                 }
             };
-            let (path, above, bridge) = (path.clone(), path.ancestor(index + 1), bridge.clone());
+            let (path, above, bridge) =
+                (self.path.clone(), self.path.ancestor(depth), bridge.clone());
             return Err(NetworkRefusal::Diverged { path, above, bridge, family, why });
         }
         let Some((range, span)) = own.zip(span) else { return Ok(None) };
-        let closed = self.delegated_further(now, innermost, path, bridge, range);
+        let closed = self.delegated_further(innermost, bridge, range);
         Ok(Some(Pool { range, span, closed }))
     }
 
@@ -91,19 +122,17 @@ impl Engine {
     /// can have.
     fn delegated_further(
         &self,
-        now: Now,
-        link: &Link,
-        path: &Path,
+        innermost: &Link,
         bridge: &BridgeName,
         range: &AddressRange,
     ) -> Vec<Span> {
-        let mut closed = never(range);
-        let below = self.delegations.children_of(link.key, path).map(|(_, link)| link);
-        let in_force = below.filter(|link| {
-            link.validity.contains(now.unix_s()) && self.not_revoked([*link], None).is_ok()
+        let below = self.below.get_or_init(|| {
+            let below = self.engine.children_in_force(self.now, innermost.key, self.path);
+            below.map(|(_, link)| link).collect()
         });
-        let bridges = in_force.filter_map(|link| link.grant.bridges.get(bridge));
+        let bridges = below.iter().filter_map(|link| link.grant.bridges.get(bridge));
         let ranges = bridges.filter_map(|bridge| range_of(bridge, range.family()));
+        let mut closed = never(range);
         closed.extend(ranges.map(Span::of));
         merged(closed)
     }

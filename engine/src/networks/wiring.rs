@@ -23,9 +23,6 @@ impl Engine {
         admitted: &Admitted,
     ) -> Result<Plan, Vec<Refusal>> {
         let (devices, arguments) = (claim.devices, claim.arguments);
-        if devices.networks().is_empty() {
-            return Ok(Plan::default());
-        }
         let had = self.listed(name).map(had).unwrap_or_default();
         let (chain, own) = (admitted.chain.as_slice(), links.len());
         let wanted = Wanted { name, devices, arguments, chain, own, had };
@@ -41,9 +38,6 @@ impl Engine {
         own: usize,
     ) -> Result<Plan, Vec<Refusal>> {
         let Machine { name, spec, chain, .. } = machine;
-        if spec.devices.networks().is_empty() {
-            return Ok(Plan::default());
-        }
         let (devices, arguments, had) = (&spec.devices, &spec.arguments, had(machine));
         let wanted = Wanted { name, devices, arguments, chain, own, had };
         self.plan(now, &wanted).map_err(refusals)
