@@ -49,8 +49,9 @@ pub(super) fn no_bridge(path: &Path, bridge: &BridgeName) -> String {
     let text = format!("bridge \"{bridge}\" may not be used: {} has no", place(path));
     if path.is_host() {
         format!(
-            "{text} such bridge for machines; name another one, or ask the host's admin for it \
-             (vmm-spawn --bridge)"
+            "{text} such bridge for machines now; name another one, or ask the host's admin, whom \
+             `vmm-client host network list` tells why a network of the host is down; another \
+             bridge is offered with vmm-spawn --bridge"
         )
     } else {
         format!("{text} bridge of that name")

@@ -23,8 +23,9 @@ fn a_bridge_that_the_host_does_not_offer_is_refused_once_that_is_known() {
     assert_eq!(foreseen.obstacles, [asked.refusal()]);
     assert_eq!(
         asked.refusal().to_string(),
-        "bridge \"ext\" may not be used: this host has no such bridge for machines; name another \
-         one, or ask the host's admin for it (vmm-spawn --bridge)"
+        "bridge \"ext\" may not be used: this host has no such bridge for machines now; name another \
+         one, or ask the host's admin, whom `vmm-client host network list` tells why a network of the \
+         host is down; another bridge is offered with vmm-spawn --bridge"
     );
     let host = &foreseen.levels[0];
     assert_eq!(host.bridges.as_deref(), Some(&[BridgeName::parse("int").unwrap()][..]));
