@@ -30,14 +30,16 @@ pub const NAMES: [&str; 23] = [
     "adopted",
 ];
 
-/// Those that a host network comes to when it is made, in this order; but for the last one, when one
-/// is removed, too.
-pub const OF_NETWORKS: [&str; 6] = [
+/// Those that host networks come to, in this order: the first one when a bridge is made, the last but one
+/// when one was removed, the last one when one is there, and "opened" while any is.
+pub const OF_NETWORKS: [&str; 8] = [
     "network-made",
     "network-addressed",
+    "network-shut",
     "network-closed",
     "network-ruled",
     "network-opened",
+    "network-removed",
     "network-up",
 ];
 

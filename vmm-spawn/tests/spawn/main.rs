@@ -7,6 +7,7 @@
 mod console;
 mod guests;
 mod harness;
+mod host_networks;
 mod jail;
 mod killed;
 mod life;

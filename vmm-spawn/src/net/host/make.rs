@@ -87,6 +87,7 @@ impl HostNetworks {
             // No packet goes where no rule applies.
             unless_removed(netlink.set_up(link.index, false))?;
         }
+        failpoint::reach("network-shut");
         self.regulate(&host, &made)?;
         for link in &former {
             if problems.contains_key(&link.name) {
@@ -95,6 +96,7 @@ impl HostNetworks {
             if let Err(error) = unless_removed(netlink.delete_link(link.index)) {
                 problems.insert(link.name.clone(), Error::from(error).into());
             }
+            failpoint::reach("network-removed");
         }
         self.touched = !made.is_empty();
         let mut up = BTreeMap::new();
@@ -176,6 +178,7 @@ impl HostNetworks {
             if found.is_some() {
                 self.rules.remove()?;
             }
+            failpoint::reach("network-ruled");
             self.opened.clear();
             return Ok(());
         }
