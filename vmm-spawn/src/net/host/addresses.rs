@@ -31,6 +31,17 @@ pub struct Route {
     pub prefix: u8,
 }
 
+/// Where the prefix of a route is shorter, it leads to more than any network that somebody has: it is
+/// one of last resort, such as the two halves of everything that tunnels put beside the default route.
+const NETWORK_MIN: u8 = 8;
+
+impl Route {
+    /// Whether it is for what no other route is for.
+    pub const fn is_last_resort(&self) -> bool {
+        self.prefix < NETWORK_MIN
+    }
+}
+
 impl Netlink {
     /// All IPv4 addresses of the host.
     ///

@@ -90,7 +90,7 @@ impl Host {
 
     /// The interfaces that routes of last resort go through.
     pub fn ways_out(&self) -> impl Iterator<Item = &Link> {
-        let last = self.routes.iter().filter(|route| route.prefix == 0);
+        let last = self.routes.iter().filter(|route| route.is_last_resort());
         let indices = last.flat_map(|route| &route.interfaces);
         indices.filter_map(|index| self.links.iter().find(|link| link.index == *index))
     }
@@ -135,7 +135,8 @@ impl Host {
                 return Err(Collision::Address { network, address, prefix, interface });
             }
         }
-        for Route { interfaces, destination, prefix } in &self.routes {
+        let elsewhere = self.routes.iter().filter(|route| !route.is_last_resort());
+        for Route { interfaces, destination, prefix } in elsewhere {
             let (Some(destination), Some(&index)) = (*destination, interfaces.first()) else {
                 continue;
             };
@@ -207,9 +208,18 @@ mod tests {
             let error = judge(network).unwrap_err().to_string();
             assert!(error.contains(names), "{error}");
         }
+        // A tunnel that everything goes through, in two halves beside the default route.
+        let mut tunnelled = host;
+        tunnelled.links.push(link(5, "tun0"));
+        tunnelled
+            .routes
+            .extend([route(Some([0, 0, 0, 0]), 1, 5), route(Some([128, 0, 0, 0]), 1, 5)]);
+        assert_eq!(tunnelled.has_room(&network([10, 0, 0, 1], 24, None), &mark), Ok(()));
+        let ways = |host: &Host| host.ways_out().map(|it| it.name.clone()).collect::<Vec<_>>();
+        assert_eq!(ways(&tunnelled), ["eth0", "tun0", "tun0"]);
+        let host = tunnelled;
         let other = Mark::of_directory(Path::new("/run/other"));
         let error = host.has_room(&network([10, 0, 0, 1], 24, None), &other).unwrap_err();
         assert_eq!(error, Collision::Foreign("nat0".into()));
-        assert_eq!(host.ways_out().map(|link| link.name.as_str()).collect::<Vec<_>>(), ["eth0"]);
     }
 }
