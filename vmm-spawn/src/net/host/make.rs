@@ -188,7 +188,8 @@ impl HostNetworks {
                 self.opened.insert(name.clone());
             }
         }
-        self.rules.set(found.as_ref(), &networks, &self.opened)?;
+        let opened: Vec<&Link> = self.opened.iter().filter_map(|name| host.link(name)).collect();
+        self.rules.set(found.as_ref(), made, &opened)?;
         failpoint::reach("network-ruled");
         for name in &self.opened {
             unless_gone(forwarding::switch(name, true))?;

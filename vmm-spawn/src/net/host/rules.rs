@@ -12,14 +12,16 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use nftables::expr::{
-    CT, Expression, Meta, MetaKey, NamedExpression, Payload, PayloadField, Prefix,
+    CT, Expression, Meta, MetaKey, NamedExpression, Payload, PayloadField, Prefix, Range,
 };
 use nftables::schema::{Chain, NfCmd, NfListObject, Rule, Table};
 use nftables::stmt::{Match, Operator, Statement};
 use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook};
 use vmm_proto::resource::HostNetwork;
 
+use crate::net::link::Link;
 use crate::net::nft::{Error, Nft};
+use crate::net::tap::{HOST_MAC, hex};
 
 const FORWARD: &str = "forward";
 const NAT: &str = "postrouting";
@@ -83,8 +85,8 @@ impl Rules {
     pub fn set(
         &mut self,
         found: Option<&Found>,
-        networks: &[HostNetwork],
-        opened: &BTreeSet<String>,
+        networks: &[(HostNetwork, Link)],
+        opened: &[&Link],
     ) -> Result<(), Error> {
         let (chains, rules) = self.wanted(networks, opened);
         let is_right = |found: &Found| found.chains == chains && found.rules == rules;
@@ -118,19 +120,21 @@ impl Rules {
 
     fn wanted(
         &self,
-        networks: &[HostNetwork],
-        opened: &BTreeSet<String>,
+        networks: &[(HostNetwork, Link)],
+        opened: &[&Link],
     ) -> (Vec<Chain<'static>>, Vec<Rule<'static>>) {
         let chains = vec![
             self.chain(FORWARD, NfChainType::Filter, NfHook::Forward, FILTER_PRIORITY),
             self.chain(NAT, NfChainType::NAT, NfHook::Postrouting, SOURCE_NAT_PRIORITY),
         ];
-        let forward = networks.iter().flat_map(forwarding).map(|it| self.rule(FORWARD, it, None));
-        let shut = opened.iter().map(|name| {
-            let statements = vec![interface(MetaKey::Iifname, Operator::EQ, name), drop_it()];
-            self.rule(FORWARD, statements, Some(OPENED.into()))
+        let forward = networks.iter().flat_map(|(network, link)| forwarding(network, link));
+        let forward = forward.map(|it| self.rule(FORWARD, it, None));
+        let shut = opened.iter().flat_map(|link| {
+            let bridged = bridged(link).map(|it| self.rule(FORWARD, it, None));
+            let statements = vec![interface(MetaKey::Iifname, Operator::EQ, &link.name), drop_it()];
+            bridged.into_iter().chain([self.rule(FORWARD, statements, Some(OPENED.into()))])
         });
-        let nat = networks.iter().map(|it| self.rule(NAT, masquerade(it), None));
+        let nat = networks.iter().map(|(network, _)| self.rule(NAT, masquerade(network), None));
         (chains, forward.chain(shut).chain(nat).collect())
     }
 
@@ -170,12 +174,33 @@ impl Rules {
     }
 }
 
+/// What a bridge passes on from one of its ports to another, where it hands that to these rules
+/// (`br_netfilter`), is not theirs to judge. What this host would pass back into the bridge looks the
+/// same, but was sent to the host: to the hardware address of the bridge, or of the port by which it
+/// came, and those of machines begin with [`HOST_MAC`].
+fn bridged(link: &Link) -> Option<Vec<Statement<'static>>> {
+    let own = text(&hex(&link.mac.filter(|_| link.is_bridge())?));
+    let [first, last] = [0, 0xFF].map(|rest| text(&hex(&[HOST_MAC, rest, rest, rest, rest, rest])));
+    let ports = Expression::Range(Box::new(Range { range: [first, last] }));
+    let field = PayloadField { protocol: "ether".into(), field: "daddr".into() };
+    let left = Expression::Named(NamedExpression::Payload(Payload::PayloadField(field)));
+    let not_to = |right| Statement::Match(Match { left: left.clone(), right, op: Operator::NEQ });
+    Some(vec![
+        interface(MetaKey::Iifname, Operator::EQ, &link.name),
+        interface(MetaKey::Oifname, Operator::EQ, &link.name),
+        not_to(own),
+        not_to(ports),
+        Statement::Accept(None),
+    ])
+}
+
 /// What is passed on from and to a network.
-fn forwarding(network: &HostNetwork) -> Vec<Vec<Statement<'static>>> {
+fn forwarding(network: &HostNetwork, link: &Link) -> Vec<Vec<Statement<'static>>> {
     let name = network.name().as_str();
     let from = || interface(MetaKey::Iifname, Operator::EQ, name);
     let to = || interface(MetaKey::Oifname, Operator::EQ, name);
-    let mut rules = vec![vec![from(), source(Operator::NEQ, network), drop_it()]];
+    let mut rules: Vec<_> = bridged(link).into_iter().collect();
+    rules.push(vec![from(), source(Operator::NEQ, network), drop_it()]);
     if let Some(uplink) = network.uplink() {
         let elsewhere = interface(MetaKey::Oifname, Operator::NEQ, uplink.as_str());
         rules.push(vec![from(), elsewhere, drop_it()]);

@@ -1,5 +1,6 @@
 //! On a host of its own: a network namespace with an uplink to another one.
 
+mod bridged;
 mod later;
 mod mending;
 mod removal;

@@ -121,6 +121,8 @@ pub(super) fn with_uplink() -> Host {
     ip("link set lo up");
     ip(&format!("link add up0 type veth peer name out0 netns {}", outside.0.id()));
     ip("addr add 203.0.113.1/24 dev up0");
+    // Such an address is there at once, and in the local table some time later.
+    ip("link set up0 addrgenmode none");
     ip("link set up0 up");
     outside.ip("addr add 203.0.113.2/24 dev out0");
     outside.ip("link set out0 up");
@@ -129,13 +131,21 @@ pub(super) fn with_uplink() -> Host {
 
 /// A host on a bridge, in the place of a machine, behind the interface `port0`.
 pub(super) fn on_bridge(bridge: &str, address: &str, gateway: &str) -> Host {
+    let inside = behind("port0", bridge, address);
+    inside.ip(&format!("route add default via {gateway}"));
+    inside
+}
+
+/// A host on a bridge, behind this interface, which has an address as those of machines.
+pub(super) fn behind(port: &str, bridge: &str, address: &str) -> Host {
     let inside = Host::new();
-    ip(&format!("link add port0 type veth peer name eth0 netns {}", inside.0.id()));
-    ip(&format!("link set port0 master {bridge}"));
-    ip("link set port0 up");
+    ip(&format!("link add {port} type veth peer name eth0 netns {}", inside.0.id()));
+    let number = port.as_bytes().last().unwrap();
+    ip(&format!("link set {port} address fe:00:00:00:00:{number:02x}"));
+    ip(&format!("link set {port} master {bridge}"));
+    ip(&format!("link set {port} up"));
     inside.ip(&format!("addr add {address} dev eth0"));
     inside.ip("link set eth0 up");
-    inside.ip(&format!("route add default via {gateway}"));
     inside
 }
 
