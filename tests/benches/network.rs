@@ -160,7 +160,8 @@ fn against_no_filter(site: &Site) -> bool {
                 };
                 let without = || {
                     again();
-                    traffic::shell("nft flush ruleset");
+                    // vmm-spawn would make a table again that is not there.
+                    traffic::shell(&format!("nft flush ruleset; nft add table netdev vmm-{tap}"));
                     echoes(site, to, size)
                 };
                 let what = format!("{kind}, {size} bytes: with filter, without (1/s)");

@@ -177,6 +177,7 @@ impl Daemon {
             self.peers.deadline(),
             self.machines.deadline(),
             self.machines.jail.deadline(),
+            self.machines.networks.deadline(),
             self.host_networks.deadline(),
         ];
         let next = deadlines.into_iter().flatten().min();
@@ -188,6 +189,7 @@ impl Daemon {
         self.peers.expire(now);
         self.machines.on_time(now, &mut self.peers);
         self.machines.jail.on_time(now);
+        self.machines.networks.on_time(now);
         if self.host_networks.on_time(now) {
             self.tell_host_networks();
         }

@@ -1,7 +1,8 @@
 //! Networks: the taps of machines, on the bridges of the host.
 //!
 //! ```text
-//!   Networks ── which bridges, what is left to be removed
+//!   Networks ── which bridges
+//!     ├ watch ── that filters stay as long as machines run, and nothing longer
 //!     └ tap ── one interface of one machine: made, set up, filtered, read back, up
 //!         ├ tun ── the descriptor that frames go through
 //!         ├ link, fdb ── what interfaces are, and what a bridge knows
@@ -26,14 +27,13 @@ pub mod nft;
 pub mod owner;
 pub mod plug;
 pub mod port;
-#[cfg(test)]
-mod running_tests;
 pub mod tap;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod tun;
+pub mod watch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -44,10 +44,10 @@ use vmm_proto::message::spawn::{Interface, MAX_INTERFACES};
 use vmm_proto::resource::{BridgeName, DeviceName, TapName};
 
 use filter::{Limits, Rules};
-use link::Link;
 use netlink::Netlink;
-use owner::Owner;
+use owner::{Identity, Owner};
 use tap::{Maker, Tap, TapError};
+use watch::Watch;
 
 /// Why a machine has no networks, or this process none to give.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +70,9 @@ pub enum Error {
     /// Nothing could be filtered.
     #[error("what machines send cannot be filtered, so that none has a network: {0}")]
     Filter(#[from] filter::FilterError),
+    /// A filter could not be removed.
+    #[error("its filter stays, as the kernel does not take {0}")]
+    FilterStays(filter::kernel::Refused),
     /// A bridge that machines may not be put on.
     #[error(
         "bridge {0:?} is not one that machines may be put on: vmm-spawn --bridge NAME names those"
@@ -102,6 +105,7 @@ pub struct Networks {
     rules: Rules,
     /// Opened when it is needed first, and after it has failed.
     netlink: Option<Netlink>,
+    watch: Watch,
 }
 
 impl Networks {
@@ -112,8 +116,9 @@ impl Networks {
     /// There are some, and this process cannot make taps.
     pub fn open(bridges: &[BridgeName], limits: Limits, dir: &Path) -> Result<Self, Error> {
         let owner = Owner::of_directory(dir);
+        let rules = Rules::new(limits).owned_by(&owner);
         let bridges: BTreeSet<_> = bridges.iter().map(ToString::to_string).collect();
-        let mut this = Self { bridges, owner, rules: Rules::new(limits), netlink: None };
+        let mut this = Self { bridges, owner, rules, netlink: None, watch: Watch::default() };
         if this.bridges.is_empty() {
             return Ok(this);
         }
@@ -209,11 +214,14 @@ impl Networks {
         let Self { netlink: Some(netlink), rules, owner, .. } = self else {
             return Err(netlink::Error::Silence.into());
         };
+        let name = TapName::of(machine, index);
+        self.watch.is_made(name);
         let made = Maker { netlink, rules, owner }.make(machine, index, interface);
-        made.map_err(|error| {
-            self.judge(&error);
-            Error::Tap { device: interface.device.clone(), error }
-        })
+        match made {
+            Ok(_) => self.watch.add(name, Identity::of(interface)),
+            Err(ref error) => self.judge(error),
+        }
+        made.map_err(|error| Error::Tap { device: interface.device.clone(), error })
     }
 
     /// A connection that has failed is replaced.
@@ -223,60 +231,6 @@ impl Networks {
         {
             self.netlink = None;
         }
-    }
-
-    /// Removes what is left of the first `count` taps of a machine that has no process: their
-    /// filters, and taps that something has made persistent.
-    pub fn remove(&mut self, machine: MachineId, count: u16) {
-        for index in 0..count {
-            let name = TapName::of(machine, index);
-            if let Err(error) = self.remove_one(name) {
-                self.netlink = None;
-                error!(id = %machine, %name, "it is not known whether the tap is gone: {error}");
-            }
-            self.rules.forget(name);
-        }
-    }
-
-    fn remove_one(&mut self, name: TapName) -> Result<(), netlink::Error> {
-        let Some(link) = self.netlink()?.link(name.as_str())? else { return Ok(()) };
-        if self.owner.of(&link).is_none() {
-            return Ok(());
-        }
-        warn!(%name, "its tap did not end with it, and is removed");
-        self.delete(&link)
-    }
-
-    fn delete(&mut self, link: &Link) -> Result<(), netlink::Error> {
-        match self.netlink()?.delete_link(link.index) {
-            Err(error) if error.errno() == Some(Errno::NODEV) => Ok(()),
-            done => done,
-        }
-    }
-
-    /// Removes what earlier ones of this installation have left, but for what belongs to machines
-    /// that run: so many taps of each.
-    ///
-    /// # Errors
-    /// The kernel does not say what there is.
-    pub fn sweep(&mut self, running: &BTreeMap<MachineId, u16>) -> Result<(), netlink::Error> {
-        // Whoever has never been able to make a tap has none.
-        if !has_power() {
-            return Ok(());
-        }
-        let ids: BTreeSet<String> = running.keys().map(MachineId::to_string).collect();
-        for link in self.netlink()?.links()? {
-            let Some(machine) = self.owner.of(&link).filter(|id| !ids.contains(*id)) else {
-                continue;
-            };
-            info!(id = machine, name = link.name, "removing a tap, which was left behind");
-            if let Err(error) = self.delete(&link) {
-                error!(name = link.name, "a tap that was left behind stays: {error}");
-            }
-        }
-        let kept = running.iter().flat_map(|(id, count)| (0..*count).map(|i| TapName::of(*id, i)));
-        self.rules.sweep(&kept.collect::<Vec<_>>());
-        Ok(())
     }
 }
 

@@ -28,14 +28,15 @@ pub mod read_back;
 pub mod tables;
 pub mod words;
 
-use std::net;
+use std::collections::BTreeMap;
+use std::fmt;
 
 use rustix::io::Errno;
-use rustix::net::netdevice::name_to_index;
-use tracing::{error, info, warn};
-use vmm_proto::message::spawn::Interface;
+use tracing::warn;
 use vmm_proto::resource::TapName;
 
+use super::netlink;
+use super::owner::{Identity, Owner};
 use super::tap::TapFacts;
 use frames::{Facts, TABLE_PREFIX};
 use kernel::Refused;
@@ -82,12 +83,19 @@ impl Limits {
 #[derive(Debug, Default)]
 pub struct Rules {
     limits: Limits,
+    owner: String,
 }
 
 impl Rules {
     /// With these limits, for each tap.
     pub fn new(limits: Limits) -> Self {
-        Self { limits }
+        Self { limits, owner: String::new() }
+    }
+
+    /// Tables say whose they are.
+    #[must_use]
+    pub fn owned_by(self, owner: &Owner) -> Self {
+        Self { owner: owner.tag().to_owned(), ..self }
     }
 
     /// Has what all taps need as it is meant ([`groups`]), and tells whether it was. What is otherwise,
@@ -128,36 +136,56 @@ impl Rules {
     /// at all. [`Rules::prepare`] was called before.
     ///
     /// # Errors
-    /// The kernel did not take it as it was meant. Nothing of it is left then.
+    /// The kernel did not take it as it was meant. [`Rules::forget`] removes what may be there.
     pub fn apply(&self, tap: &TapFacts<'_>) -> Result<(), FilterError> {
-        let Interface { mac, address, address6, .. } = *tap.interface;
-        let facts = Facts { name: tap.name.as_str(), mac, address, address6, limits: self.limits };
-        set(&frames::rules_for(&facts))
-            .inspect_err(|_| remove(tap.name, &frames::table_of(facts.name)))
+        self.filter(tap.name, Identity::of(tap.interface))
+    }
+
+    /// The same for a tap of whose guest this is known, whatever filter it has.
+    ///
+    /// # Errors
+    /// The kernel did not take it as it was meant.
+    pub fn filter(&self, tap: TapName, identity: Identity) -> Result<(), FilterError> {
+        let Identity { mac, address, address6 } = identity;
+        let facts = Facts { name: tap.as_str(), mac, address, address6, limits: self.limits };
+        set(&frames::rules_for(&facts).marked(&self.owner))
     }
 
     /// Removes the filter of a tap that is gone, or was never up. That it has none is no error.
-    pub fn forget(&self, tap: TapName) {
-        remove(tap, &frames::table_of(tap.as_str()));
+    ///
+    /// # Errors
+    /// It is still there, for all that is known.
+    pub fn forget(&self, tap: impl fmt::Display) -> Result<(), Refused> {
+        tables::remove(&frames::table_of(&tap.to_string()))
     }
 
-    /// Removes the filters of taps that are gone, whoever has left them, but for those in `kept`.
-    pub fn sweep(&self, kept: &[TapName]) {
-        let names = match tables::names() {
-            Ok(names) => names,
-            Err(error) => {
-                warn!("filters of earlier taps cannot be looked for: {error}");
-                return;
-            }
-        };
-        for table in names {
-            let Some(tap) = table.strip_prefix(TABLE_PREFIX) else { continue };
-            if kept.iter().any(|kept| kept.as_str() == tap) || exists(tap) {
-                continue;
-            }
-            info!(tap, "removing the filter of a tap, which was left behind");
-            remove(tap, &table);
-        }
+    /// The filters that there are, also those of other installations.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn present(&self) -> Result<Present, netlink::Error> {
+        Ok(Present { tables: tables::all()?, owner: tables::mark(&self.owner) })
+    }
+}
+
+/// Filters as there were at one moment.
+#[derive(Debug)]
+pub struct Present {
+    tables: BTreeMap<String, Vec<u8>>,
+    owner: Vec<u8>,
+}
+
+impl Present {
+    /// Whether a tap has one.
+    pub fn has(&self, tap: TapName) -> bool {
+        self.tables.contains_key(&frames::table_of(tap.as_str()))
+    }
+
+    /// The taps of those that this installation has made.
+    pub fn own(&self) -> impl Iterator<Item = &str> {
+        let own = self.tables.iter().filter(|(_, mark)| **mark == self.owner);
+        let taps = own.filter_map(|(table, _)| table.strip_prefix(TABLE_PREFIX));
+        taps.filter(|tap| tap.len() == TapName::LENGTH && tap.starts_with(TapName::PREFIX))
     }
 }
 
@@ -169,18 +197,6 @@ fn set(rules: &Program) -> Result<(), FilterError> {
         made => made?,
     }
     Ok(read_back::check(rules)?)
-}
-
-fn remove(tap: impl std::fmt::Display, table: &str) {
-    if let Err(error) = tables::remove(table) {
-        error!(%tap, "its filter stays: {error}");
-    }
-}
-
-/// Whether there is such an interface; when that is not known, there is.
-fn exists(name: &str) -> bool {
-    let Ok(socket) = net::UdpSocket::bind((net::Ipv4Addr::LOCALHOST, 0)) else { return true };
-    !matches!(name_to_index(&socket, name), Err(Errno::NODEV))
 }
 
 #[cfg(test)]

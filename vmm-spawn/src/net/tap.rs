@@ -17,7 +17,7 @@ use vmm_proto::resource::TapName;
 use super::filter::{FilterError, Rules};
 use super::link::{Link, Mac};
 use super::netlink::{self, Netlink};
-use super::owner::Owner;
+use super::owner::{Identity, Owner};
 use super::port;
 use super::tun::{self, TUN};
 
@@ -62,7 +62,7 @@ pub struct Tap {
     pub descriptor: OwnedFd,
 }
 
-/// Why there is no tap. Nothing of it is left.
+/// Why there is no tap.
 #[derive(Debug, thiserror::Error)]
 pub enum TapError {
     /// The bridge is not there.
@@ -146,7 +146,7 @@ impl Maker<'_> {
     /// Makes the tap `index` of `machine`, as `interface` says, and has it carry packets.
     ///
     /// # Errors
-    /// It is not there then, nor is anything of it.
+    /// It is not there then; its filter may be.
     pub fn make(
         &mut self,
         machine: MachineId,
@@ -156,7 +156,7 @@ impl Maker<'_> {
         let prepared = self.prepare(machine, index, interface)?;
         let facts = prepared.facts;
         self.rules.apply(&facts)?;
-        self.activate(prepared).inspect_err(|_| self.rules.forget(facts.name))
+        self.activate(prepared)
     }
 
     /// Makes one, on its bridge and down.
@@ -179,6 +179,10 @@ impl Maker<'_> {
         self.describe(&facts, &bridge)?;
         self.plug(&facts, &bridge)?;
         Ok(Prepared { facts, bridge, descriptor })
+    }
+
+    fn alias(&self, facts: &TapFacts<'_>) -> String {
+        self.owner.alias_with(facts.machine, Identity::of(facts.interface))
     }
 
     /// Has one carry packets.
@@ -218,7 +222,7 @@ impl Maker<'_> {
     /// What it is, before it is on the bridge: a bridge takes over the smallest MTU of its ports.
     fn describe(&mut self, facts: &TapFacts<'_>, bridge: &Link) -> Result<(), TapError> {
         let mut attributes = vec![
-            LinkAttribute::IfAlias(self.owner.alias(facts.machine)),
+            LinkAttribute::IfAlias(self.alias(facts)),
             LinkAttribute::Group(facts.group),
             LinkAttribute::Address(facts.host_mac.to_vec()),
             LinkAttribute::Mtu(bridge.mtu),
@@ -235,7 +239,7 @@ impl Maker<'_> {
     fn check(&mut self, facts: &TapFacts<'_>, bridge: &Link) -> Result<(), TapError> {
         let link = self.netlink.link_at(facts.index).map_err(failed("look at the tap"))?;
         let link = link.ok_or(TapError::NotAsSet("it is gone"))?;
-        let alias = self.owner.alias(facts.machine);
+        let alias = self.alias(facts);
         let right = [
             (link.name == facts.name.as_str(), "its name is another"),
             (link.kind == Some(InfoKind::Tun), "it is no tap"),

@@ -1,6 +1,8 @@
 //! In network namespaces of their own, which only root can make.
 
 use std::cell::RefCell;
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
@@ -48,6 +50,33 @@ pub(crate) fn make_bridge(netlink: &mut Netlink, name: &str) -> u32 {
     ];
     netlink.order(RouteNetlinkMessage::NewLink(order), NLM_F_CREATE | NLM_F_EXCL).unwrap();
     netlink.link(name).unwrap().unwrap().index
+}
+
+/// A program that owns a table, which nobody else may change as long as it runs.
+pub(crate) struct Holder {
+    nft: Child,
+    /// Open as long as it may print something.
+    _prints: Lines<BufReader<ChildStdout>>,
+}
+
+impl Holder {
+    pub(crate) fn of(table: &str) -> Self {
+        let mut nft = Command::new("/usr/sbin/nft");
+        let mut nft = nft.arg("-i").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let words = format!("add table {table} {{ flags owner; }}\nlist table {table}\n");
+        nft.stdin.as_mut().unwrap().write_all(words.as_bytes()).unwrap();
+        let mut lines = BufReader::new(nft.stdout.take().unwrap()).lines();
+        let owned = lines.by_ref().map_while(Result::ok).any(|line| line.contains("flags owner"));
+        assert!(owned, "{table} has no owner");
+        Self { nft, _prints: lines }
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        self.nft.kill().unwrap();
+        self.nft.wait().unwrap();
+    }
 }
 
 #[test]

@@ -2,12 +2,12 @@
 //! are the host.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Lines, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -118,7 +118,11 @@ impl Client {
 }
 
 /// A program that owns the table of groups, which nobody else may change as long as it runs.
-struct Holder(Child);
+struct Holder {
+    nft: Child,
+    /// Open as long as it may print something.
+    _prints: Lines<BufReader<ChildStdout>>,
+}
 
 impl Holder {
     fn new() -> Self {
@@ -126,16 +130,16 @@ impl Holder {
         let mut nft = nft.arg("-i").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let words = b"add table bridge vmm-groups { flags owner; }\nlist tables bridge\n";
         nft.stdin.as_mut().unwrap().write_all(words).unwrap();
-        let lines = BufReader::new(nft.stdout.take().unwrap()).lines();
-        assert!(lines.map_while(Result::ok).any(|line| line.contains("vmm-groups")));
-        Self(nft)
+        let mut lines = BufReader::new(nft.stdout.take().unwrap()).lines();
+        assert!(lines.by_ref().map_while(Result::ok).any(|line| line.contains("vmm-groups")));
+        Self { nft, _prints: lines }
     }
 }
 
 impl Drop for Holder {
     fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
+        self.nft.kill().unwrap();
+        self.nft.wait().unwrap();
     }
 }
 

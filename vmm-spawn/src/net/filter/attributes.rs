@@ -93,10 +93,16 @@ pub fn same(ordered: &[Attribute], found: &[u8], added: &[u16]) -> bool {
             .all(|(it, found)| it.kind == found.kind() && it.is(found.value()))
 }
 
-/// The content of the first attribute of a kind, up to a zero.
-pub fn text_of(attributes: &[u8], kind: u16) -> Option<String> {
+/// The content of the first attribute of a kind.
+pub fn bytes_of(attributes: &[u8], kind: u16) -> Option<Vec<u8>> {
     let found = NlasIterator::new(attributes).flatten().find(|it| it.kind() == kind)?;
-    let text = found.value().split(|&byte| byte == 0).next()?;
+    Some(found.value().to_vec())
+}
+
+/// The same up to a zero.
+pub fn text_of(attributes: &[u8], kind: u16) -> Option<String> {
+    let found = bytes_of(attributes, kind)?;
+    let text = found.split(|&byte| byte == 0).next()?;
     Some(String::from_utf8_lossy(text).into_owned())
 }
 

@@ -7,7 +7,7 @@ use netlink_packet_core::{
 
 use super::attributes::Attribute;
 use super::expressions::{ACCEPT, DROP};
-use super::words::{Chain, Family, Hook, Policy};
+use super::words::{Chain, Family, Hook, Policy, Program};
 
 /// `NFNL_SUBSYS_NFTABLES`
 const SUBSYSTEM: u16 = 10;
@@ -32,6 +32,8 @@ const BATCH_END: u16 = 0x11;
 
 /// `NFTA_TABLE_NAME`
 pub const TABLE_NAME: u16 = 1;
+/// `NFTA_TABLE_USERDATA`
+pub const TABLE_COMMENT: u16 = 6;
 /// `NFTA_CHAIN_NAME`
 pub const CHAIN_NAME: u16 = 3;
 /// `NFTA_RULE_CHAIN`
@@ -143,6 +145,22 @@ pub const MADE: u16 = NLM_F_CREATE | NLM_F_EXCL;
 /// How a rule is made: behind those that are there.
 pub const APPENDED: u16 = NLM_F_CREATE | NLM_F_APPEND;
 
+/// `NFTA_TABLE_NAME`, and `_USERDATA`, a comment, if there is one.
+pub fn table(program: &Program) -> Vec<Attribute> {
+    let mut all = vec![Attribute::text(TABLE_NAME, program.table())];
+    if !program.mark().is_empty() {
+        all.push(Attribute::bytes(TABLE_COMMENT, &comment(program.mark())));
+    }
+    all
+}
+
+/// What is of those who make tables and rules: a comment, which `nft` prints
+/// (`NFTNL_UDATA_TABLE_COMMENT`, `NFTNL_UDATA_RULE_COMMENT`).
+pub fn comment(text: &str) -> Vec<u8> {
+    let length = u8::try_from(text.len() + 1).unwrap_or(u8::MAX);
+    [&[0, length], text.as_bytes(), &[0]].concat()
+}
+
 /// `NFTA_CHAIN_TABLE`, `NFTA_CHAIN_NAME`
 pub fn chain_name(table: &str, name: &str) -> Vec<Attribute> {
     vec![Attribute::text(1, table), Attribute::text(CHAIN_NAME, name)]
@@ -177,20 +195,17 @@ pub fn chain(table: &str, chain: &Chain) -> Vec<Attribute> {
     all
 }
 
-/// `NFTA_RULE_TABLE`, `_CHAIN`, `_EXPRESSIONS`, `_USERDATA`: of the latter, which is of those who
-/// make rules, the comment that `nft` prints (`NFTNL_UDATA_RULE_COMMENT`).
+/// `NFTA_RULE_TABLE`, `_CHAIN`, `_EXPRESSIONS`, `_USERDATA`: of the latter a comment.
 pub fn rule(
     table: &str,
     chain: &str,
     purpose: &str,
     expressions: Vec<Attribute>,
 ) -> Vec<Attribute> {
-    let length = u8::try_from(purpose.len() + 1).unwrap_or(u8::MAX);
-    let comment = [&[0, length], purpose.as_bytes(), &[0]].concat();
     vec![
         Attribute::text(1, table),
         Attribute::text(RULE_CHAIN, chain),
         Attribute::nested(4, expressions),
-        Attribute::bytes(7, &comment),
+        Attribute::bytes(7, &comment(purpose)),
     ]
 }

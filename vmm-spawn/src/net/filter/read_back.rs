@@ -15,7 +15,7 @@ use super::expressions::alternatives;
 use super::kernel::ask;
 use super::messages::{
     GET_CHAIN, GET_RULE, GET_TABLE, NEW_CHAIN, NEW_RULE, NEW_TABLE, RULE_CHAIN, TABLE_NAME, chain,
-    chain_name, message, rule,
+    chain_name, message, rule, table,
 };
 use super::words::Program;
 use crate::net::netlink::Error;
@@ -79,7 +79,8 @@ fn check_places(program: &Program) -> Result<(), ReadError> {
     })?;
     // NFTA_TABLE_FLAGS, of which none is set, and NFTA_TABLE_USE: chains, and else sets or the like.
     let count = last - 1;
-    let expected = [&name[..], &[Attribute::number(2, 0), Attribute::number(3, count)]].concat();
+    let mut expected = self::table(program);
+    expected.extend([Attribute::number(2, 0), Attribute::number(3, count)]);
     let attributes = found.remove(&(1, NEW_TABLE)).unwrap_or_default();
     if !same(&expected, &attributes, &TABLE_ADDED) {
         return Err(differs(format!(

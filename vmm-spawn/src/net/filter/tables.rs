@@ -1,32 +1,39 @@
 //! The tables of taps: which there are, making and removing them.
 
-use netlink_packet_core::NLM_F_DUMP;
+use std::collections::BTreeMap;
+
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP};
 use rustix::io::Errno;
 
-use super::attributes::{Attribute, text_of};
+use super::attributes::{Attribute, bytes_of, text_of};
 use super::expressions::alternatives;
 use super::kernel::{Refused, ask, order};
 use super::messages::{
-    APPENDED, Batch, DELETE_TABLE, GET_TABLE, MADE, NEW_CHAIN, NEW_RULE, NEW_TABLE, TABLE_NAME,
-    chain, message, rule,
+    self, APPENDED, Batch, DELETE_TABLE, GET_TABLE, MADE, NEW_CHAIN, NEW_RULE, NEW_TABLE,
+    TABLE_COMMENT, TABLE_NAME, chain, message, rule,
 };
 use super::words::{Family, Program};
 use crate::net::netlink::Error;
 
-/// The names of all tables of single interfaces.
+/// The names of all tables of single interfaces, with what is written on each.
 ///
 /// # Errors
 /// The kernel does not tell.
-pub fn names() -> Result<Vec<String>, Error> {
-    let mut names = Vec::new();
+pub fn all() -> Result<BTreeMap<String, Vec<u8>>, Error> {
+    let mut found = BTreeMap::new();
     let question = message(GET_TABLE, NLM_F_DUMP, 1, Family::NetDev, &[]);
     ask(&question, 1, |_, kind, attributes| {
-        if kind == NEW_TABLE {
-            names.extend(text_of(attributes, TABLE_NAME));
+        if let (NEW_TABLE, Some(name)) = (kind, text_of(attributes, TABLE_NAME)) {
+            found.insert(name, bytes_of(attributes, TABLE_COMMENT).unwrap_or_default());
         }
     })
     .map_err(|(_, error)| error)?;
-    Ok(names)
+    Ok(found)
+}
+
+/// What is written on a table with this comment.
+pub fn mark(comment: &str) -> Vec<u8> {
+    if comment.is_empty() { Vec::new() } else { messages::comment(comment) }
 }
 
 /// Makes a table, with all that is in it: all at once, or not at all.
@@ -58,8 +65,7 @@ fn push_removal(batch: &mut Batch, table: &str) {
 
 fn push(batch: &mut Batch, program: &Program) {
     let table = program.table();
-    let name = [Attribute::text(TABLE_NAME, table)];
-    batch.push(format!("the table {table}"), NEW_TABLE, MADE, &name);
+    batch.push(format!("the table {table}"), NEW_TABLE, MADE, &messages::table(program));
     for it in program.chains() {
         let what = format!("the chain {:?} of {table}", it.name);
         batch.push(what, NEW_CHAIN, MADE, &chain(table, it));
@@ -78,10 +84,24 @@ fn push(batch: &mut Batch, program: &Program) {
 /// # Errors
 /// It is still there, for all that is known.
 pub fn remove(name: &str) -> Result<(), Refused> {
+    // Orders that the kernel takes back cost it many milliseconds.
+    if !is_there(name)? {
+        return Ok(());
+    }
     let mut batch = Batch::new(Family::NetDev);
     push_removal(&mut batch, name);
     match order(&mut batch) {
         Err(error) if error.errno() == Some(Errno::NOENT) => Ok(()),
         done => done,
+    }
+}
+
+fn is_there(name: &str) -> Result<bool, Refused> {
+    let of_name = [Attribute::text(TABLE_NAME, name)];
+    let question = message(GET_TABLE, NLM_F_ACK, 1, Family::NetDev, &of_name);
+    match ask(&question, 1, |_, _, _| ()) {
+        Ok(_) => Ok(true),
+        Err((_, error)) if error.errno() == Some(Errno::NOENT) => Ok(false),
+        Err((_, error)) => Err(Refused { what: format!("a question for the table {name}"), error }),
     }
 }

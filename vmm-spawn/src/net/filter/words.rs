@@ -5,6 +5,7 @@
 pub struct Program {
     family: Family,
     table: String,
+    mark: String,
     chains: Vec<Chain>,
     rules: Vec<Rule>,
 }
@@ -83,7 +84,18 @@ pub struct Rule {
 impl Program {
     /// A table without anything.
     pub fn new(family: Family, table: String) -> Self {
-        Self { family, table, chains: Vec::new(), rules: Vec::new() }
+        Self { family, table, mark: String::new(), chains: Vec::new(), rules: Vec::new() }
+    }
+
+    /// With this comment on the table, unless it is empty.
+    #[must_use]
+    pub fn marked(self, mark: &str) -> Self {
+        Self { mark: mark.to_owned(), ..self }
+    }
+
+    /// The comment on the table: empty, if there is none.
+    pub fn mark(&self) -> &str {
+        &self.mark
     }
 
     /// Of which family.

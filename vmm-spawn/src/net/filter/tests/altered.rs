@@ -1,10 +1,8 @@
 //! The table of groups when it is not as it should be.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Command, Stdio};
-
 use super::rig::{Rig, nft};
 use crate::net::filter::{FilterError, Rules, groups, read_back, tables};
+use crate::net::tests::Holder;
 
 /// What somebody may have done to it.
 const CHANGES: [&[&str]; 6] = [
@@ -47,29 +45,6 @@ fn whoever_else_makes_the_table_of_groups_at_the_same_time_does_no_harm() {
     let again = tables::make(&groups).unwrap_err();
     assert_eq!(again.errno(), Some(rustix::io::Errno::EXIST));
     assert!(Rules::default().prepare().unwrap());
-}
-
-/// A program that owns a table, which nobody else may change as long as it runs.
-struct Holder(Child);
-
-impl Holder {
-    fn of(table: &str) -> Self {
-        let mut nft = Command::new("/usr/sbin/nft");
-        let mut nft = nft.arg("-i").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let words = format!("add table {table} {{ flags owner; }}\nlist table {table}\n");
-        nft.stdin.as_mut().unwrap().write_all(words.as_bytes()).unwrap();
-        let lines = BufReader::new(nft.stdout.take().unwrap()).lines();
-        let owned = lines.map_while(Result::ok).any(|line| line.contains("flags owner"));
-        assert!(owned, "{table} has no owner");
-        Self(nft)
-    }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
 }
 
 #[test]

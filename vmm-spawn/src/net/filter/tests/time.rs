@@ -58,7 +58,7 @@ fn a_frame_takes_its_time() {
         // By turns, so that both have the same noise around them.
         for _ in 0..TIMES {
             with = with.min(once(&rig));
-            rules.forget(tap);
+            rules.forget(tap).unwrap();
             without = without.min(once(&rig));
             rig.filter(&rules, tap, &interface).unwrap();
         }
