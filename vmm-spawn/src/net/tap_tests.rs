@@ -54,6 +54,15 @@ impl Host {
     fn link(&mut self, name: &str) -> Link {
         self.netlink.link(name).unwrap().unwrap()
     }
+
+    /// With a hardware address that is not one of the kernel's choice, which a machine might not
+    /// have in any case.
+    fn give_address(&mut self, name: &str, last: u8) -> Link {
+        let index = self.link(name).index;
+        let address = vec![LinkAttribute::Address(vec![2, 0, 0, 0, 0, last])];
+        self.netlink.change_link(index, address).unwrap();
+        self.link(name)
+    }
 }
 
 #[test]
@@ -127,6 +136,7 @@ fn a_hardware_address_is_on_a_bridge_once() {
     assert_eq!(known.unwrap().port, index);
     assert_eq!(host.netlink.behind_anywhere(bridge.index, MAC).unwrap(), known);
 
+    let bridge = host.give_address("ext", 1);
     let error = host.refused(2, &interface("ext", bridge.mac.unwrap()));
     assert!(error.ends_with("it is the bridge's own"), "{error}");
     // On another bridge it is nobody's.
@@ -139,11 +149,9 @@ fn a_hardware_address_is_on_a_bridge_once() {
 #[test]
 fn the_address_of_an_interface_of_the_host_is_not_a_machines() {
     let Some(mut host) = host("ext") else { return };
-    let own = LinkAttribute::Address(vec![2, 0, 0, 0, 0, 1]);
-    let bridge = host.link("ext").index;
-    host.netlink.change_link(bridge, vec![own]).unwrap();
+    let bridge = host.give_address("ext", 1);
     let port = tun::make("eth0").unwrap();
-    let (bridge, link) = (host.link("ext"), host.link("eth0"));
+    let link = host.give_address("eth0", 2);
     let controller = vec![LinkAttribute::Controller(bridge.index)];
     host.netlink.change_link(link.index, controller).unwrap();
     let error = host.refused(1, &interface("ext", link.mac.unwrap()));
