@@ -267,7 +267,7 @@ pub enum EnterError {
     Cgroup(#[from] cgroup::Error),
     /// The kernel makes no process.
     #[error("cannot start a process: {0}")]
-    Clone(rustix::io::Errno),
+    Clone(clone::Error),
 }
 
 fn reserve(wanted: Option<Range>, missing: &mut Vec<String>) -> Result<Option<Users>, Error> {

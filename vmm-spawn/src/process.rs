@@ -8,13 +8,17 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, pidfd_send_signal, waitid, waitpid,
-};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use tracing::error;
 use vmm_proto::message::Exit;
+
+/// How long one that was killed may take to end: only one that is stuck in the kernel takes long.
+const END_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The end of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,12 +130,44 @@ fn microseconds(time: libc::timeval) -> u64 {
 }
 
 /// Gets rid of a process that has just started and cannot be watched. It is killed, so that waiting
-/// for it is short.
+/// for it is short; one that does not end all the same is reaped when another is got rid of.
 pub fn abandon(pid: Pid, process: impl AsFd) {
-    let gone = pidfd_send_signal(process, Signal::KILL)
-        .and_then(|()| waitpid(Some(pid), WaitOptions::empty()));
+    /// Those that did not end in time.
+    static LEFT: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+    let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
+    left.retain(|pid| match look(*pid) {
+        Ok(None) => true,
+        Ok(Some(_)) => reap(*pid).is_err(),
+        // It is no child of this process.
+        Err(_) => false,
+    });
+    let gone = pidfd_send_signal(&process, Signal::KILL)
+        .and_then(|()| any_ready(&mut [PollFd::new(&process, PollFlags::IN)], END_PATIENCE));
+    let gone = match gone {
+        Ok(true) => reap(pid),
+        Ok(false) => {
+            left.push(pid);
+            Err(Errno::TIMEDOUT)
+        }
+        Err(error) => Err(error),
+    };
     if let Err(error) = gone {
         error!("process {pid} cannot be got rid of: {error}");
+    }
+}
+
+/// Waits until something of this is so, and no longer than that.
+///
+/// # Errors
+/// The kernel cannot be asked.
+pub fn any_ready(these: &mut [PollFd<'_>], patience: Duration) -> Result<bool, Errno> {
+    let until = Instant::now() + patience;
+    loop {
+        let left = Timespec::try_from(until.saturating_duration_since(Instant::now()));
+        match poll(these, Some(&left.map_err(|_| Errno::INVAL)?)) {
+            Err(Errno::INTR) => {}
+            polled => return polled.map(|ready| ready > 0),
+        }
     }
 }
 

@@ -4,17 +4,38 @@
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
-use rustix::io::{Errno, retry_on_intr, write};
+use std::time::Duration;
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
+use rustix::io::{Errno, write};
 use rustix::process::Pid;
 
 use crate::descriptors::KEPT;
+use crate::process::{abandon, any_ready};
 
 /// Exit status of a copy whose code panicked.
 const PANICKED: i32 = 101;
 
 /// Exit status of a copy that could not have descriptors of its own.
 const NO_TABLE: u8 = 125;
+
+/// How long a copy may take to begin. One in a cgroup that is frozen never does.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why there is no new process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The kernel or the host permits none.
+    #[error(transparent)]
+    Kernel(#[from] Errno),
+    /// It did not begin.
+    #[error(
+        "it did not begin within {} s and was killed: its cgroup may be frozen (systemctl thaw, or 0 in \
+         its cgroup.freeze)",
+        PATIENCE.as_secs()
+    )]
+    Stuck,
+}
 
 /// A process that was just started.
 #[derive(Debug)]
@@ -32,19 +53,19 @@ pub struct Cloned {
 ///
 /// A copy of all descriptors, of which there are several for each machine, would take longer than all
 /// the rest, and again when they are closed: so the two processes share them until the new one has
-/// copied the few that it may need. That is waited for.
+/// copied the few that it may need. That is waited for, no longer than [`PATIENCE`].
 ///
 /// This process must have one thread, as `vmm-spawn` has: what another one holds at this moment
 /// would be held for ever in the copy.
 ///
 /// # Errors
-/// The kernel or the host permits no such process.
+/// The kernel or the host permits no such process, or it does not begin.
 pub fn clone(
     flags: u64,
     cgroup: Option<BorrowedFd<'_>>,
     highest: RawFd,
     child: impl FnOnce() -> u8,
-) -> Result<Cloned, Errno> {
+) -> Result<Cloned, Error> {
     let parted = eventfd(0, EventfdFlags::CLOEXEC)?;
     let highest = highest.max(parted.as_raw_fd()).max(KEPT - 1);
     let child = || {
@@ -85,19 +106,19 @@ pub fn clone(
     let number = i32::try_from(result).ok().filter(|number| *number > 0);
     let Some(pid) = number.and_then(Pid::from_raw) else {
         let error = std::io::Error::last_os_error();
-        return Err(Errno::from_io_error(&error).unwrap_or(Errno::INVAL));
+        return Err(Errno::from_io_error(&error).unwrap_or(Errno::INVAL).into());
     };
     // SAFETY: the kernel has just opened it for this call, and nobody else knows it.
     let process = unsafe { OwnedFd::from_raw_fd(pidfd) };
     let mut either = [PollFd::new(&parted, PollFlags::IN), PollFd::new(&process, PollFlags::IN)];
-    match retry_on_intr(|| poll(&mut either, None)) {
+    let error = match any_ready(&mut either, PATIENCE) {
         // One that has ended instead needs no descriptors either.
-        Ok(_) => Ok(Cloned { pid, process }),
-        Err(error) => {
-            crate::process::abandon(pid, process);
-            Err(error)
-        }
-    }
+        Ok(true) => return Ok(Cloned { pid, process }),
+        Ok(false) => Error::Stuck,
+        Err(error) => error.into(),
+    };
+    abandon(pid, process);
+    Err(error)
 }
 
 /// Gives this process a table of descriptors of its own, with those up to `highest`.
@@ -122,3 +143,34 @@ const SIGCHLD: u64 = libc::SIGCHLD as u64;
 const CLONE_PIDFD: u64 = libc::CLONE_PIDFD as u64;
 const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::os::fd::AsFd;
+    use std::path::Path;
+
+    use rustix::process::geteuid;
+
+    use super::*;
+
+    #[test]
+    fn a_process_that_does_not_begin_is_given_up() {
+        if !geteuid().is_root() {
+            assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "this has to be root");
+            eprintln!("SKIPPED: a frozen cgroup, which only root can make");
+            return;
+        }
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let unified = mounts.lines().find(|line| line.contains(" - cgroup2 ")).unwrap();
+        let unified = Path::new(unified.split(' ').nth(4).unwrap());
+        let frozen = unified.join(format!("vmm-spawn-frozen-{}", std::process::id()));
+        fs::create_dir(&frozen).unwrap();
+        fs::write(frozen.join("cgroup.freeze"), "1").unwrap();
+        let directory = File::open(&frozen).unwrap();
+        let refused = clone(0, Some(directory.as_fd()), 0, || 0).map(|_| ());
+        // It has no process any more, and would not be removed if it had.
+        fs::remove_dir(&frozen).unwrap();
+        assert_eq!(refused, Err(Error::Stuck));
+    }
+}
