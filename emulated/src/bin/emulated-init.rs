@@ -4,6 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -71,6 +72,9 @@ fn prepare() -> Result<()> {
         mount(kind, place, kind, MountFlags::empty(), None)
             .with_context(|| format!("cannot mount {place}"))?;
     }
+    // A place in /proc that programs know by this name.
+    symlink("/proc/self/fd", "/dev/fd").context("cannot make /dev/fd")?;
+    symlink("fd/0", "/dev/stdin").context("cannot make /dev/stdin")?;
     let modules = fs::read_dir(MODULES_DIRECTORY);
     let mut modules: Vec<_> =
         modules.into_iter().flatten().map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;

@@ -1,9 +1,11 @@
 //! In network namespaces of their own, which only root can make.
 
 use std::cell::RefCell;
-use std::io::{BufRead, BufReader, Lines, Write};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::io::Write;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -12,6 +14,9 @@ use nix::sched::{CloneFlags, unshare};
 use rustix::process::geteuid;
 
 use super::netlink::Netlink;
+
+/// For what another program does.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A network namespace for this thread, in which there is nothing but a loopback interface; `None`,
 /// said loudly, for those who cannot have one.
@@ -53,29 +58,32 @@ pub(crate) fn make_bridge(netlink: &mut Netlink, name: &str) -> u32 {
 }
 
 /// A program that owns a table, which nobody else may change as long as it runs.
-pub(crate) struct Holder {
-    nft: Child,
-    /// Open as long as it may print something.
-    _prints: Lines<BufReader<ChildStdout>>,
-}
+pub(crate) struct Holder(Child);
 
 impl Holder {
     pub(crate) fn of(table: &str) -> Self {
         let mut nft = Command::new("/usr/sbin/nft");
-        let mut nft = nft.arg("-i").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let words = format!("add table {table} {{ flags owner; }}\nlist table {table}\n");
-        nft.stdin.as_mut().unwrap().write_all(words.as_bytes()).unwrap();
-        let mut lines = BufReader::new(nft.stdout.take().unwrap()).lines();
-        let owned = lines.by_ref().map_while(Result::ok).any(|line| line.contains("flags owner"));
-        assert!(owned, "{table} has no owner");
-        Self { nft, _prints: lines }
+        let nft = nft.arg("-i").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut this = Self(nft.spawn().unwrap());
+        let words = format!("add table {table} {{ flags owner; }}\n");
+        this.0.stdin.as_mut().unwrap().write_all(words.as_bytes()).unwrap();
+        // Not what it prints itself: it repeats its input before it does anything.
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let listed = Command::new("/usr/sbin/nft").args(["list", "ruleset"]).output().unwrap();
+            if String::from_utf8_lossy(&listed.stdout).contains("flags owner") {
+                return this;
+            }
+            assert!(Instant::now() < deadline, "{table} has no owner");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
 impl Drop for Holder {
     fn drop(&mut self) {
-        self.nft.kill().unwrap();
-        self.nft.wait().unwrap();
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
     }
 }
 

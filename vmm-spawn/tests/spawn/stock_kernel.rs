@@ -1,11 +1,13 @@
-//! The tests of the jail once more, in an emulated PC on the kernel of a distribution: with cgroups
-//! of version 2, as users have them, whatever there are here.
+//! The tests of the jail and of networks once more, in an emulated PC on the kernel of a distribution:
+//! with cgroups of version 2, and with the rules and interfaces that users have, whatever there are
+//! here.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use vmm_emulated::{Emulated, Files, Job};
+use vmm_emulated::{Emulated, End, Files, Job};
 
 use crate::jail::{HOSTILE, hostile};
 
@@ -46,9 +48,7 @@ fn all_of_the_jail_holds_on_a_stock_kernel_with_cgroups_of_version_2() {
     ];
     let ends = machine.cpus(2).boot(&files(spawn), &jobs, LIMIT).unwrap();
     let [tests, service] = ends.as_slice() else { panic!("{ends:?}") };
-    assert_eq!(tests.status, 0, "{}\n{}", tests.stdout, tests.stderr);
-    assert!(tests.stdout.contains("test result: ok. "), "{}", tests.stdout);
-    assert!(!tests.stdout.contains(" 0 passed"), "{}", tests.stdout);
+    all_passed(tests);
     let said = &service.stdout;
     for expected in [
         "it is in 0::/service/vmm-spawn@-run-service\n",
@@ -60,9 +60,65 @@ fn all_of_the_jail_holds_on_a_stock_kernel_with_cgroups_of_version_2() {
         assert!(said.contains(expected), "{expected} is expected: {said}{}", service.stderr);
     }
     assert!(!said.contains("left: "), "{said}");
+}
+
+/// Modules of what the tests of networks make, which a kernel with its modules beside it loads by itself.
+const NETWORK_MODULES: [&str; 13] = [
+    "tun",
+    "bridge",
+    "br_netfilter",
+    "veth",
+    "dummy",
+    "nf_tables",
+    "nft_meta_bridge",
+    "nft_limit",
+    "nft_ct",
+    "nft_connlimit",
+    "nft_chain_nat",
+    "nft_nat",
+    "nft_masq",
+];
+
+#[test]
+fn networks_are_made_and_filtered_on_a_stock_kernel() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let Some(machine) = Emulated::for_test(root, "networks on a stock kernel") else { return };
+    let mut files = files(env!("CARGO_BIN_EXE_vmm-spawn"));
+    files.program_at(&unit_tests(root), Path::new("/bin/unit-tests")).unwrap();
+    for program in ["ip", "cp", "unshare", "nsenter", "nft", "/usr/sbin/nft"] {
+        files.program(program).unwrap();
+    }
+    let jobs =
+        [Job::new("unit-tests", ["net::filter::", "net::tap", "net::host::tests::machines"])
+            .with("CI", "true")];
+    let machine = machine.cpus(2).modules(&NETWORK_MODULES);
+    all_passed(&machine.boot(&files, &jobs, LIMIT).unwrap()[0]);
+}
+
+fn all_passed(tests: &End) {
+    assert_eq!(tests.status, 0, "{}\n{}", tests.stdout, tests.stderr);
+    assert!(tests.stdout.contains("test result: ok. "), "{}", tests.stdout);
+    assert!(!tests.stdout.contains(" 0 passed"), "{}", tests.stdout);
     // Written past the capture of a test's output: who reads the protocol wants to know.
     let result = tests.stdout.lines().find(|line| line.starts_with("test result")).unwrap();
-    writeln!(std::io::stderr(), "{result}, after {:.0?}", tests.took).unwrap();
+    let mut errors = std::io::stderr();
+    writeln!(errors, "{result}, after {:.0?}", tests.took).unwrap();
+}
+
+/// The program with the tests of this crate's own modules. With the whole workspace, as otherwise
+/// what it is made of would be built with other features, once more.
+fn unit_tests(root: &Path) -> PathBuf {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(root).args(["test", "--workspace", "--lib", "--no-run", "--locked"]);
+    let output = cargo.arg("--message-format=json").stderr(Stdio::inherit()).output().unwrap();
+    assert!(output.status.success(), "cargo cannot build the tests of the library");
+    let messages = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let mut programs = messages.filter_map(|line| {
+        let message: serde_json::Value = serde_json::from_slice(line).unwrap();
+        let program = message["executable"].as_str().map(PathBuf::from);
+        program.filter(|_| message["target"]["name"] == "vmm_spawn")
+    });
+    programs.next().unwrap()
 }
 
 fn files(spawn: &str) -> Files {

@@ -104,7 +104,10 @@ pub(super) fn problem(networks: &HostNetworks, name: &str) -> String {
 
 /// Everything about this host that a host network could change.
 pub(super) fn census() -> Vec<String> {
-    let mut census = vec![ip("-br addr"), ip("route show table all")];
+    let mut census = vec![ip("-br addr")];
+    // An interface has its link-local address some time after it went up: that is nobody's change.
+    let routes = ip("route show table all");
+    census.extend(routes.lines().filter(|line| !line.contains("fe80:")).map(str::to_owned));
     census.push(run(Command::new("nft").args(["list", "ruleset"]), "nft"));
     let mut settings: Vec<_> = fs::read_dir("/proc/sys/net/ipv4/conf").unwrap().collect();
     settings.sort_by_key(|entry| entry.as_ref().unwrap().file_name());
