@@ -39,8 +39,9 @@ impl Netlink {
     pub fn behind_anywhere(&mut self, bridge: u32, mac: Mac) -> Result<Option<Entry>, Error> {
         let mut question = about(0, mac, Vec::new());
         question.attributes = vec![NeighbourAttribute::Controller(bridge)];
-        let list = self.list(&RouteNetlinkMessage::GetNeighbour(question))?;
-        Ok(list.iter().find_map(|message| entry_of(message, mac)))
+        let question = RouteNetlinkMessage::GetNeighbour(question);
+        let found = self.list(&question, |message| entry_of(&message, mac))?;
+        Ok(found.into_iter().next())
     }
 
     /// Has a bridge find this address behind this port of it and nowhere else, as long as it is a

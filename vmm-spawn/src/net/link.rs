@@ -128,12 +128,11 @@ impl Netlink {
     /// # Errors
     /// The kernel does not say.
     pub fn links(&mut self) -> Result<Vec<Link>, Error> {
-        let list = self.list(&RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
-        let links = list.into_iter().filter_map(|message| match message {
+        let question = RouteNetlinkMessage::GetLink(LinkMessage::default());
+        self.list(&question, |message| match message {
             RouteNetlinkMessage::NewLink(message) => Some(Link::of(message)),
             _ => None,
-        });
-        Ok(links.collect())
+        })
     }
 
     /// Changes an interface that there is: all of `attributes`, or up to the one that the kernel

@@ -1,15 +1,15 @@
 //! Orders to nfnetlink, and questions, each with a socket of its own: no answer is of another one.
 
+use std::ops::ControlFlow;
+
 use netlink_packet_core::{NLM_F_ACK_TLVS, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR};
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{Socket, SocketAddr};
 use rustix::io::Errno;
 
 use super::messages::Batch;
-use crate::net::netlink::{Error, connect, error_text, first_of, receive};
-
-/// Messages of one answer: one for each table, chain or rule.
-const MESSAGES_MAX: usize = 1 << 20;
+use crate::net::netlink::Error;
+use crate::net::netlink::socket::{connect, each_message, error_text};
 
 /// Bytes of nfnetlink before attributes.
 const HEADER: usize = 4;
@@ -54,35 +54,30 @@ pub fn ask(
     let of_none = |error| (0, error);
     let socket = connect(NETLINK_NETFILTER).map_err(of_none)?;
     send(&socket, request).map_err(of_none)?;
-    let (mut datagram, mut changed, mut parts) = (Vec::new(), false, 0);
-    loop {
-        receive(&socket, &mut datagram).map_err(of_none)?;
-        let mut rest = datagram.as_slice();
-        while !rest.is_empty() {
-            parts += 1;
-            if parts > MESSAGES_MAX {
-                return Err(of_none(Error::Endless));
-            }
-            let (buffer, next) = first_of(rest).map_err(of_none)?;
-            let number = buffer.sequence_number();
-            changed |= buffer.flags() & NLM_F_DUMP_INTR != 0;
-            let payload = buffer.payload();
-            match buffer.message_type() {
-                kind @ (NLMSG_DONE | NLMSG_ERROR) => {
-                    let told = buffer.flags() & NLM_F_ACK_TLVS != 0;
-                    refusal(payload, told && kind == NLMSG_ERROR).map_err(|it| (number, it))?;
-                    if kind == NLMSG_DONE || number == last {
-                        return Ok(changed);
-                    }
-                }
-                kind => {
-                    let short = || of_none(Error::Nonsense("a message is cut short".into()));
-                    part(number, kind, payload.get(HEADER..).ok_or_else(short)?);
+    let mut changed = false;
+    let ended = each_message(&socket, &mut Vec::new(), |message| {
+        let (number, payload) = (message.sequence_number(), message.payload());
+        changed |= message.flags() & NLM_F_DUMP_INTR != 0;
+        match message.message_type() {
+            kind @ (NLMSG_DONE | NLMSG_ERROR) => {
+                let told = message.flags() & NLM_F_ACK_TLVS != 0;
+                let done = refusal(payload, told && kind == NLMSG_ERROR);
+                if done.is_err() || kind == NLMSG_DONE || number == last {
+                    return ControlFlow::Break(done.map_err(|error| (number, error)));
                 }
             }
-            rest = &rest[next..];
+            kind => {
+                let Some(content) = payload.get(HEADER..) else {
+                    let short = Error::Nonsense("a message is cut short".into());
+                    return ControlFlow::Break(Err(of_none(short)));
+                };
+                part(number, kind, content);
+            }
         }
-    }
+        ControlFlow::Continue(())
+    });
+    ended.map_err(of_none)??;
+    Ok(changed)
 }
 
 fn send(socket: &Socket, request: &[u8]) -> Result<(), Error> {

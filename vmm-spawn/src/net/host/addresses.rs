@@ -6,6 +6,7 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use vmm_proto::resource::HostNetwork;
 
 use crate::net::netlink::{Error, Netlink};
 
@@ -40,6 +41,13 @@ impl Route {
     pub const fn is_last_resort(&self) -> bool {
         self.prefix < NETWORK_MIN
     }
+
+    /// Whether one of these could go out through it, or be in its way.
+    pub fn matters_to(&self, networks: &[HostNetwork]) -> bool {
+        let leads_to =
+            |destination| networks.iter().any(|it| it.overlaps(destination, self.prefix));
+        self.is_last_resort() || self.destination.is_some_and(leads_to)
+    }
 }
 
 impl Netlink {
@@ -50,27 +58,24 @@ impl Netlink {
     pub fn addresses(&mut self) -> Result<Vec<Address>, Error> {
         let mut question = AddressMessage::default();
         question.header.family = AddressFamily::Inet;
-        let list = self.list(&RouteNetlinkMessage::GetAddress(question))?;
-        let addresses = list.into_iter().filter_map(|message| match message {
+        self.list(&RouteNetlinkMessage::GetAddress(question), |message| match message {
             RouteNetlinkMessage::NewAddress(message) => address_of(&message),
             _ => None,
-        });
-        Ok(addresses.collect())
+        })
     }
 
-    /// All IPv4 routes of the host to elsewhere, of every table.
+    /// The IPv4 routes of the host to elsewhere, of every table, that matter. There may be a million of
+    /// them.
     ///
     /// # Errors
     /// The kernel does not say.
-    pub fn routes(&mut self) -> Result<Vec<Route>, Error> {
+    pub fn routes(&mut self, matters: impl Fn(&Route) -> bool) -> Result<Vec<Route>, Error> {
         let mut question = RouteMessage::default();
         question.header.address_family = AddressFamily::Inet;
-        let list = self.list(&RouteNetlinkMessage::GetRoute(question))?;
-        let routes = list.into_iter().filter_map(|message| match message {
-            RouteNetlinkMessage::NewRoute(message) => route_of(&message),
+        self.list(&RouteNetlinkMessage::GetRoute(question), |message| match message {
+            RouteNetlinkMessage::NewRoute(message) => route_of(&message).filter(&matters),
             _ => None,
-        });
-        Ok(routes.collect())
+        })
     }
 
     /// Gives an interface an address.

@@ -78,7 +78,7 @@ impl HostNetworks {
         }
         host.addresses = netlink.addresses()?;
         if !self.wanted.is_empty() {
-            host.routes = netlink.routes()?;
+            host.routes = netlink.routes(|route| route.matters_to(&self.wanted))?;
         }
         let mut made = self.in_use(&host, &former, problems);
         made.extend(self.make_bridges(&mut netlink, &host, problems));

@@ -8,6 +8,7 @@ mod rig;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use super::pace::AGAIN;
@@ -132,4 +133,27 @@ fn an_uplink_that_comes_later_is_taken_and_forwarding_of_the_admin_stays() {
     assert!(!census().concat().contains("forwarding switched on"), "it was on");
     networks.tell(2, &[], now);
     assert_eq!(census(), before);
+}
+
+#[test]
+fn of_many_routes_only_those_are_kept_that_matter() {
+    let Some(mut netlink) = empty_network() else { return };
+    let _outside = with_uplink();
+    let dir = tempfile::tempdir().unwrap();
+    let list = dir.path().join("routes");
+    let line = |number: u32| {
+        let destination = Ipv4Addr::from_bits(u32::from_be_bytes([172, 16, 0, 0]) + 4 * number);
+        format!("route add {destination}/30 via 203.0.113.2\n")
+    };
+    let more = "route add default via 203.0.113.2\nroute add 10.7.0.128/25 via 203.0.113.2\n";
+    fs::write(&list, (0..20_000).map(line).collect::<String>() + more).unwrap();
+    ip(&format!("-batch {}", list.display()));
+    let wanted = network("nat0", [10, 7, 0, 1], None);
+    let routes = netlink.routes(|it| it.matters_to(&[wanted.checked().unwrap()])).unwrap();
+    let kept: Vec<_> = routes.iter().map(|it| (it.destination, it.prefix)).collect();
+    assert_eq!(kept, [(None, 0), (Some([10, 7, 0, 128].into()), 25)]);
+    assert!(routes.capacity() < 100, "{}", routes.capacity());
+    let mut networks = networks();
+    networks.tell(1, std::slice::from_ref(&wanted), Instant::now());
+    assert!(problem(&networks, "nat0").contains("10.7.0.128/25"));
 }
