@@ -6,7 +6,7 @@
 //!     └ tap ── one interface of one machine: made, set up, filtered, read back, up
 //!         ├ tun ── the descriptor that frames go through
 //!         ├ link, fdb ── what interfaces are, and what a bridge knows
-//!         │   └ netlink ── one question or order at a time, answered in bounded time
+//!         │   └ netlink ── one question or order at a time
 //!         ├ plug, port ── on its bridge, how that treats it
 //!         ├ owner ── what is written on them
 //!         └ filter ── what they may send
@@ -18,6 +18,7 @@
 //! which is the machine's own. What could be left all the same is found by its name and by what is
 //! written on it.
 
+pub mod digest;
 pub mod fdb;
 pub mod filter;
 pub mod host;

@@ -10,7 +10,7 @@
 //!     ├ read_back ── whether the kernel has what was meant
 //!     │   ├ messages, expressions ── words as the kernel reads them
 //!     │   └ attributes ── of which those are made, and whether two are the same
-//!     └ kernel ── orders and questions, answered in bounded time
+//!     └ kernel ── orders and questions
 //! ```
 //!
 //! Each tap has a table of its own, which is made in one step before the tap goes up, and never

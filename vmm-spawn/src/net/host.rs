@@ -30,11 +30,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
-use rustix::thread::{CapabilitySet, capabilities};
 use tracing::{info, warn};
 use vmm_proto::message::spawn::{self, FromSpawn, HostNetworkState, MAX_REASON};
 use vmm_proto::resource::{HostNetwork, MAX_HOST_NETWORKS};
 
+use crate::net::has_power;
 use crate::net::nft::Nft;
 use judge::Collision;
 use mark::Mark;
@@ -258,9 +258,4 @@ impl HostNetworks {
 fn shortened(text: &str) -> String {
     let end = (0..=MAX_REASON.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
     text[..end.unwrap_or(0)].to_owned()
-}
-
-/// Whether this process may change networks.
-fn has_power() -> bool {
-    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::NET_ADMIN))
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use vmm_proto::id::MachineId;
 use vmm_proto::message::spawn::Interface;
 
+use super::digest::{OF_NOTHING, digest};
 use super::link::{Link, Mac};
 use super::tap::hex;
 use crate::jail::cgroup::name_of;
@@ -65,7 +66,7 @@ impl Owner {
         if tag.len() > TAG_MAX {
             // It is ASCII.
             let (whole, rest) = tag.split_at(TAG_MAX - 20);
-            tag = format!("{whole}#{:016x}", digest(rest.as_bytes()));
+            tag = format!("{whole}#{:016x}", digest(rest.as_bytes(), OF_NOTHING));
         }
         Self { tag }
     }
@@ -103,13 +104,6 @@ impl Owner {
     fn words<'a>(&self, link: &'a Link) -> Option<impl Iterator<Item = &'a str> + use<'a>> {
         Some(link.alias.as_deref()?.strip_prefix(&self.tag)?.strip_prefix(' ')?.split(' '))
     }
-}
-
-/// FNV-1a: enough to tell directories apart that nobody chose to confuse.
-fn digest(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, &byte| {
-        (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 #[cfg(test)]

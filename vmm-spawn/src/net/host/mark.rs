@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use crate::jail::cgroup::name_of;
+use crate::net::digest::{OF_NOTHING, digest};
 use crate::net::link::{Link, Mac};
 
 /// The marks of an installation.
@@ -15,7 +16,7 @@ pub struct Mark {
 impl Mark {
     /// Those of the one in this directory, which is absolute and without links.
     pub fn of_directory(dir: &Path) -> Self {
-        Self { number: digest(name_of(dir).as_bytes(), OFFSET) }
+        Self { number: digest(name_of(dir).as_bytes(), OF_NOTHING) }
     }
 
     /// The name of its table of rules.
@@ -47,14 +48,6 @@ impl Mark {
                 None => !link.is_up && link.mac == Some(self.mac(&link.name)),
             }
     }
-}
-
-/// Where FNV-1a begins.
-const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-
-/// FNV-1a: enough to tell directories and names apart that nobody chose to confuse.
-fn digest(bytes: &[u8], begin: u64) -> u64 {
-    bytes.iter().fold(begin, |sum, &byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]
