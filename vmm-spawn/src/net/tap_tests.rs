@@ -99,6 +99,21 @@ fn a_tap_is_a_port_with_one_address_behind_it_and_gone_with_its_descriptor() {
 }
 
 #[test]
+fn a_tap_has_the_mtu_that_its_bridge_has_when_it_is_made() {
+    let Some(mut host) = host("ext") else { return };
+    let bridge = host.link("ext").index;
+    let mut taps = Vec::new();
+    for (number, mtu) in [(1, 9000), (2, 1400), (3, 2000)] {
+        host.netlink.change_link(bridge, vec![LinkAttribute::Mtu(mtu)]).unwrap();
+        let tap = host.tap(number, &interface("ext", [2, 0, 0, 0, 0, number])).unwrap();
+        assert_eq!((tap.mtu, host.link("ext").mtu), (mtu, mtu));
+        taps.push(tap);
+    }
+    let mut mtu = |number| host.link(TapName::of(id(number), 0).as_str()).mtu;
+    assert_eq!([1, 2, 3].map(&mut mtu), [9000, 1400, 2000]);
+}
+
+#[test]
 fn no_tap_goes_up_unless_it_is_filtered() {
     let Some(Host { mut netlink, rules, owner }) = host("ext") else { return };
     let mut maker = Maker { netlink: &mut netlink, rules: &rules, owner: &owner };
