@@ -154,7 +154,7 @@ fn program(
 /// The words that attach a tap. Of the interface itself the tender sees nothing: it is in another
 /// network namespace.
 fn attachment(tap: &Tap) -> [String; 3] {
-    let Tap { device, mac, mtu, descriptor } = tap;
+    let Tap { device, mac, mtu, descriptor, .. } = tap;
     [
         format!("--net={device}=@{}", descriptor.as_raw_fd()),
         format!("--net-mac={device}={}", hex(mac)),

@@ -107,6 +107,8 @@ pub struct Networks {
     /// Opened when it is needed first, and after it has failed.
     netlink: Option<Netlink>,
     watch: Watch,
+    /// Whether it was said what bridges of this kernel cannot do.
+    is_told: bool,
 }
 
 impl Networks {
@@ -119,7 +121,8 @@ impl Networks {
         let owner = Owner::of_directory(dir);
         let rules = Rules::new(limits).owned_by(&owner);
         let bridges: BTreeSet<_> = bridges.iter().map(ToString::to_string).collect();
-        let mut this = Self { bridges, owner, rules, netlink: None, watch: Watch::default() };
+        let (watch, is_told) = (Watch::default(), false);
+        let mut this = Self { bridges, owner, rules, netlink: None, watch, is_told };
         if this.bridges.is_empty() {
             return Ok(this);
         }
@@ -138,7 +141,22 @@ impl Networks {
                 None => warn!("bridge {name:?} does not exist: no machine starts on it until then"),
             }
         }
+        // Where there is no port yet, the first tap shows it.
+        let links = this.netlink()?.links()?;
+        if let Some(link) = links.iter().find(|link| !link.port.is_empty()) {
+            this.tell(&port::lacking(&link.port));
+        }
         Ok(this)
+    }
+
+    /// Says once what bridges of this kernel cannot do.
+    fn tell(&mut self, lacking: &[&str]) {
+        if std::mem::replace(&mut self.is_told, true) {
+            return;
+        }
+        for it in lacking {
+            warn!("{it}");
+        }
     }
 
     /// The bridges that machines may be put on.
@@ -218,9 +236,12 @@ impl Networks {
         let name = TapName::of(machine, index);
         self.watch.is_made(name);
         let made = Maker { netlink, rules, owner }.make(machine, index, interface);
-        match made {
-            Ok(_) => self.watch.add(name, Identity::of(interface)),
-            Err(ref error) => self.judge(error),
+        match &made {
+            Ok(tap) => {
+                self.watch.add(name, Identity::of(interface));
+                self.tell(&tap.lacking);
+            }
+            Err(error) => self.judge(error),
         }
         made.map_err(|error| Error::Tap { device: interface.device.clone(), error })
     }

@@ -60,6 +60,8 @@ pub struct Tap {
     pub mtu: u32,
     /// What frames go through. The tap is gone when the last copy is closed.
     pub descriptor: OwnedFd,
+    /// What bridges of this kernel cannot do ([`port::lacking`]).
+    pub lacking: Vec<&'static str>,
 }
 
 /// Why there is no tap.
@@ -189,10 +191,10 @@ impl Maker<'_> {
     fn activate(&mut self, prepared: Prepared<'_>) -> Result<Tap, TapError> {
         let Prepared { facts, bridge, descriptor } = prepared;
         self.netlink.set_up(facts.index, true).map_err(failed("switch the tap on"))?;
-        self.check(&facts, &bridge)?;
+        let lacking = port::lacking(&self.check(&facts, &bridge)?.port);
         let TapFacts { machine, name, interface: Interface { device, mac, .. }, .. } = facts;
         info!(id = %machine, %name, bridge = bridge.name, mac = hex(mac), "a tap is made");
-        Ok(Tap { device: device.clone(), mac: *mac, mtu: bridge.mtu, descriptor })
+        Ok(Tap { device: device.clone(), mac: *mac, mtu: bridge.mtu, descriptor, lacking })
     }
 
     fn bridge(&mut self, name: &str) -> Result<Link, TapError> {
@@ -235,8 +237,8 @@ impl Maker<'_> {
         self.netlink.change_link(facts.index, attributes).map_err(failed("set the tap up"))
     }
 
-    /// Whether the kernel has done what it was told.
-    fn check(&mut self, facts: &TapFacts<'_>, bridge: &Link) -> Result<(), TapError> {
+    /// Whether the kernel has done what it was told; what there is.
+    fn check(&mut self, facts: &TapFacts<'_>, bridge: &Link) -> Result<Link, TapError> {
         let link = self.netlink.link_at(facts.index).map_err(failed("look at the tap"))?;
         let link = link.ok_or(TapError::NotAsSet("it is gone"))?;
         let alias = self.alias(facts);
@@ -263,7 +265,7 @@ impl Maker<'_> {
             .behind(bridge.index, facts.interface.mac)
             .map_err(failed("look at what the bridge knows"))?;
         match known {
-            Some(it) if it.port == facts.index && it.is_sticky => Ok(()),
+            Some(it) if it.port == facts.index && it.is_sticky => Ok(link),
             _ => Err(TapError::NotAsSet("the bridge has its hardware address elsewhere")),
         }
     }
