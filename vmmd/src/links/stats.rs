@@ -91,7 +91,8 @@ async fn serve(
     mut reader: Reader<tokio::net::unix::OwnedReadHalf, FromStats>,
     mut writer: Writer<OwnedWriteHalf, ToStats>,
 ) -> Result<(), ConnectionError> {
-    let running = core.look(|engine| {
+    // In turn: this way is one alone, and has to be served however much is asked.
+    let running = core.look_in_turn(|engine| {
         let all = Target::Below(Names::host());
         let running = |view: View<'_>| Some(running(&view, view.pid?));
         engine.machines(&all).filter_map(running).collect::<Vec<_>>()
@@ -116,7 +117,7 @@ async fn serve(
                 }
                 let words = std::mem::take(&mut words);
                 // What a machine has beside its process, the engine knows.
-                let messages = core.look(|engine| messages(engine, words));
+                let messages = core.look_in_turn(|engine| messages(engine, words));
                 let Ok(messages) = messages.await else { return Ok(()) };
                 for message in messages {
                     writer.push(0, &message)?;
@@ -173,4 +174,26 @@ pub(crate) async fn query(
         .await
         .map_err(|_| super::silent("vmm-stats"))?
         .map_err(|error| super::unavailable("vmm-stats", &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_is_not_given_up_while_many_requests_wait() {
+        let (core, _inbox) = crate::core::new();
+        while core.watch(MachineId([0; 16])).is_ok() {}
+        let (_link, mut out) = StatsLink::new();
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let (reader, writer) = ours.into_split();
+        let served = serve(&core, &mut out, Reader::new(reader), Writer::new(writer));
+        tokio::select! {
+            biased;
+            end = served => panic!("given up: {end:?}"),
+            () = std::future::ready(()) => {}
+        }
+    }
 }
