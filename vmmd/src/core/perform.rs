@@ -137,6 +137,8 @@ impl Performer {
             }
             Effect::Joined => self.deeds.spawn.joined(),
             Effect::HostNetworks { number, networks } => {
+                // What waits is older, and would take this back.
+                self.deferred.retain(|effect| !matches!(effect, Effect::HostNetworks { .. }));
                 let networks = networks.iter().map(Into::into).collect();
                 self.deeds.spawn.tell(ToSpawn::HostNetworks { number, networks }, None);
             }
@@ -204,5 +206,39 @@ fn to_wire(interface: &Interface) -> spawn::Interface {
         address: address.map(|(address, _)| address),
         address6: address6.map(|(address, _)| address),
         group: *group,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vmm_proto::resource::{BridgeName, HostNetwork};
+
+    use super::*;
+    use crate::links::log::Outbox;
+    use crate::links::spawn::told;
+
+    #[tokio::test]
+    async fn host_networks_that_had_to_wait_do_not_overtake_newer_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let (core, _inbox) = super::super::new();
+        let (spawn, mut out) = SpawnLink::new(core.clone(), Vec::new());
+        spawn.set_jail(Some(Vec::new()));
+        let deeds = Deeds {
+            images: Images::open(dir.path(), &[]).unwrap(),
+            spawn,
+            stats: StatsLink::new().0,
+            recorder: Recorder::new(core.clone(), Outbox::new(Vec::new())),
+        };
+        let mut performer = Performer::new(core, deeds);
+        let name = BridgeName::parse("nat0").unwrap();
+        let network = HostNetwork::new(name, [10, 0, 0, 1].into(), 24, None).unwrap();
+        let wanted = |number, networks| Effect::HostNetworks { number, networks };
+        performer.undo(wanted(1, Vec::new()), "the disk is full");
+        performer.undo(wanted(2, vec![network.clone()]), "the disk is full");
+        assert_eq!(told(&mut out), [], "nothing of it is durable");
+        performer.perform(wanted(3, vec![network.clone()]));
+        performer.perform_deferred();
+        let networks = vec![(&network).into()];
+        assert_eq!(told(&mut out), [ToSpawn::HostNetworks { number: 3, networks }]);
     }
 }

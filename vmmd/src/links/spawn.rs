@@ -49,6 +49,8 @@ pub(crate) struct SpawnLink {
     /// How often what `vmm-spawn` knows was taken into account. A command that was given before
     /// that of the present connection was, is void: what counts of it was given again.
     joined: Arc<AtomicU64>,
+    /// Counts what was lost, as too much waited: the connection is over then.
+    lost: watch::Sender<u64>,
     /// What of the jail cannot be applied; `None` while there is no connection.
     jail: watch::Sender<Option<Vec<String>>>,
     /// The bridges on which all machines see each other.
@@ -60,11 +62,11 @@ impl SpawnLink {
     pub(crate) fn new(core: Core, peers: Vec<BridgeName>) -> (Self, mpsc::Receiver<Command>) {
         let (queue, out) = mpsc::channel(QUEUE);
         let joined = Arc::default();
-        let (jail, peers) = (watch::Sender::new(None), peers.into());
-        (Self { queue, core, joined, jail, peers }, out)
+        let (lost, jail) = (watch::Sender::new(0), watch::Sender::new(None));
+        (Self { queue, core, joined, lost, jail, peers: peers.into() }, out)
     }
 
-    fn set_jail(&self, jail: Option<Vec<String>>) {
+    pub(crate) fn set_jail(&self, jail: Option<Vec<String>>) {
         self.jail.send_replace(jail);
     }
 
@@ -111,7 +113,11 @@ impl SpawnLink {
                 }
                 // It is reported again on the next connection.
                 ToSpawn::EndSeen { .. } => {}
-                other => tracing::warn!("{other:?} was not told: vmm-spawn does not keep up"),
+                // All others, too, are told again then; but not before, and somebody may wait.
+                other => {
+                    tracing::warn!("{other:?} was not told: vmm-spawn does not keep up");
+                    self.lost.send_modify(|count| *count += 1);
+                }
             }
         }
     }
@@ -136,12 +142,13 @@ impl SpawnLink {
         let mut backoff = Backoff::default();
         let mut connections = 0;
         loop {
+            let lost = self.lost.subscribe();
             match self.connect(&socket, &stats).await {
                 Ok(connection) => {
                     backoff = Backoff::default();
                     connections += 1;
                     tracing::info!("vmm-spawn is connected");
-                    let served = self.serve(&connection, connections, &stats, &mut out).await;
+                    let served = self.serve(&connection, connections, &stats, &mut out, lost).await;
                     if let Err(error) = served {
                         tracing::error!("vmm-spawn is lost: {error}");
                     }
@@ -208,6 +215,7 @@ impl SpawnLink {
         connections: u64,
         stats: &StatsLink,
         out: &mut mpsc::Receiver<Command>,
+        mut lost: watch::Receiver<u64>,
     ) -> io::Result<()> {
         let mut silence = Silence::default();
         loop {
@@ -223,6 +231,10 @@ impl SpawnLink {
                     Some(Command { message, .. }) => tracing::debug!("{message:?} is void"),
                     None => return Ok(()),
                 },
+                // The sender lives as long as `self`.
+                Ok(()) = lost.changed() => {
+                    return Err(io::Error::other("it does not keep up with what it is told"));
+                }
                 () = tokio::time::sleep_until(silence.until) => {
                     if silence.asked {
                         return Err(does_not_answer());
@@ -304,5 +316,38 @@ async fn next(connection: &PacketSocket) -> io::Result<FromSpawn> {
     match connection.receive().await? {
         Some((bytes, _)) => wire::decode(&bytes).map_err(io::Error::other),
         None => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+    }
+}
+
+/// What waits to be told.
+#[cfg(test)]
+pub(crate) fn told(out: &mut mpsc::Receiver<Command>) -> Vec<ToSpawn> {
+    std::iter::from_fn(|| out.try_recv().ok()).map(|command| command.message).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_told_ends_the_connection_unless_it_is_answered_or_told_again_anyway() {
+        let (core, _inbox) = crate::core::new();
+        let (link, mut out) = SpawnLink::new(core, Vec::new());
+        let mut lost = link.lost.subscribe();
+        let (id, wanted) =
+            (MachineId([1; 16]), || ToSpawn::HostNetworks { number: 1, networks: Vec::new() });
+        link.tell(wanted(), None);
+        assert_eq!(told(&mut out), [], "there is no connection");
+        link.set_jail(Some(Vec::new()));
+        for _ in 0..QUEUE {
+            link.tell(ToSpawn::Ping, None);
+        }
+        link.tell(ToSpawn::EndSeen { id, run: 1 }, None);
+        assert!(!lost.has_changed().unwrap());
+        link.tell(wanted(), None);
+        assert!(lost.has_changed().unwrap());
+        lost.mark_unchanged();
+        link.tell(ToSpawn::Forget { id }, None);
+        assert!(lost.has_changed().unwrap());
     }
 }
