@@ -141,9 +141,6 @@ async fn obtain(turn: &mut Turn, order: &Order) -> Result<Hold, Failure> {
         Answer::Have(image) => {
             let release = Release { core, image };
             built(order)?;
-            if let Some(known) = turn.shared.images.known(image) {
-                check_devices(order, &known)?;
-            }
             release
         }
         Answer::Upload(image) => {
@@ -163,6 +160,7 @@ async fn obtain(turn: &mut Turn, order: &Order) -> Result<Hold, Failure> {
     };
     let known = turn.shared.images.known(image.image);
     let known = known.ok_or_else(|| internal("what a stored image is, is not known"))?;
+    order.check_devices(&known)?;
     Ok(Hold { image, sha256, size, kind: known.kind })
 }
 
@@ -195,32 +193,24 @@ async fn store(
         Image::Embedded { .. } => unpack(turn, Arc::clone(&order.machine), upload).await?,
     };
     let durable = async { complete.durable().await.map_err(|error| image_error(&error)) };
-    let (inspected, complete) = tokio::try_join!(look_at(turn, order, image), durable)?;
+    let (inspected, complete) = tokio::try_join!(look_at(turn, image), durable)?;
     crate::failpoint::boundary();
     complete.keep();
     Ok(inspected)
 }
 
-/// What a stored file is, if it is one that runs here as this machine.
-async fn look_at(turn: &Turn, order: &Order, image: ImageId) -> Result<Inspected, Error> {
+/// What a stored file is, if it is one that runs here.
+async fn look_at(turn: &Turn, image: ImageId) -> Result<Inspected, Error> {
     let shared = &turn.shared;
     let _permit = permit(&shared.inspections).await?;
     let file = shared.images.read(image).map_err(|error| image_error(&error.into()))?;
-    let inspected = inspect::inspect(&shared.tender, file).await.map_err(|error| {
+    inspect::inspect(&shared.tender, file).await.map_err(|error| {
         let code = match error {
             InspectError::Failed(_) => ErrorCode::Internal,
             InspectError::NotAnImage(_) | InspectError::NotRunnable(_) => ErrorCode::Image,
         };
         Error::new(code, error)
-    })?;
-    check_devices(order, &inspected)?;
-    Ok(inspected)
-}
-
-/// Whether the machine has just the devices that its image declares.
-fn check_devices(order: &Order, inspected: &Inspected) -> Result<(), Error> {
-    let checked = inspected.declared.check(&order.machine.devices);
-    checked.map_err(|mismatch| Error::new(ErrorCode::Image, mismatch))
+    })
 }
 
 /// An upload on its way. When it breaks off, by the end of the connection or of the client's

@@ -15,6 +15,7 @@ use vmm_proto::verb::Verb;
 
 use super::{Turn, denied};
 use crate::images::{self, ImageError};
+use crate::inspect::Inspected;
 
 /// A machine to deploy, whoever described it.
 pub(super) struct Order {
@@ -83,6 +84,15 @@ impl Order {
         let message = "volumes are not built yet; deploy the machine without them";
         let any = !self.machine.devices.volumes().is_empty();
         any.then(|| Error::new(ErrorCode::Unavailable, message))
+    }
+
+    /// Whether it has just the devices that its image declares.
+    ///
+    /// # Errors
+    /// The first one that is missing or too much.
+    pub(super) fn check_devices(&self, image: &Inspected) -> Result<(), Error> {
+        let checked = image.declared.check(&self.machine.devices);
+        checked.map_err(|mismatch| Error::new(ErrorCode::Image, mismatch))
     }
 
     /// What it asks of the delegations above it.
