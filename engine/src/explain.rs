@@ -9,7 +9,7 @@ use vmm_proto::resource::{BridgeName, CpuSet};
 use crate::admission::Order;
 use crate::bounds::{Bounds, Measure, Wish, missing_bridges};
 use crate::engine::Engine;
-use crate::event::{Chain, Need, Now};
+use crate::event::{Chain, ImageId, Need, Now};
 use crate::images::Content;
 use crate::refusal::{Refusal, Share};
 use crate::view::User;
@@ -39,6 +39,9 @@ pub struct Explanation {
     pub levels: Vec<Level>,
     /// The live machines below the requester's own path, the largest first.
     pub users: Vec<User>,
+    /// The image, if it is stored already under the machine's path: what it is, and whether it suits
+    /// the machine, the shell knows.
+    pub image: Option<ImageId>,
     /// Everything that stands in the way. The first is what the deploy is refused with; it is
     /// accepted when there is none.
     pub obstacles: Vec<Refusal>,
@@ -145,6 +148,7 @@ impl Engine {
         for refusal in obstacles.chain(image.into_iter().flatten()) {
             push(&mut explanation.obstacles, refusal);
         }
+        explanation.image = self.images.stored_as(&content);
         explanation.chain = self.walked(links, chain, &name.path);
         explanation.levels = self.levels(order.wish(&weighed), asked);
         explanation.users = self.users(&name.path.ancestor(own));
@@ -162,6 +166,8 @@ impl Engine {
             chain: self.walked(&[], &machine.chain, &name.path),
             levels: self.levels(machine.wish(own.depth()), 0),
             users: self.users(own),
+            // What a listed machine has was judged.
+            image: None,
             obstacles: self.start_obstacles(now, machine, own.depth()).collect(),
         }
     }

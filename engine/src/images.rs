@@ -131,6 +131,12 @@ impl Images {
         self.by_content.contains_key(content)
     }
 
+    /// Such an image, if it is stored.
+    pub(crate) fn stored_as(&self, content: &Content) -> Option<ImageId> {
+        let id = self.by_content.get(content)?;
+        self.is_stored_as(*id, content).then_some(*id)
+    }
+
     /// If there is such an image: hands it out, or has the request wait for its upload.
     pub(crate) fn offer(&mut self, content: &Content, token: Token, fresh: ImageId) -> Offer {
         let known = self.by_content.get(content).copied();

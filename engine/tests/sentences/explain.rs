@@ -1,6 +1,6 @@
 //! Why a deploy would be refused, all at once, and nothing changed by asking.
 
-use vmm_engine::{Refusal, Room, Spec, Told};
+use vmm_engine::{Event, ImageId, Refusal, Room, Spec, Told};
 
 use crate::stage::*;
 
@@ -22,6 +22,20 @@ fn what_would_be_accepted_has_nothing_in_its_way() {
     // Asking has taken nothing: both places are still free.
     stage.run("dev/alice/one", spec(), &alice());
     stage.run("dev/alice/two", spec(), &alice());
+}
+
+#[test]
+fn an_image_is_told_once_it_is_stored_under_the_path() {
+    let mut stage = Stage::new();
+    stage.present(&alice());
+    let told = |stage: &Stage| stage.explain("dev/alice/one", &spec(), &alice(), false).image;
+    assert_eq!(told(&stage), None);
+    let content = (7, spec().image_sha256.0[0], spec().image_size);
+    stage.offer("dev/alice/one", content, &alice());
+    assert_eq!(told(&stage), None, "it is on its way");
+    stage.happen(Event::UploadEnded { image: ImageId(7), stored: true });
+    assert_eq!(told(&stage), Some(ImageId(7)));
+    assert_eq!(stage.explain("dev/one", &spec(), &dev(), false).image, None, "it is alice's");
 }
 
 #[test]

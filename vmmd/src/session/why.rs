@@ -21,7 +21,7 @@ pub(super) async fn why(turn: &Turn, deed: Deed) -> Result<(), Failure> {
         Deed::Deploy { described, attach } => deploy(turn, described, attach).await?,
         Deed::Start { name } => start(turn, &name).await?,
     };
-    let Explanation { chain, levels, users, obstacles: _ } = explanation;
+    let Explanation { chain, levels, users, image: _, obstacles: _ } = explanation;
     for walked in chain {
         turn.say(Reply::Why(Part::Walked(to_wire(walked)))).await?;
     }
@@ -62,6 +62,9 @@ async fn deploy(
         .await?;
     obstacles.extend(of_engine(turn, &mut explanation));
     obstacles.extend(order.not_built());
+    // Of one that is still to come, nobody knows what it declares.
+    let known = explanation.image.and_then(|image| turn.shared.images.known(image));
+    obstacles.extend(known.and_then(|known| order.check_devices(&known).err()));
     Ok((explanation, obstacles))
 }
 
