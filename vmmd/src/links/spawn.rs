@@ -1,25 +1,27 @@
 //! The way to `vmm-spawn`, which starts and ends machines.
 
 mod bridges;
+mod packets;
 
+use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 use vmm_engine::{Event, KnownRun};
 use vmm_proto::id::MachineId;
+use vmm_proto::message::VERSION;
 use vmm_proto::message::client::Error;
 use vmm_proto::message::spawn::{FromSpawn, Role, ToSpawn};
-use vmm_proto::message::{VERSION, wire};
 use vmm_proto::resource::BridgeName;
 use vmm_service::packet::PacketSocket;
 use vmm_service::socket::Backoff;
 
+use self::packets::{Silence, does_not_answer, next, send};
 use super::PATIENCE;
 use super::stats::StatsLink;
 use crate::clock;
@@ -28,10 +30,6 @@ use crate::records;
 
 /// Commands that wait for `vmm-spawn`. Past that, starts fail.
 const QUEUE: usize = 1024;
-
-/// How long `vmm-spawn` may say nothing before it is asked, and may take to answer or to read. It
-/// never waits for anyone, so that one which takes longer is stopped: then it is as good as gone.
-const ANSWER: Duration = Duration::from_secs(3);
 
 /// A command, and for a start the image.
 pub(crate) struct Command {
@@ -205,7 +203,6 @@ impl SpawnLink {
     /// Machines may be put on these bridges of the host, and on no others.
     fn offer(&self, names: &[String]) {
         let bridges = bridges::offered(names);
-        bridges::warn_of_absent(&self.peers, &bridges);
         self.core.notice(Event::BridgesOffered { bridges });
     }
 
@@ -217,12 +214,12 @@ impl SpawnLink {
         out: &mut mpsc::Receiver<Command>,
         mut lost: watch::Receiver<u64>,
     ) -> io::Result<()> {
-        let mut silence = Silence::default();
+        let (mut silence, mut looked) = (Silence::default(), false);
         loop {
             tokio::select! {
                 message = next(connection) => {
                     silence = Silence::default();
-                    self.heard(stats, message?);
+                    self.heard(stats, message?, &mut looked);
                 }
                 command = out.recv() => match command {
                     Some(Command { joined, message, image }) if joined == connections => {
@@ -246,8 +243,9 @@ impl SpawnLink {
         }
     }
 
-    /// Passes a message on.
-    fn heard(&self, stats: &StatsLink, message: FromSpawn) {
+    /// Passes a message on. `looked`: whether the bridges of peers were looked for; before the host
+    /// networks are told of for the first time, theirs are not there.
+    fn heard(&self, stats: &StatsLink, message: FromSpawn, looked: &mut bool) {
         let jitter = clock::jitter();
         match message {
             FromSpawn::Started { id, run, pid } => {
@@ -265,11 +263,15 @@ impl SpawnLink {
             FromSpawn::HostNetworks { number, states: all, bridges } => {
                 // What is no name of a bridge is none that was told.
                 let named = |name: &str| BridgeName::parse(name).ok();
-                let bridges = bridges.iter().filter_map(|name| named(name)).collect();
                 let all = all.into_iter().filter_map(|it| Some((named(&it.name)?, it.problem)));
-                let networks = Event::NetworksAre { number, states: all.collect() };
-                self.core.notice(networks);
-                self.core.notice(Event::BridgesOffered { bridges });
+                let networks: BTreeMap<_, _> = all.collect();
+                if !std::mem::replace(looked, true) {
+                    let there =
+                        bridges::offered(&bridges).into_iter().chain(networks.keys().cloned());
+                    bridges::warn_of_absent(&self.peers, &there.collect());
+                }
+                self.core.notice(Event::NetworksAre { number, states: networks });
+                self.offer(&bridges);
             }
             FromSpawn::Pong => {}
             FromSpawn::Welcome { .. }
@@ -282,43 +284,6 @@ impl SpawnLink {
     }
 }
 
-async fn send(
-    connection: &PacketSocket,
-    message: &ToSpawn,
-    image: Option<OwnedFd>,
-) -> io::Result<()> {
-    let bytes = wire::encode(message).map_err(io::Error::other)?;
-    let descriptors: Vec<_> = image.iter().map(AsFd::as_fd).collect();
-    tokio::time::timeout(ANSWER, connection.send(&bytes, &descriptors))
-        .await
-        .map_err(|_| does_not_answer())?
-}
-
-/// How long `vmm-spawn` has said nothing.
-struct Silence {
-    until: Instant,
-    /// Whether it was asked to say something.
-    asked: bool,
-}
-
-impl Default for Silence {
-    fn default() -> Self {
-        Self { until: Instant::now() + ANSWER, asked: false }
-    }
-}
-
-fn does_not_answer() -> io::Error {
-    let message = format!("it does not answer within {} seconds", ANSWER.as_secs());
-    io::Error::new(io::ErrorKind::TimedOut, message)
-}
-
-async fn next(connection: &PacketSocket) -> io::Result<FromSpawn> {
-    match connection.receive().await? {
-        Some((bytes, _)) => wire::decode(&bytes).map_err(io::Error::other),
-        None => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
-    }
-}
-
 /// What waits to be told.
 #[cfg(test)]
 pub(crate) fn told(out: &mut mpsc::Receiver<Command>) -> Vec<ToSpawn> {
@@ -326,28 +291,4 @@ pub(crate) fn told(out: &mut mpsc::Receiver<Command>) -> Vec<ToSpawn> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_cannot_be_told_ends_the_connection_unless_it_is_answered_or_told_again_anyway() {
-        let (core, _inbox) = crate::core::new();
-        let (link, mut out) = SpawnLink::new(core, Vec::new());
-        let mut lost = link.lost.subscribe();
-        let (id, wanted) =
-            (MachineId([1; 16]), || ToSpawn::HostNetworks { number: 1, networks: Vec::new() });
-        link.tell(wanted(), None);
-        assert_eq!(told(&mut out), [], "there is no connection");
-        link.set_jail(Some(Vec::new()));
-        for _ in 0..QUEUE {
-            link.tell(ToSpawn::Ping, None);
-        }
-        link.tell(ToSpawn::EndSeen { id, run: 1 }, None);
-        assert!(!lost.has_changed().unwrap());
-        link.tell(wanted(), None);
-        assert!(lost.has_changed().unwrap());
-        lost.mark_unchanged();
-        link.tell(ToSpawn::Forget { id }, None);
-        assert!(lost.has_changed().unwrap());
-    }
-}
+mod tests;

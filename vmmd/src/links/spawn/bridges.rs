@@ -12,12 +12,14 @@ pub(super) fn offered(names: &[String]) -> BTreeSet<BridgeName> {
     names.iter().filter_map(known).collect()
 }
 
-/// Says which bridges are named for peers and not offered: that does no harm, and may be a slip.
-pub(super) fn warn_of_absent(peers: &[BridgeName], offered: &BTreeSet<BridgeName>) {
-    for peer in absent(peers, offered) {
+/// Says which bridges are named for peers and are neither offered nor a host network's: that does no
+/// harm, and may be a slip.
+pub(super) fn warn_of_absent(peers: &[BridgeName], there: &BTreeSet<BridgeName>) {
+    for peer in absent(peers, there) {
         tracing::warn!(
-            "--bridge-peers {peer}: vmm-spawn has no bridge of that name for machines; give it \
-             --bridge {peer}, or leave this out"
+            "--bridge-peers {peer}: vmm-spawn has no bridge of that name for machines, and no host \
+             network is called so; give vmm-spawn --bridge {peer}, add such a network, or leave this \
+             out"
         );
     }
 }
