@@ -280,6 +280,7 @@ pub struct Machine {
     pub exit: Option<Exit>,
     pub reason: Option<String>,
     pub over_quota: bool,
+    /// What of its jail could not be applied, in words; or that this is not known now.
     pub jail: Vec<String>,
     /// The number of its last start.
     pub run: u64,

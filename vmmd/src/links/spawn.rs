@@ -31,6 +31,9 @@ use crate::records;
 /// Commands that wait for `vmm-spawn`. Past that, starts fail.
 const QUEUE: usize = 1024;
 
+/// What is said of the jail while `vmm-spawn` is away.
+const JAIL_UNKNOWN: &str = "not known now, as vmm-spawn is not connected";
+
 /// A command, and for a start the image.
 pub(crate) struct Command {
     /// How often what `vmm-spawn` knows had been taken into account when this was given.
@@ -71,6 +74,11 @@ impl SpawnLink {
     /// What of the jail `vmm-spawn` cannot apply; `None` while it is not connected.
     pub(crate) fn jail(&self) -> Option<Vec<String>> {
         self.jail.borrow().clone()
+    }
+
+    /// The same for people, who are not to read nothing as that nothing is missing.
+    pub(crate) fn jail_shown(&self) -> Vec<String> {
+        self.jail().unwrap_or_else(|| vec![JAIL_UNKNOWN.to_owned()])
     }
 
     /// Waits a little for `vmm-spawn`: the daemons may be started in any order.

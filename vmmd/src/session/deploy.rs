@@ -51,7 +51,7 @@ pub(super) async fn deploy(
     let console = attach.then(|| tokio::spawn(console::connect(turn)));
     let _running: Answer = turn.shared.core.request(&turn.by, event).await?;
     drop(image);
-    let jail = turn.shared.spawn.jail().unwrap_or_default();
+    let jail = turn.shared.spawn.jail_shown();
     let seen = turn
         .shared
         .core

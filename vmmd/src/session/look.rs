@@ -37,7 +37,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// `info`
 pub(super) async fn info(turn: &Turn, name: Option<String>) -> Result<(), Failure> {
     let target = turn.target(Verb::Info, name.as_deref())?;
-    let jail = turn.shared.spawn.jail().unwrap_or_default();
+    let jail = turn.shared.spawn.jail_shown();
     let wanted = target.clone();
     let machines: Vec<Machine> = turn
         .shared

@@ -3,6 +3,15 @@
 use super::*;
 
 #[test]
+fn a_jail_of_which_nobody_knows_is_not_one_in_which_nothing_is_missing() {
+    let (core, _inbox) = crate::core::new();
+    let (link, _out) = SpawnLink::new(core, Vec::new());
+    assert_eq!(link.jail_shown(), [JAIL_UNKNOWN]);
+    link.set_jail(Some(Vec::new()));
+    assert!(link.jail_shown().is_empty());
+}
+
+#[test]
 fn what_cannot_be_told_ends_the_connection_unless_it_is_answered_or_told_again_anyway() {
     let (core, _inbox) = crate::core::new();
     let (link, mut out) = SpawnLink::new(core, Vec::new());
