@@ -6,6 +6,7 @@ mod limits;
 mod model;
 mod rig;
 mod time;
+mod to_guest;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
