@@ -28,11 +28,12 @@ fn flooded(limits: Limits, length: usize) -> Option<((u64, u64), f64)> {
     Some((passed(), took))
 }
 
-/// `least` holds however slow this host is: it sends many times more than may pass.
+/// What passes is more than the burst, as it goes on, however slow this host is: it sends many times
+/// more than may pass. How much more is not said: in a pause of the sender, what it may send is lost.
 #[track_caller]
 fn is_about(passed: f64, rate: f64, burst: f64, took: f64) {
-    let (least, most) = (rate * took * 0.8, (burst + rate * took) * 1.2);
-    assert!((least..=most).contains(&passed), "{passed} of {least} to {most}");
+    let most = (burst + rate * took) * 1.2;
+    assert!(passed > burst && passed <= most, "{passed} of more than {burst}, at most {most}");
 }
 
 #[test]
