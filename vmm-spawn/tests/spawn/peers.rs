@@ -32,6 +32,7 @@ fn the_console_may_not_give_orders() {
         ToSpawn::EndSeen { id: id(1), run: run_of(id(1)) },
         ToSpawn::Forget { id: id(1) },
         ToSpawn::Ping,
+        ToSpawn::HostNetworks { number: 1, networks: Vec::new() },
     ];
     for order in orders {
         let mut console = daemon.console();
