@@ -2,7 +2,7 @@
 // it do. It is run as a machine's process, in the jail, without what a real tender adds to that.
 //
 //   hostile run @IMAGE --mem MIB --status @N --new-session [--kvm=@N] [--net=NAME=@N --net-mac=...
-//       --net-mtu=...] -- WHAT [ARGUMENT]
+//       --net-mtu=...] [--require-jail] -- WHAT [ARGUMENT]
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -66,6 +66,19 @@ static int reach(int family, const char *abstract) {
                    offsetof(struct sockaddr_un, sun_path) + 1 + strlen(abstract));
 }
 
+static void use_address_space(const char *what, size_t mib) {
+    void *place = mmap(NULL, mib << 20, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    tell(what, place == MAP_FAILED ? -1 : munmap(place, mib << 20));
+}
+
+// One in memory: there is no other place for it.
+static void lengthen_file(const char *what, off_t length) {
+    signal(SIGXFSZ, SIG_IGN);
+    int fd = memfd_create("file", 0);
+    tell(what, fd == -1 ? -1 : ftruncate(fd, length));
+    close(fd);
+}
+
 static void look(int other, const char *abstract) {
     list("/");
     printf("ids: %d %d %d %d\n", getuid(), geteuid(), getgid(), getegid());
@@ -82,6 +95,11 @@ static void look(int other, const char *abstract) {
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);
     printf("descriptors: %ld\n", (long)files.rlim_max);
+    // A machine of 32 MiB, which is there already.
+    use_address_space("a part of the address space", 240);
+    use_address_space("all of the address space", 288);
+    lengthen_file("a file of 128 KiB", 128 << 10);
+    lengthen_file("a file of a byte more", (128 << 10) + 1);
     tell("open a file", open("/etc/passwd", O_RDONLY));
     tell("make a file", open("/escaped", O_CREAT | O_WRONLY, 0600));
     tell("see processes", open("/proc", O_RDONLY));
@@ -156,11 +174,15 @@ int main(int count, char **words) {
     for (; !strncmp(words[next], "--net", 5); next++)
         if (!strncmp(words[next], "--net=", 6))
             tap = atoi(strchr(words[next], '@') + 1);
+    int required = !strcmp(words[next], "--require-jail");
+    next += required;
     const char *what = words[next + 1];
     if (write(status, "ready\n", 6) != 6)
         return 99;
     close(status);
-    if (!strcmp(what, "look"))
+    if (!strcmp(what, "required"))
+        printf("all of the jail: %s\n", required ? "required" : "as far as it goes");
+    else if (!strcmp(what, "look"))
         look(atoi(words[next + 2]), words[next + 3]);
     else if (!strcmp(what, "leave-cpus"))
         leave_cpus();

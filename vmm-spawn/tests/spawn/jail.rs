@@ -2,6 +2,7 @@
 //! nothing to hold it but what `vmm-spawn` puts around it.
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
@@ -10,9 +11,9 @@ use std::sync::OnceLock;
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use vmm_proto::message::Exit;
-use vmm_proto::message::spawn::{FromSpawn, ToSpawn};
+use vmm_proto::message::spawn::{FromSpawn, Start, ToSpawn};
 
-use crate::harness::{Daemon, command, eventually, id, run_of, skipped};
+use crate::harness::{Daemon, command, eventually, id, run_of, skipped, start};
 
 /// Names the program where it cannot be built: in an emulated machine.
 pub(crate) const HOSTILE: &str = "VMM_HOSTILE";
@@ -46,7 +47,6 @@ fn root() -> bool {
     if geteuid().is_root() {
         return true;
     }
-    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "this has to be root");
     skipped("parts of the jail that only root can build");
     false
 }
@@ -138,6 +138,14 @@ fn a_machine_sees_nothing_of_the_host_and_can_do_nothing_to_it() {
     assert_eq!(said.one("capabilities"), "0");
     assert_eq!(said.one("no new privileges"), "1");
     assert_eq!(said.one("descriptors"), "128");
+    for (attempt, result) in [
+        ("a part of the address space", "done"),
+        ("all of the address space", "Cannot allocate memory"),
+        ("a file of 128 KiB", "done"),
+        ("a file of a byte more", "File too large"),
+    ] {
+        assert_eq!(said.one(attempt), result, "{attempt}");
+    }
     let (gone, denied) = ("No such file or directory", "Operation not permitted");
     for (attempt, result) in [
         ("open a file", gone),
@@ -165,6 +173,33 @@ fn a_machine_cannot_leave_its_cpus() {
     let (_, said) = outcome(&daemon(), &["leave-cpus"]);
     assert_eq!(said.one("leave its CPUs"), "Invalid argument");
     assert_eq!(said.one("CPUs"), "1, the first: yes");
+}
+
+#[test]
+fn a_machine_of_two_cpus_has_the_time_of_one() {
+    if !root() {
+        return;
+    }
+    let daemon = daemon();
+    let mut supervisor = daemon.supervisor();
+    let image = daemon.image("image", "");
+    let start = Start { cpus: vec![0, 1], ..start(id(1), &["wait"]) };
+    supervisor.send_with(&ToSpawn::Start(start), &[image.as_fd()]);
+    assert!(matches!(supervisor.next(), FromSpawn::Started { .. }));
+    let own = format!("{}-{}", id(1), run_of(id(1)));
+    let said = |name: &str| {
+        let files = cgroups(&daemon).into_iter().filter(|dir| dir.ends_with(&own));
+        let said = files.filter_map(|dir| fs::read_to_string(dir.join(name)).ok());
+        said.collect::<Vec<_>>()
+    };
+    // Of every tenth of a second, a tenth: with cgroups of version 2, or of version 1.
+    let time = [said("cpu.max"), said("cpu.cfs_quota_us"), said("cpu.cfs_period_us")];
+    let second = ["100000 100000\n"].as_slice();
+    let first = ["100000\n"].as_slice();
+    assert!(time == [second, &[], &[]] || time == [&[], first, first], "{time:?}");
+    supervisor.send(&ToSpawn::Stop { id: id(1), run: run_of(id(1)), force: true });
+    supervisor.exit(id(1));
+    nothing_is_left(&daemon, &[]);
 }
 
 #[test]
@@ -319,6 +354,21 @@ fn whoever_requires_the_jail_gets_all_of_it_or_nothing() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("--require-jail is given, and not all of the jail"), "{said}");
     assert!(said.contains("its root directory is not empty"), "{said}");
+    let missing = daemon().supervisor().jail;
+    if missing.is_empty() {
+        let daemon = Daemon::start_with_options(hostile(), &["--require-jail"]);
+        let (exit, said) = outcome(&daemon, &["required"]);
+        assert_eq!((exit, said.one("all of the jail")), (Exit::Code(0), "required"));
+        assert_eq!(daemon.supervisor().jail, [""; 0]);
+        return;
+    }
+    // Not even root gets all of it on this host, for reasons which are then all there are.
+    let dir = tempfile::tempdir().unwrap();
+    let mut refused = command(&dir.path().join("run"));
+    let refused = refused.arg("--require-jail").arg("--tender").arg(hostile()).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(missing.iter().all(|part| said.contains(part)), "{missing:?}: {said}");
 }
 
 #[test]
