@@ -27,8 +27,14 @@ pub(crate) fn empty_network() -> Option<Netlink> {
         return Some(Netlink::open().unwrap());
     }
     assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "this has to be root");
-    eprintln!("SKIPPED: a network namespace, which only root can make");
+    skipped("a network namespace, which only root can make");
     None
+}
+
+/// Says on the terminal, past the test harness, that a test did not test.
+pub(crate) fn skipped(what: &str) {
+    let mut terminal = std::io::stderr().lock();
+    writeln!(terminal, "SKIPPED: {what}").unwrap();
 }
 
 /// Waits until no other test has a network: what one of them runs has, until it is another program,
