@@ -140,6 +140,13 @@ fn descriptors(setup: &Setup, daemon: &str) -> u64 {
     u64::try_from(open).unwrap()
 }
 
+/// The number that the next descriptor of a daemon gets.
+fn lowest_free(setup: &Setup, daemon: &str) -> u64 {
+    let pid = setup.house.daemon(daemon).unwrap().pid();
+    let open = |number: &u64| Path::new(&format!("/proc/{pid}/fd/{number}")).is_symlink();
+    (0..).find(|number| !open(number)).unwrap()
+}
+
 #[test]
 fn on_a_full_disk_an_upload_is_refused_and_everything_else_goes_on() {
     let setup = prepared();
@@ -219,11 +226,19 @@ fn without_descriptors_there_are_no_more_machines_and_no_more_sessions() {
     run(&setup, "late", "ticker.spt", "16").expect(0);
     setup.client("admin", &["destroy", "late"]).expect(0);
 
-    let few = Limited::to(&setup, "vmmd", Resource::Nofile, descriptors(&setup, "vmmd"));
+    let quiet = Census::of(&setup);
+    let few = Limited::to(&setup, "vmmd", Resource::Nofile, lowest_free(&setup, "vmmd"));
     let mut turned_away = setup.client_started("admin", &["info"]);
+    let noticed =
+        || std::fs::read_to_string(setup.file("vmmd.err")).unwrap().contains("open files");
+    wait_until("a session that is not taken", noticed).unwrap();
+    assert_eq!(turned_away.try_wait().unwrap(), None, "it waits to be taken");
     drop(few);
     // Whoever came too early is served later, or was told to come again.
-    turned_away.wait().unwrap();
+    let code = turned_away.wait().unwrap().code();
+    assert!([Some(0), Some(5)].contains(&code), "{code:?}");
+    setup.client("admin", &["info"]).expect(0);
+    quiet.wait_for_again(&setup);
     witness.is_well(&setup);
     before.wait_for_again(&setup);
 }
