@@ -144,7 +144,7 @@ fn descriptors(setup: &Setup, daemon: &str) -> u64 {
 fn lowest_free(setup: &Setup, daemon: &str) -> u64 {
     let pid = setup.house.daemon(daemon).unwrap().pid();
     let open = |number: &u64| Path::new(&format!("/proc/{pid}/fd/{number}")).is_symlink();
-    (0..).find(|number| !open(number)).unwrap()
+    (0..=descriptors(setup, daemon)).find(|number| !open(number)).unwrap()
 }
 
 #[test]
