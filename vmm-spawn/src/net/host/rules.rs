@@ -15,20 +15,25 @@ use nftables::expr::{
     CT, Expression, Meta, MetaKey, NamedExpression, Payload, PayloadField, Prefix, Range,
 };
 use nftables::schema::{Chain, NfCmd, NfListObject, Rule, Table};
-use nftables::stmt::{Match, Operator, Statement};
+use nftables::stmt::{CTCount, Match, Operator, Statement};
 use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook};
-use vmm_proto::resource::HostNetwork;
+use vmm_proto::resource::{HostNetwork, MAX_HOST_NETWORKS};
 
 use crate::net::link::Link;
 use crate::net::nft::{Error, Nft};
 use crate::net::tap::{HOST_MAC, hex};
 
+const CONNECTIONS: &str = "prerouting";
 const FORWARD: &str = "forward";
 const NAT: &str = "postrouting";
 
 /// Where filters and translations of source addresses usually are, in the order of hooks.
 const FILTER_PRIORITY: i32 = 0;
 const SOURCE_NAT_PRIORITY: i32 = 100;
+
+/// The bounds of [`connections_max`].
+const CONNECTIONS_MIN: u32 = 1 << 10;
+const CONNECTIONS_MAX: u32 = 1 << 13;
 
 /// What is written on the rule of an interface whose forwarding was switched on.
 const OPENED: &str = "forwarding switched on";
@@ -88,21 +93,30 @@ impl Rules {
         networks: &[(HostNetwork, Link)],
         opened: &[&Link],
     ) -> Result<(), Error> {
-        let (chains, rules) = self.wanted(networks, opened);
-        let is_right = |found: &Found| found.chains == chains && found.rules == rules;
-        if found.is_some_and(is_right) {
+        if found.is_some_and(|found| self.is_said(found, networks, opened)) {
             return Ok(());
         }
-        // It is there before it is replaced, so that there is something to delete.
-        let table = || NfListObject::Table(self.table());
-        let mut commands = vec![NfCmd::Add(table()), NfCmd::Delete(table()), NfCmd::Add(table())];
-        commands.extend(chains.iter().cloned().map(|it| NfCmd::Add(NfListObject::Chain(it))));
-        commands.extend(rules.iter().cloned().map(|it| NfCmd::Add(NfListObject::Rule(it))));
-        self.nft.change(commands)?;
-        if self.found()?.as_ref().is_some_and(is_right) {
-            return Ok(());
+        // By the first rules about connections the kernel begins to count them, and then says how many
+        // there may be: the second ones know.
+        for _ in 0..2 {
+            let (chains, rules) = self.wanted(networks, opened);
+            // It is there before it is replaced, so that there is something to delete.
+            let table = || NfListObject::Table(self.table());
+            let mut commands =
+                vec![NfCmd::Add(table()), NfCmd::Delete(table()), NfCmd::Add(table())];
+            commands.extend(chains.into_iter().map(|it| NfCmd::Add(NfListObject::Chain(it))));
+            commands.extend(rules.into_iter().map(|it| NfCmd::Add(NfListObject::Rule(it))));
+            self.nft.change(commands)?;
+            if self.found()?.is_some_and(|found| self.is_said(&found, networks, opened)) {
+                return Ok(());
+            }
         }
         Err(Error::NotTaken(format!("in the table ip {}", self.table)))
+    }
+
+    fn is_said(&self, found: &Found, networks: &[(HostNetwork, Link)], opened: &[&Link]) -> bool {
+        let (chains, rules) = self.wanted(networks, opened);
+        found.chains == chains && found.rules == rules
     }
 
     /// Removes it, if there is one.
@@ -124,9 +138,14 @@ impl Rules {
         opened: &[&Link],
     ) -> (Vec<Chain<'static>>, Vec<Rule<'static>>) {
         let chains = vec![
+            self.chain(CONNECTIONS, NfChainType::Filter, NfHook::Prerouting, FILTER_PRIORITY),
             self.chain(FORWARD, NfChainType::Filter, NfHook::Forward, FILTER_PRIORITY),
             self.chain(NAT, NfChainType::NAT, NfHook::Postrouting, SOURCE_NAT_PRIORITY),
         ];
+        let most = connections_max();
+        let counted = networks.iter();
+        let counted =
+            counted.map(|(network, _)| self.rule(CONNECTIONS, bounded(network, most), None));
         let forward = networks.iter().flat_map(|(network, link)| forwarding(network, link));
         let forward = forward.map(|it| self.rule(FORWARD, it, None));
         let shut = opened.iter().flat_map(|link| {
@@ -135,7 +154,7 @@ impl Rules {
             bridged.into_iter().chain([self.rule(FORWARD, statements, Some(OPENED.into()))])
         });
         let nat = networks.iter().map(|(network, _)| self.rule(NAT, masquerade(network), None));
-        (chains, forward.chain(shut).chain(nat).collect())
+        (chains, counted.chain(forward).chain(shut).chain(nat).collect())
     }
 
     fn chain(
@@ -172,6 +191,25 @@ impl Rules {
             ..Rule::default()
         }
     }
+}
+
+/// How many connections all machines of a network may have at a time, to the host and through it. The
+/// host keeps a record of each, and when it has no room for another one, it can open none itself: so all
+/// host networks together have half of the room. A rule looks through all that it counts.
+pub(super) fn connections_max() -> u32 {
+    let read = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_max").ok();
+    let room: Option<usize> = read.and_then(|text| text.trim().parse().ok());
+    // Where nobody has counted yet, there is no such file.
+    let share = room.map_or(0, |room| room / 2 / MAX_HOST_NETWORKS);
+    u32::try_from(share).unwrap_or(u32::MAX).clamp(CONNECTIONS_MIN, CONNECTIONS_MAX)
+}
+
+/// No connection is opened that would be one too many.
+fn bounded(network: &HostNetwork, most: u32) -> Vec<Statement<'static>> {
+    let is_new = connection(text("new"));
+    let over = CTCount { val: Expression::Number(most), inv: Some(true) };
+    let from = interface(MetaKey::Iifname, Operator::EQ, network.name().as_str());
+    vec![from, is_new, Statement::CTCount(over), drop_it()]
 }
 
 /// What a bridge passes on from one of its ports to another, where it hands that to these rules
@@ -234,9 +272,13 @@ fn source(op: Operator, network: &HostNetwork) -> Statement<'static> {
 
 /// What belongs to a connection that was opened from inside.
 fn answers() -> Statement<'static> {
+    connection(Expression::List(vec![text("established"), text("related")]))
+}
+
+/// What belongs to a connection in one of these states.
+fn connection(right: Expression<'static>) -> Statement<'static> {
     let state = CT { key: "state".into(), family: None, dir: None };
     let left = Expression::Named(NamedExpression::CT(state));
-    let right = Expression::List(vec![text("established"), text("related")]);
     Statement::Match(Match { left, right, op: Operator::IN })
 }
 

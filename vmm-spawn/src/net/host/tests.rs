@@ -12,6 +12,7 @@ use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use super::pace::AGAIN;
+use super::rules::connections_max;
 use crate::net::tests::empty_network;
 use rig::{asks, census, gone, ip, network, networks, on_bridge, problem, states, with_uplink};
 
@@ -156,4 +157,30 @@ fn of_many_routes_only_those_are_kept_that_matter() {
     let mut networks = networks();
     networks.tell(1, std::slice::from_ref(&wanted), Instant::now());
     assert!(problem(&networks, "nat0").contains("10.7.0.128/25"));
+}
+
+#[test]
+fn machines_of_a_network_take_no_more_of_the_hosts_connections_than_their_share() {
+    if empty_network().is_none() {
+        return;
+    }
+    let outside = with_uplink();
+    let mut networks = networks();
+    networks.tell(1, &[network("nat0", [10, 7, 0, 1], Some("up0"))], Instant::now());
+    assert!(states(&networks).values().all(Option::is_none), "{:?}", states(&networks));
+    let inside = on_bridge("nat0", "10.7.0.2/24", "10.7.0.1");
+    let (machine, other) = (inside.socket("10.7.0.2:7"), outside.socket("203.0.113.2:7"));
+    assert_eq!(asks(&machine, &other), "203.0.113.1");
+    let most = connections_max();
+    let greedy = inside.socket("10.7.0.2:9");
+    for port in (1024_u16..).take(2 * most as usize) {
+        // What the other side says about ports that nobody has comes back as an error, once.
+        let _ = greedy.send_to(b"hello", ("203.0.113.2", port));
+    }
+    let count = fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count").unwrap();
+    let count: u32 = count.trim().parse().unwrap();
+    // Some are the host's own, and some may end before the next ones are counted.
+    assert!((most / 2..most + 100).contains(&count), "{count} of {most}");
+    // Who has one keeps it.
+    assert_eq!(asks(&machine, &other), "203.0.113.1");
 }
