@@ -262,6 +262,33 @@ fn machines_keep_their_taps_when_the_daemon_is_killed_and_lose_them_at_their_end
     host.is_empty();
 }
 
+/// What the program of that name prints, in the same network.
+fn nft(arguments: &[&str]) -> String {
+    let output = Command::new("/usr/sbin/nft").args(arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_machine_is_filtered_again_after_a_flush_by_its_daemon_and_by_the_next_one() {
+    let Some(_host) = Host::new(&["ext"]) else { return };
+    let mut daemon = Daemon::start_for(&["--bridge", "ext"]);
+    let mut supervisor = daemon.supervisor();
+    let image = daemon.image("image", WAIT);
+    supervisor.run_on(1, &image, &[], &[network("service", "ext", 1)]);
+    let rules = nft(&["list", "ruleset"]);
+    assert!(rules.contains(TapName::of(id(1), 0).as_str()) && rules.contains("vmm-groups"));
+    nft(&["flush", "ruleset"]);
+    daemon.logs("its filter was gone while its machine ran, and is there again");
+    assert_eq!(nft(&["list", "ruleset"]), rules);
+    daemon.signal(Signal::KILL);
+    daemon.child.wait().unwrap();
+    nft(&["flush", "ruleset"]);
+    daemon.again(None);
+    // Before anybody can join.
+    assert_eq!(nft(&["list", "ruleset"]), rules);
+}
+
 #[test]
 fn dying_between_tap_and_process_leaves_neither() {
     let Some(mut host) = Host::new(&["ext"]) else { return };
