@@ -219,7 +219,6 @@ impl HostNetworks {
     }
 
     fn work(&mut self, now: Instant) {
-        self.touched |= !self.wanted.is_empty();
         let before: BTreeSet<String> = self.up.keys().cloned().collect();
         let problems = if has_power() {
             self.make()

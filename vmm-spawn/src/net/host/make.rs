@@ -11,6 +11,7 @@ use tracing::warn;
 use vmm_proto::resource::HostNetwork;
 
 use super::judge::Host;
+use super::rules::Found;
 use super::{HostNetworks, Problem, bridge, forwarding};
 use crate::failpoint;
 use crate::net::link::Link;
@@ -76,6 +77,9 @@ impl HostNetworks {
         if self.wanted.is_empty() && former.is_empty() && !self.touched {
             return Ok(BTreeMap::new());
         }
+        // Where that cannot be known, nothing is begun.
+        let found = self.rules.found()?;
+        self.touched = true;
         host.addresses = netlink.addresses()?;
         if !self.wanted.is_empty() {
             host.routes = netlink.routes(|route| route.matters_to(&self.wanted))?;
@@ -88,7 +92,7 @@ impl HostNetworks {
             unless_removed(netlink.set_up(link.index, false))?;
         }
         failpoint::reach("network-shut");
-        self.regulate(&host, &made)?;
+        self.regulate(&host, &made, found.as_ref())?;
         for link in &former {
             if problems.contains_key(&link.name) {
                 continue;
@@ -164,8 +168,12 @@ impl HostNetworks {
     }
 
     /// Puts the rules in force, and switches forwarding on and off where that is needed.
-    fn regulate(&mut self, host: &Host, made: &[(HostNetwork, Link)]) -> Result<(), Error> {
-        let found = self.rules.found()?;
+    fn regulate(
+        &mut self,
+        host: &Host,
+        made: &[(HostNetwork, Link)],
+        found: Option<&Found>,
+    ) -> Result<(), Error> {
         let mut before = self.opened.clone();
         before.extend(found.iter().flat_map(|found| found.opened.iter().cloned()));
         let networks: Vec<HostNetwork> = made.iter().map(|(network, _)| network.clone()).collect();
@@ -189,7 +197,7 @@ impl HostNetworks {
             }
         }
         let opened: Vec<&Link> = self.opened.iter().filter_map(|name| host.link(name)).collect();
-        self.rules.set(found.as_ref(), made, &opened)?;
+        self.rules.set(found, made, &opened)?;
         failpoint::reach("network-ruled");
         for name in &self.opened {
             unless_gone(forwarding::switch(name, true))?;

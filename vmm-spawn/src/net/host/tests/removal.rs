@@ -3,10 +3,12 @@
 use std::time::Instant;
 
 use super::rig::{
-    asks, break_nft, census, flags, gone, mend_nft, network, networks, offered, on_bridge, problem,
-    states, with_uplink,
+    PATIENCE, asks, break_nft, census, flags, gone, mend_nft, network, networks, offered,
+    on_bridge, problem, states, with_uplink,
 };
 use crate::net::host::pace::AGAIN;
+use crate::net::host::rules::Rules;
+use crate::net::nft::Nft;
 use crate::net::tests::empty_network;
 
 #[test]
@@ -89,5 +91,23 @@ fn what_could_not_be_removed_is_said_of_each_and_removed_later() {
     assert_eq!(census(), before);
     // What is gone by itself needs no removal.
     assert!(networks.on_time(now + AGAIN));
+    assert_eq!((states(&networks).len(), networks.deadline()), (0, None));
+}
+
+#[test]
+fn without_the_program_nft_nothing_is_made_and_so_nothing_is_left() {
+    if empty_network().is_none() {
+        return;
+    }
+    let _outside = with_uplink();
+    let before = census();
+    let mut networks = networks();
+    let nowhere = Nft::of(vec!["/nowhere/nft".into()], PATIENCE);
+    networks.rules = Rules::new(networks.mark.table(), nowhere);
+    let now = Instant::now();
+    networks.tell(1, &[network("nat0", [10, 7, 0, 1], Some("up0"))], now);
+    assert!(problem(&networks, "nat0").contains("it comes with the package nftables"));
+    assert_eq!(census(), before);
+    networks.tell(2, &[], now);
     assert_eq!((states(&networks).len(), networks.deadline()), (0, None));
 }
