@@ -191,6 +191,7 @@ impl Host {
             run: 1,
             exit: vmm_engine::Exit::Code(0),
             output_end: 0,
+            spent: None,
             jitter: 0,
         });
         let done = |effect: &Effect| {

@@ -185,8 +185,8 @@ impl Engine {
             Event::StartFailed { id, run, reason, jitter } => {
                 self.start_failed(turn, id, run, reason, jitter);
             }
-            Event::Exited { id, run, exit, output_end, jitter } => {
-                self.exited(turn, id, run, (exit, output_end), jitter);
+            Event::Exited { id, run, exit, output_end, spent, jitter } => {
+                self.exited(turn, id, run, (exit, output_end, spent), jitter);
             }
             Event::Stop { token, name, timeout_ms } => self.stop(turn, token, name, timeout_ms),
             Event::Start { token, name, own } => self.start(turn, token, name, &own),

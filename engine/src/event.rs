@@ -133,6 +133,17 @@ impl From<&Authorization> for Chain {
     }
 }
 
+/// What one run of a machine has used, its process and all of that one's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Spent {
+    /// Processor time in user mode, in microseconds.
+    pub user_us: u64,
+    /// Processor time in the kernel, in microseconds.
+    pub system_us: u64,
+    /// The most memory that was resident, in KiB.
+    pub max_resident_kib: u64,
+}
+
 /// How a machine's process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Exit {
@@ -279,6 +290,8 @@ pub enum Event {
         exit: Exit,
         /// bytes of console output it has produced in its life, over all its runs
         output_end: u64,
+        /// what this run has used; nothing when nobody saw its end
+        spent: Option<Spent>,
         /// see [`Event`]
         jitter: u32,
     },

@@ -70,7 +70,9 @@ pub use delegations::{MAX_BELOW_TOP, MAX_CHILDREN, Remembered};
 pub use effect::{Answer, Effect};
 pub use ending::DEFAULT_STOP_MS;
 pub use engine::Engine;
-pub use event::{Chain, Event, Exit, HostLimits, ImageId, Kind, KnownRun, Need, Now, Spec, Token};
+pub use event::{
+    Chain, Event, Exit, HostLimits, ImageId, Kind, KnownRun, Need, Now, Spec, Spent, Token,
+};
 pub use expiry::{ANNOUNCED_S, OnExpiry};
 pub use explain::{Explanation, Level, Question, Room, Told, Walked};
 pub use host_networks::{HostNetworkRefusal, NetworkState, NetworkView};

@@ -5,7 +5,7 @@ use vmm_proto::id::MachineId;
 
 use crate::effect::{Answer, Effect};
 use crate::engine::{Engine, Turn};
-use crate::event::{Exit, Token};
+use crate::event::{Exit, Spent, Token};
 use crate::keep::Outcome;
 use crate::machine::{Machine, Phase, Stop, Then, Why};
 use crate::record::What;
@@ -174,7 +174,7 @@ impl Engine {
         turn: &mut Turn,
         id: MachineId,
         run: u64,
-        (exit, output_end): (Exit, u64),
+        (exit, output_end, spent): (Exit, u64, Option<Spent>),
         jitter: u32,
     ) {
         let Some(machine) = self.machines.get(id) else {
@@ -196,7 +196,7 @@ impl Engine {
             let reason = format!("it ended while it was being started: {exit}");
             return self.start_failed(turn, id, run, reason, jitter);
         }
-        turn.record(machine, None, What::Exited { exit });
+        turn.record(machine, None, What::Exited { exit, spent });
         match std::mem::replace(&mut machine.phase, Phase::Waiting) {
             Phase::Stopping(stop) => self.conclude(turn, id, stop, End::Exit(exit)),
             Phase::Running { since_ms, before_ms } => {

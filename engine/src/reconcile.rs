@@ -102,7 +102,7 @@ impl Engine {
                 self.start_failed(turn, id, run, reason, jitter);
             }
             Finding::EndedUnseen if same_boot => {
-                self.exited(turn, id, run, (Exit::Unknown, output_end), jitter);
+                self.exited(turn, id, run, (Exit::Unknown, output_end, None), jitter);
             }
             Finding::EndedUnseen => self.went_down(turn, id, jitter),
         }
@@ -145,11 +145,11 @@ impl Engine {
         let Some(machine) = self.machines.get(id) else { return };
         if !matches!(machine.phase, Phase::Running { .. }) {
             let (run, output_end) = (machine.run, machine.output_end);
-            return self.exited(turn, id, run, (Exit::Unknown, output_end), jitter);
+            return self.exited(turn, id, run, (Exit::Unknown, output_end, None), jitter);
         }
         let Some(machine) = self.machines.change(id) else { return };
         machine.exit = Some(Exit::Unknown);
-        turn.record(machine, None, What::Exited { exit: Exit::Unknown });
+        turn.record(machine, None, What::Exited { exit: Exit::Unknown, spent: None });
         self.queue(id);
     }
 

@@ -7,7 +7,7 @@ use vmm_proto::name::{MachineName, Path};
 use vmm_proto::resource::{BridgeName, CpuSet, HostNetwork};
 use vmm_proto::revocation::CrlNumber;
 
-use crate::event::{Exit, Kind, Token};
+use crate::event::{Exit, Kind, Spent, Token};
 
 /// An entry for the event log. The shell adds the time, which it gave, and who the `cause` is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +109,8 @@ pub enum What {
     Exited {
         /// how
         exit: Exit,
+        /// what this run has used; nothing when nobody saw its end
+        spent: Option<Spent>,
     },
     /// It will be started again by its restart policy.
     Restarting {

@@ -1,8 +1,8 @@
 //! Between the engine's words and those of the log and the wire.
 
 use vmm_engine::{
-    Exit, HostNetworkRefusal, Interface, NetworkRefusal, Overlap, Record, Refusal, Token, View,
-    What,
+    Exit, HostNetworkRefusal, Interface, NetworkRefusal, Overlap, Record, Refusal, Spent, Token,
+    View, What,
 };
 use vmm_proto::id::MachineId;
 use vmm_proto::message;
@@ -159,7 +159,16 @@ fn details(entry: Entry, what: &What) -> Entry {
             .with("cpus", cpus),
         What::Started { pid } => entry.with("pid", pid),
         What::StartFailed { reason } | What::Revoked { reason } => entry.with("reason", reason),
-        What::Exited { exit } => entry.with("exit", exit),
+        What::Exited { exit, spent } => {
+            let entry = entry.with("exit", exit);
+            match spent {
+                Some(Spent { user_us, system_us, max_resident_kib }) => entry
+                    .with("user_us", user_us)
+                    .with("system_us", system_us)
+                    .with("max_resident_kib", max_resident_kib),
+                None => entry,
+            }
+        }
         What::Restarting { delay_ms, attempt } => {
             entry.with("delay_ms", delay_ms).with("attempt", attempt)
         }
@@ -235,5 +244,30 @@ pub(crate) fn quota(row: &vmm_engine::QuotaRow) -> Quota {
         storage_mib: amount(row.storage_mib),
         cpus: row.cpus.ids().to_vec(),
         bridges: row.bridges.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vmm_proto::name::MachineName;
+
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_run_is_recorded_with_what_it_used_if_somebody_saw_it() {
+        let fields = |exit, spent| {
+            let name = MachineName::parse("dev/one").unwrap();
+            let what = What::Exited { exit, spent };
+            let record = Record::Machine { name, id: None, cause: None, what };
+            entry(&record, None).fields
+        };
+        let spent = Spent { user_us: 1, system_us: 2, max_resident_kib: 3 };
+        let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let exit = field("exit", &Exit::Code(4).to_string());
+        assert_eq!(
+            fields(Exit::Code(4), Some(spent)),
+            [exit, field("user_us", "1"), field("system_us", "2"), field("max_resident_kib", "3")]
+        );
+        assert_eq!(fields(Exit::Unknown, None).len(), 1);
     }
 }

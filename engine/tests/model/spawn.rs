@@ -112,7 +112,7 @@ impl World {
                 Event::StartFailed { id, run, reason: "no luck".to_owned(), jitter: 5 }
             }
             Report::Exited { exit, output_end } => {
-                Event::Exited { id, run, exit, output_end, jitter: 3 }
+                Event::Exited { id, run, exit, output_end, spent: None, jitter: 3 }
             }
         };
         self.happen_as_report(event, (id, run));

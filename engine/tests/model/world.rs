@@ -428,7 +428,14 @@ impl World {
         let event = match kind {
             0 | 1 => Event::Started { id, run: 1, pid: 1 },
             2 => Event::StartFailed { id, run: 1, reason: String::new(), jitter: 0 },
-            3 | 4 => Event::Exited { id, run: 1, exit: Exit::Unknown, output_end: 0, jitter: 0 },
+            3 | 4 => Event::Exited {
+                id,
+                run: 1,
+                exit: Exit::Unknown,
+                output_end: 0,
+                spent: None,
+                jitter: 0,
+            },
             _ => Event::UploadEnded { image: ImageId(u64::MAX - 1), stored: true },
         };
         self.happen(event);

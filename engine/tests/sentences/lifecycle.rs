@@ -1,11 +1,33 @@
 //! Stop, start, restart, destroy, and what processes do by themselves.
 
-use vmm_engine::{Answer, DEFAULT_STOP_MS, Effect, Exit, KILL_AGAIN_MS, State};
+use vmm_engine::{
+    Answer, DEFAULT_STOP_MS, Effect, Event, Exit, KILL_AGAIN_MS, Record, Spent, State, What,
+};
 use vmm_proto::id::MachineId;
 use vmm_proto::name::{Path, Target};
 use vmm_proto::resource::Restart;
 
 use crate::stage::*;
+
+#[test]
+fn what_a_run_has_used_is_recorded_with_its_end() {
+    let mut stage = Stage::new();
+    let id = stage.run("dev/one", spec(), &dev());
+    let used = Spent { user_us: 1, system_us: 2, max_resident_kib: 3 };
+    let effects = stage.happen(Event::Exited {
+        id,
+        run: 1,
+        exit: Exit::Code(0),
+        output_end: 0,
+        spent: Some(used),
+        jitter: 0,
+    });
+    let is_told = |effect: &Effect| {
+        matches!(effect, Effect::Record(Record::Machine { what: What::Exited { spent, .. }, .. })
+            if *spent == Some(used))
+    };
+    assert!(effects.iter().any(is_told), "{effects:?}");
+}
 
 #[test]
 fn a_deploy_is_answered_when_the_machine_runs() {

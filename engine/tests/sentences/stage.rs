@@ -352,7 +352,7 @@ impl Stage {
 
     pub(crate) fn exited(&mut self, id: MachineId, exit: Exit) -> Vec<Effect> {
         let run = self.run_of(id);
-        self.happen(Event::Exited { id, run, exit, output_end: 42, jitter: 0 })
+        self.happen(Event::Exited { id, run, exit, output_end: 42, spent: None, jitter: 0 })
     }
 
     pub(crate) fn stop(&mut self, machine: &str, timeout_ms: u64) -> Asked {

@@ -133,7 +133,8 @@ impl Processes {
                 if stops {
                     self.all.retain(|it| it.0 != id);
                     let exit = Exit::Signal(15);
-                    let event = Event::Exited { id, run, exit, output_end: 1, jitter: 0 };
+                    let event =
+                        Event::Exited { id, run, exit, output_end: 1, spent: None, jitter: 0 };
                     let effects = stage.happen(event);
                     self.take(&effects);
                 }

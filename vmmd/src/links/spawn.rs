@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use vmm_engine::{Event, KnownRun};
+use vmm_engine::{Event, Exit, KnownRun, Spent};
 use vmm_proto::id::MachineId;
 use vmm_proto::message::VERSION;
 use vmm_proto::message::client::Error;
@@ -263,10 +263,21 @@ impl SpawnLink {
             FromSpawn::StartFailed { id, run, reason } => {
                 self.fail(id, run, reason);
             }
-            FromSpawn::Exited { id, run, exit, output_end, .. } => {
+            FromSpawn::Exited {
+                id,
+                run,
+                exit,
+                output_end,
+                user_us,
+                system_us,
+                max_resident_kib,
+            } => {
                 stats.ended(id);
+                let spent = Spent { user_us, system_us, max_resident_kib };
                 let exit = records::exit_to_engine(exit);
-                self.core.notice(Event::Exited { id, run, exit, output_end, jitter });
+                // Of an end that nobody saw, nothing was counted.
+                let spent = (exit != Exit::Unknown).then_some(spent);
+                self.core.notice(Event::Exited { id, run, exit, output_end, spent, jitter });
             }
             FromSpawn::HostNetworks { number, states: all, bridges } => {
                 // What is no name of a bridge is none that was told.
