@@ -28,6 +28,7 @@ mod journal;
 mod links;
 mod manifest;
 pub mod options;
+mod peers;
 mod places;
 mod records;
 mod revocation;
@@ -120,6 +121,7 @@ pub async fn serve(options: &Options, mut passed: Passed) -> anyhow::Result<()> 
         .with_bridge_peers(options.bridge_peers.iter().cloned().collect());
     let left = journal.load()?;
     let images = Images::open(&own_dir, &left.kept)?;
+    peers::warn_of_changes(&left.kept, &options.bridge_peers);
     left.kept.into_iter().for_each(|kept| engine.restore(kept));
     // Whatever can fail comes before the doors, and the local one last: once it is there, all are.
     let doors = door::tls::listen(&options.listen, passed.tcp(TLS)?).await?;
