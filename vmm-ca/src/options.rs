@@ -82,7 +82,7 @@ pub struct DelegationOptions {
     /// it once for each family, or with both ranges one behind the other
     #[arg(long = "bridge", value_name = "NAME[/FIRST/LAST/GATEWAY/PREFIX]", value_parser = bridge)]
     pub bridges: Vec<Bridge>,
-    /// MiB of volumes and kept images
+    /// MiB of storage: bounds what is delegated further; on a host there is nothing yet that takes any
     #[arg(long, value_name = "MIB", default_value_t = 0)]
     pub storage: u32,
     /// A server that it is good for, by its certificate (default: those of the issuer)

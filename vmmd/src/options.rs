@@ -53,7 +53,8 @@ pub struct Options {
     /// CPUs for machines, as 0,2 or 0-3 [default: all that this process may use]
     #[arg(long, value_name = "LIST", value_parser = cpu_list)]
     pub host_cpus: Option<CpuSet>,
-    /// MiB of storage for volumes and kept images [default: what is free, less a reserve]
+    /// MiB of storage, as `quota` shows them; there is nothing yet that takes any [default: what is free,
+    /// less a reserve]
     #[arg(long, value_name = "MIB")]
     pub host_storage: Option<u64>,
 }
