@@ -7,6 +7,7 @@ use std::process::Child;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use serde_json::Value;
 use xtask::house::wait_until;
 
 use crate::setup::Setup;
@@ -66,5 +67,47 @@ impl Drop for Follower {
             self.child.kill().unwrap();
             self.child.wait().unwrap();
         }
+    }
+}
+
+/// What a client printed as JSON of a console.
+#[derive(Debug)]
+pub struct Console {
+    /// What there is of it, by position.
+    pub texts: Vec<(u64, String)>,
+    /// Bytes of gaps.
+    pub missing: u64,
+    /// The position of the first byte, or of the first gap.
+    pub start: u64,
+    /// The position behind the last one.
+    pub end: u64,
+}
+
+impl Console {
+    /// Joins the pieces, each of which must begin where the one before has ended.
+    pub fn joined(lines: &[String]) -> Self {
+        let mut this = Self { texts: Vec::new(), missing: 0, start: 0, end: 0 };
+        let mut is_first = true;
+        for line in lines {
+            let piece: Value = serde_json::from_str(line).unwrap();
+            let (text, lost) = (piece.get("output"), piece.get("lost"));
+            let Some(part) = text.or(lost) else { continue };
+            let position = part["position"].as_u64().unwrap();
+            if std::mem::take(&mut is_first) {
+                (this.start, this.end) = (position, position);
+            }
+            assert_eq!(position, this.end, "{line}");
+            if text.is_some() {
+                let text = part["text"].as_str().unwrap().to_owned();
+                this.end += u64::try_from(text.len()).unwrap();
+                this.texts.push((position, text));
+            } else {
+                let bytes = part["bytes"].as_u64().unwrap();
+                assert!(bytes > 0, "{line}");
+                this.missing += bytes;
+                this.end += bytes;
+            }
+        }
+        this
     }
 }

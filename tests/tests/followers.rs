@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use serde_json::Value;
-use vmm_tests::follower::Follower;
+use vmm_tests::follower::{Console, Follower};
 use vmm_tests::setup::Setup;
 use xtask::house::{Signal, signal, wait_until};
 
@@ -82,29 +82,6 @@ fn who_follows_notices_nothing_but_a_pause() {
     assert_eq!(followed.iter().filter(destroyed).count(), 3 * (2 * 2 + 4) + 1);
 }
 
-/// The pieces of a console that a client printed as JSON, joined: what of it there is, by position,
-/// and how much of it is missing. Each begins where the one before ended.
-fn joined(lines: &[String]) -> (Vec<(u64, String)>, u64, u64) {
-    let (mut texts, mut missing, mut position) = (Vec::new(), 0, 0);
-    for line in lines {
-        let piece: Value = serde_json::from_str(line).unwrap();
-        if let Some(output) = piece.get("output") {
-            assert_eq!(output["position"], position, "{line}");
-            let text = output["text"].as_str().unwrap().to_owned();
-            let end = position + u64::try_from(text.len()).unwrap();
-            texts.push((position, text));
-            position = end;
-        } else if let Some(lost) = piece.get("lost") {
-            assert_eq!(lost["position"], position, "{line}");
-            let bytes = lost["bytes"].as_u64().unwrap();
-            assert!(bytes > 0, "{line}");
-            missing += bytes;
-            position += bytes;
-        }
-    }
-    (texts, missing, position)
-}
-
 #[test]
 fn what_was_overwritten_meanwhile_is_a_gap_of_the_right_size() {
     const LINE: u64 = 64;
@@ -116,8 +93,8 @@ fn what_was_overwritten_meanwhile_is_a_gap_of_the_right_size() {
     setup.house.take("vmm-console").unwrap().kill().unwrap();
     setup.wait_for("dev/chat", "exited");
     setup.house.start_with("vmm-console", &[]).unwrap();
-    let (texts, missing, end) = joined(&console.rest());
-    assert_eq!(end, LINES * LINE);
+    let Console { texts, missing, start, end } = Console::joined(&console.rest());
+    assert_eq!((start, end), (0, LINES * LINE));
     assert!(missing > 0, "it was read as fast as it was written");
     for (position, text) in texts {
         for (index, byte) in (position..).zip(text.bytes()) {
@@ -135,7 +112,8 @@ fn what_was_overwritten_meanwhile_is_a_gap_of_the_right_size() {
 
 #[test]
 fn what_was_destroyed_meanwhile_is_a_gap_up_to_its_end() {
-    const TICKS: u64 = 500;
+    /// For longer than it takes to kill a daemon, on a slow host too.
+    const TICKS: u64 = 2500;
     let mut setup = Setup::new();
     run(&setup, "tick", "ticker.spt", &["--every=2", &format!("--count={TICKS}")]);
     let console = Follower::start(&setup, &["--format", "json", "attach", "tick"]);
@@ -144,7 +122,8 @@ fn what_was_destroyed_meanwhile_is_a_gap_up_to_its_end() {
     setup.wait_for("dev/tick", "exited");
     setup.client("admin", &["destroy", "tick"]).expect(0);
     setup.house.start_with("vmm-console", &[]).unwrap();
-    let (texts, missing, end) = joined(&console.rest());
+    let Console { texts, missing, start, end } = Console::joined(&console.rest());
+    assert_eq!(start, 0);
     let all: Vec<String> = (1..=TICKS).map(|tick| format!("tick {tick}\n")).collect();
     let all = all.concat();
     assert_eq!(end, u64::try_from(all.len()).unwrap());
