@@ -221,7 +221,8 @@ fn other_protocols_are_ended_at_once() {
     let http = raw(&setup, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(http.len() < 64, "an alert at most: {http:?}");
     raw(&setup, &[0; 4096]);
-    assert!(begun.elapsed() < Duration::from_secs(5), "they waited");
+    // A single one that is only given up is so after ten seconds.
+    assert!(begun.elapsed() < Duration::from_secs(10), "they waited");
     before.wait_for_again(&setup);
     assert_eq!(forged(&setup, &root().permissions("x", &[0], |_| {}).sign()), Verdict::In);
 }
