@@ -1,9 +1,11 @@
 //! What must be true after the storm.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use vmm_tests::follower::Console;
 use vmm_tests::setup::Setup;
 use xtask::house::wait_until;
 
@@ -61,6 +63,9 @@ pub(crate) fn nothing_is_left(setup: &Setup) {
     let log = std::fs::read_to_string(setup.file("vmm-spawn.err")).unwrap();
     let of_machines = "machines have cgroups in ";
     let groups = log.lines().filter_map(|line| Some(line.split_once(of_machines)?.1.trim()));
+    let groups: Vec<&str> = groups.collect();
+    assert!(!groups.is_empty() || !rustix::process::geteuid().is_root(), "no cgroups in {log}");
+    let groups = groups.into_iter();
     let places: BTreeSet<PathBuf> =
         groups.map(PathBuf::from).chain([setup.file("run/spawn")]).collect();
     let left = || places.iter().flat_map(|place| directories(place)).collect::<Vec<_>>();
@@ -80,6 +85,8 @@ struct Entry {
     machine: Option<String>,
     source: String,
     sequence: u64,
+    /// All of it.
+    text: String,
 }
 
 /// The log of the host.
@@ -98,6 +105,7 @@ impl Log {
             machine: text(&record["machine"]),
             source: text(&record["source"]).unwrap(),
             sequence: record["sequence"].as_u64().unwrap(),
+            text: record.to_string(),
         };
         Self(log.expect(0).json().as_array().unwrap().iter().map(entry).collect())
     }
@@ -125,6 +133,13 @@ impl Log {
         assert_eq!(runs, BTreeSet::new(), "started, and never ended");
     }
 
+    /// The texts of the records of a machine.
+    fn of(&self, name: &str) -> Vec<&str> {
+        let full = format!("dev/{name}");
+        let those = self.0.iter().filter(|entry| entry.machine.as_deref() == Some(full.as_str()));
+        those.map(|entry| entry.text.as_str()).collect()
+    }
+
     /// How often a machine was started.
     fn starts(&self, name: &str) -> usize {
         let full = format!("dev/{name}");
@@ -135,33 +150,64 @@ impl Log {
     }
 }
 
+/// What a life of so many lines prints; of a longer one than `end` the beginning.
+fn ticks(lines: u64, end: u64) -> String {
+    let end = usize::try_from(end).unwrap();
+    let mut text = String::new();
+    for number in 1..=lines {
+        writeln!(text, "tick {number}").unwrap();
+        if text.len() > end {
+            break;
+        }
+    }
+    text
+}
+
+/// Machines that have never ended still print, all of them.
+pub(crate) fn whoever_is_steady_goes_on(setup: &Setup, crew: &Crew) {
+    let steady = || crew.machines.iter().filter(|(_, life)| **life == Life::Steady);
+    let last = |name: &String| {
+        let done = setup.client("admin", &["attach", name, "--no-follow", "--count", "1"]);
+        done.expect(0).out.trim().to_owned()
+    };
+    let before: Vec<(&String, String)> = steady().map(|(name, _)| (name, last(name))).collect();
+    for (name, line) in before {
+        wait_until(&format!("another line of {name} than {line:?}"), || last(name) != line)
+            .unwrap();
+    }
+}
+
+/// Bytes of output that are kept of each machine, at least: what follows the oldest of them is there.
+const KEPT: u64 = 200 << 10;
+
 /// What each machine printed: as many lives as the log knows of, each from its first line on, all
-/// but the last of them whole.
+/// but the last of them whole. What was overwritten before anybody read it is a gap, of the right size:
+/// whatever comes then stands where it was written.
 pub(crate) fn every_line_is_there_in_order_once(setup: &Setup, crew: &Crew, log: &Log) {
     for (name, life) in &crew.machines {
-        let lines = match life {
-            Life::Steady => u64::MAX,
-            Life::Recurring(lines) => *lines,
-            Life::Failing => continue,
-        };
-        let done = setup.client("admin", &["attach", name, "--no-follow", "--count", "1000000"]);
-        let numbers: Vec<u64> = done
-            .expect(0)
-            .out
-            .lines()
-            .map(|line| line.strip_prefix("tick ").and_then(|number| number.parse().ok()))
-            .map(|number| number.unwrap_or_else(|| panic!("{name}: {}", done.out)))
-            .collect();
-        let mut runs = 0;
-        let mut last = lines;
-        for number in &numbers {
-            let expected = if last == lines { 1 } else { last + 1 };
-            assert_eq!(*number, expected, "{name}, of {lines}: {numbers:?}");
-            runs += usize::from(*number == 1);
-            last = *number;
+        let Some(lines) = life.lines() else { continue };
+        let all = ["--format", "json", "attach", name, "--no-follow", "--count", "1000000"];
+        let done = setup.client("admin", &all);
+        let printed: Vec<String> = done.expect(0).out.lines().map(str::to_owned).collect();
+        let Console { texts, missing, start, end } = Console::joined(&printed);
+        assert!(start == 0 || end - start > KEPT, "{name}: {start} to {end}");
+        let life_text = ticks(lines, end);
+        let length = u64::try_from(life_text.len()).unwrap();
+        for (position, text) in texts {
+            let place = usize::try_from(position % length).unwrap();
+            let expected = life_text.bytes().cycle().skip(place).take(text.len());
+            let right = text.bytes().eq(expected);
+            assert!(right, "{name}, of {lines}, at {position}: {text:?}: {:?}", log.of(name));
         }
-        // One that was stopped before it printed anything has no line.
-        let started = log.starts(name);
-        assert!(runs == started || runs + 1 == started, "{name}: {runs} of {started}");
+        if missing > 0 {
+            eprintln!("{name}: {missing} of {end} bytes were overwritten");
+        }
+        let started = u64::try_from(log.starts(name)).unwrap();
+        let runs = end.div_ceil(length);
+        match life {
+            Life::Steady => assert_eq!((runs, started), (1, 1), "{name}"),
+            // One that was stopped before it printed anything has no line.
+            _ => assert!(runs == started || runs + 1 == started, "{name}: {runs} of {started}"),
+        }
     }
 }

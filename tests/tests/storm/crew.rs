@@ -22,6 +22,17 @@ pub(crate) enum Life {
     Failing,
 }
 
+impl Life {
+    /// How many lines it prints before it ends; `None` if it prints none that are numbered.
+    pub(crate) const fn lines(self) -> Option<u64> {
+        match self {
+            Self::Steady => Some(u64::MAX),
+            Self::Recurring(lines) => Some(lines),
+            Self::Failing => None,
+        }
+    }
+}
+
 /// The machines, by name, and their processes of the beginning.
 #[derive(Debug)]
 pub(crate) struct Crew {

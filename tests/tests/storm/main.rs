@@ -55,6 +55,7 @@ fn nobody_below_notices_a_storm_among_the_daemons() {
     wait_until("all daemons know each other", || links::are_made(&setup.house)).unwrap();
 
     aftermath::everything_that_should_run_runs_once(&setup, &crew);
+    aftermath::whoever_is_steady_goes_on(&setup, &crew);
     crew.stop(&setup);
     let log = aftermath::Log::read(&setup);
     log.has_each_event_once();

@@ -1,5 +1,7 @@
 //! What happens to the daemons.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -39,25 +41,29 @@ pub(crate) fn storm(setup: &Mutex<Setup>, mut chance: Chance, until: Instant) {
 /// ended, is only there as long as one of them is.
 const HOLDERS: [&str; 2] = ["vmm-spawn", "vmm-console"];
 
-/// Waits until this daemon holds the output of the machines.
-fn wait_until_held(setup: &Setup, name: &str) {
+/// The files of output of machines that a daemon holds.
+fn held(setup: &Setup, name: &str) -> BTreeSet<PathBuf> {
     let pid = setup.house.daemon(name).expect("it runs").pid();
     let machines = setup.dir().join("run/spawn");
-    let consoles = || {
-        let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
-        let files = descriptors.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok());
-        files.filter(|file| file.starts_with(&machines) && file.ends_with("console")).count()
+    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
+    let files = descriptors.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    files.filter(|file| file.starts_with(&machines) && file.ends_with("console")).collect()
+}
+
+/// Waits until whatever output `one` holds, `other` holds too: no machine's is lost with `one`.
+fn wait_until_held(setup: &Setup, one: &str, other: &str) {
+    let all = || {
+        let of_other = held(setup, other);
+        of_other.len() >= STEADY && held(setup, one).is_subset(&of_other)
     };
-    wait_until("the output of machines is held", || consoles() >= STEADY).unwrap();
+    wait_until(&format!("{other} holds the output that {one} holds"), all).unwrap();
 }
 
 fn kill(setup: &Mutex<Setup>, name: &str) {
     let mut setup = setup.lock().unwrap();
     if HOLDERS.contains(&name) {
-        HOLDERS
-            .iter()
-            .filter(|other| **other != name)
-            .for_each(|other| wait_until_held(&setup, other));
+        let others = HOLDERS.iter().filter(|other| **other != name);
+        others.for_each(|other| wait_until_held(&setup, name, other));
     }
     setup.house.take(name).expect("it runs").kill().unwrap();
     setup.house.start_with(name, &[]).unwrap();
