@@ -88,9 +88,11 @@ fn networks_are_made_and_filtered_on_a_stock_kernel() {
     for program in ["ip", "cp", "unshare", "nsenter", "nft", "/usr/sbin/nft"] {
         files.program(program).unwrap();
     }
-    let jobs =
-        [Job::new("unit-tests", ["net::filter::", "net::tap", "net::host::tests::machines"])
-            .with("CI", "true")];
+    let jobs = [Job::new(
+        "unit-tests",
+        ["net::filter::", "net::tap", "net::watch::tests::filters", "net::host::tests::machines"],
+    )
+    .with("CI", "true")];
     let machine = machine.cpus(2).modules(&NETWORK_MODULES);
     all_passed(&machine.boot(&files, &jobs, LIMIT).unwrap()[0]);
 }
