@@ -71,6 +71,21 @@ fn a_machine_that_fails_on_probation_gives_its_place_back() {
 }
 
 #[test]
+fn info_names_the_machine_whose_place_is_taken_on_probation_as_long_as_it_may_come_back() {
+    let setup = Setup::new();
+    setup.client("dev", &TICK).expect(0);
+    let seen = || setup.json("admin", &["info", "tick"])[0].clone();
+    let first = seen();
+    assert_eq!(first["former"], serde_json::Value::Null);
+    setup.client("dev", &[&TICK[..], &["--replace", "--probation", "60"]].concat()).expect(0);
+    let second = seen();
+    assert_ne!(second["id"], first["id"]);
+    assert_eq!(second["former"], first["id"]);
+    setup.client("dev", &[&TICK[..], &["--replace", "--probation", "0"]].concat()).expect(0);
+    assert_eq!(seen()["former"], serde_json::Value::Null);
+}
+
+#[test]
 fn machines_end_with_a_supervisor_that_is_told_so_and_run_again_with_the_next() {
     let mut setup = Setup::with_share(&["2", "1024", "--cpu", "0"]).started(&["--stop-machines"]);
     setup.client("dev", &TICK).expect(0);
