@@ -198,18 +198,34 @@ impl Host {
         median((0..PROBES).map(probe).collect())
     }
 
-    /// From killing `vmmd`, or from starting the next one, to an answer that lists `machines`.
-    fn restart(&mut self, machines: usize, from_kill: bool) -> Duration {
-        let mut began = Instant::now();
-        self.setup.house.take("vmmd").unwrap().kill().unwrap();
-        if !from_kill {
-            began = Instant::now();
-        }
+    fn start_vmmd(&mut self) {
         let more = ["--host-machines", "1100", "--host-memory", "16000"];
         self.setup.house.start_with("vmmd", &more).unwrap();
+    }
+
+    /// From killing `vmmd` to an answer that lists `machines`: whether they still run, nobody has said
+    /// yet.
+    fn serves_again(&mut self, machines: usize) -> Duration {
+        let began = Instant::now();
+        self.setup.house.take("vmmd").unwrap().kill().unwrap();
+        self.start_vmmd();
         let mut session = Session::open(self);
         wait_until("all machines again", || session.running() == machines).unwrap();
         began.elapsed()
+    }
+
+    /// From starting `vmmd` to having adopted `machines`. Nothing is started before all that
+    /// `vmm-spawn` knows was compared with what should be: so this ends when one more machine runs.
+    fn adopts(&mut self, machines: usize, guest: &Guest) -> Duration {
+        self.setup.house.take("vmmd").unwrap().kill().unwrap();
+        let began = Instant::now();
+        self.start_vmmd();
+        let mut session = Session::open(self);
+        session.run(guest, "after", 0);
+        let took = began.elapsed();
+        assert_eq!(session.running(), machines + 1);
+        session.destroy("after");
+        took
     }
 }
 
@@ -240,7 +256,7 @@ fn main() -> ExitCode {
         println!("with {level:>4} machines, one more runs after {took:.2?}");
         creations.push(took.as_secs_f64());
         if level == 100 {
-            let kills = (0..KILLS).map(|_| host.restart(level, true)).collect();
+            let kills = (0..KILLS).map(|_| host.serves_again(level)).collect();
             let took = median(kills).as_secs_f64() * 1e3;
             right &=
                 figure("100 machines, from killing vmmd to an answer", took, "ms", 300.0, false);
@@ -254,7 +270,8 @@ fn main() -> ExitCode {
         memory::of_many(&host.setup.house, present, idle, MACHINE_MIB.into()).unwrap();
     right &= figure("1000 machines, vmmd + vmm-spawn + vmm-console", resident, "MB", 60.0, false);
     right &= figure("1000 machines, each beside its guest's pages", each, "MiB", 1.5, false);
-    let took = host.restart(present, false).as_secs_f64() * 1e3;
-    right &= figure("1000 machines, from starting vmmd to all adopted", took, "ms", 2000.0, false);
+    let took = host.adopts(present, &ticker).as_secs_f64() * 1e3;
+    let what = "1000 machines, from starting vmmd to all adopted and one more";
+    right &= figure(what, took, "ms", 2000.0, false);
     if right { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
