@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::UdpSocket;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -102,12 +104,20 @@ pub(super) fn problem(networks: &HostNetworks, name: &str) -> String {
     states(networks).remove(name).flatten().unwrap_or_else(|| panic!("{name} has no problem"))
 }
 
-/// Everything about this host that a host network could change.
+/// Everything about this host that a host network could change. Not whether there is a carrier, nor what
+/// comes with it, such as routes of IPv6: the kernel finds that out in its own time.
 pub(super) fn census() -> Vec<String> {
-    let mut census = vec![ip("-br addr")];
-    // An interface has its link-local address some time after it went up: that is nobody's change.
-    let routes = ip("route show table all");
-    census.extend(routes.lines().filter(|line| !line.contains("fe80:")).map(str::to_owned));
+    let routes = ip("-4 route show table all").replace(" linkdown", "");
+    let mut census: Vec<String> = routes.lines().map(str::to_owned).collect();
+    census.push(ip("-o -4 addr"));
+    for (what, shown) in [("there", "-o link show"), ("up", "-o link show up")] {
+        // The number, the name, and what was written on it.
+        let links = ip(shown);
+        let alias =
+            |line: &str| line.split_once("alias ").map_or("", |(_, alias)| alias).to_owned();
+        let name = |line: &str| line.split('<').next().unwrap_or(line).to_owned();
+        census.extend(links.lines().map(|line| format!("{what} {}{}", name(line), alias(line))));
+    }
     census.push(run(Command::new("nft").args(["list", "ruleset"]), "nft"));
     let mut settings: Vec<_> = fs::read_dir("/proc/sys/net/ipv4/conf").unwrap().collect();
     settings.sort_by_key(|entry| entry.as_ref().unwrap().file_name());
@@ -124,8 +134,6 @@ pub(super) fn with_uplink() -> Host {
     ip("link set lo up");
     ip(&format!("link add up0 type veth peer name out0 netns {}", outside.0.id()));
     ip("addr add 203.0.113.1/24 dev up0");
-    // Such an address is there at once, and in the local table some time later.
-    ip("link set up0 addrgenmode none");
     ip("link set up0 up");
     outside.ip("addr add 203.0.113.2/24 dev out0");
     outside.ip("link set out0 up");
@@ -152,16 +160,36 @@ pub(super) fn behind(port: &str, bridge: &str, address: &str) -> Host {
     inside
 }
 
-/// Sends and is answered; returns as whom the other side saw the sender.
+/// Sends and is answered; returns as whom the other side saw the sender. It asks again until then: what
+/// is sent before an interface has found its carrier is lost.
 pub(super) fn asks(from: &UdpSocket, to: &UdpSocket) -> String {
-    let mut buffer = [0; 16];
-    from.send_to(b"question", to.local_addr().unwrap()).unwrap();
-    let (length, seen) = to.recv_from(&mut buffer).unwrap();
-    assert_eq!(&buffer[..length], b"question");
-    to.send_to(b"answer", seen).unwrap();
-    let (length, _) = from.recv_from(&mut buffer).unwrap();
-    assert_eq!(&buffer[..length], b"answer");
-    seen.ip().to_string()
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let (question, answer) = (format!("question {number}"), format!("answer {number}"));
+        from.send_to(question.as_bytes(), to.local_addr().unwrap()).unwrap();
+        let Some(seen) = hears(to, &question) else { continue };
+        to.send_to(answer.as_bytes(), seen).unwrap();
+        if hears(from, &answer).is_some() {
+            return seen.ip().to_string();
+        }
+    }
+    panic!("no answer within {PATIENCE:?}");
+}
+
+/// Who says this, if it comes soon. What was said earlier is left out.
+fn hears(socket: &UdpSocket, text: &str) -> Option<SocketAddr> {
+    socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let mut buffer = [0; 32];
+    loop {
+        match socket.recv_from(&mut buffer) {
+            Ok((length, who)) if buffer[..length] == *text.as_bytes() => return Some(who),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 /// The bridges that machines may be put on.
