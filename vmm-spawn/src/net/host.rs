@@ -81,6 +81,14 @@ enum Problem {
     },
 }
 
+impl Problem {
+    /// Whether the network is there all the same, as it was asked for: the log alone has it then. One
+    /// may be made before the host has its routes, or for machines that need nobody outside.
+    const fn is_bearable(&self) -> bool {
+        matches!(self, Self::NoWayOut)
+    }
+}
+
 /// The host networks of this installation.
 #[derive(Debug)]
 pub struct HostNetworks {
@@ -99,6 +107,8 @@ pub struct HostNetworks {
     former: BTreeSet<String>,
     /// What keeps others from being there, or away.
     problems: BTreeMap<String, String>,
+    /// Which of the problems nobody needs to know of but the log.
+    bearable: BTreeSet<String>,
     /// Whether there may be something of ours beside bridges.
     touched: bool,
     /// Whether something is undone, whatever it is.
@@ -124,6 +134,7 @@ impl HostNetworks {
             up: BTreeMap::new(),
             former: BTreeSet::new(),
             problems: BTreeMap::new(),
+            bearable: BTreeSet::new(),
             touched: false,
             failed: false,
             opened: BTreeSet::new(),
@@ -202,7 +213,8 @@ impl HostNetworks {
     pub fn message(&self, bridges: Vec<String>) -> FromSpawn {
         let mut states: BTreeMap<&str, Option<&String>> = BTreeMap::new();
         states.extend(self.wanted.iter().map(|network| (network.name().as_str(), None)));
-        for (name, problem) in self.problems.iter().chain(&self.refused) {
+        let problems = self.problems.iter().filter(|(name, _)| !self.bearable.contains(*name));
+        for (name, problem) in problems.chain(&self.refused) {
             states.insert(name, Some(problem));
         }
         // What was asked for comes before what is left, where there is room for one of them alone.
@@ -234,6 +246,8 @@ impl HostNetworks {
             info!("host network {name:?} is not there any more");
         }
         let before = std::mem::take(&mut self.problems);
+        let bearable = problems.iter().filter(|(_, problem)| problem.is_bearable());
+        self.bearable = bearable.map(|(name, _)| name.clone()).collect();
         self.problems = problems
             .into_iter()
             .map(|(name, problem)| (name, shortened(&problem.to_string())))
