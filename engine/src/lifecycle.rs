@@ -98,18 +98,23 @@ impl Engine {
                 return turn.push(Effect::StopMachine { id, run, force: true });
             }
         }
+        self.runs(turn, id, Some(pid));
+    }
+
+    /// A start has come to its end: the guest runs, in a process that is not known if it is gone by now.
+    fn runs(&mut self, turn: &mut Turn, id: MachineId, pid: Option<u32>) {
         let Some(machine) = self.machines.change(id) else { return };
         let Phase::Starting { why, stop } = &mut machine.phase else { return };
         let (why, stop) = (*why, stop.take());
         machine.phase = Phase::Running { since_ms: turn.now.monotonic_ms, before_ms: 0 };
-        machine.pid = Some(pid);
+        machine.pid = pid;
         machine.started_unix_ms = Some(turn.now.unix_ms);
         machine.exit = None;
         if stop.is_none() && !matches!(why, Why::Host) {
             machine.reason = None;
         }
         turn.record(machine, why.token(), What::Started { pid });
-        if let Some(token) = why.token() {
+        if let Some((token, pid)) = why.token().zip(pid) {
             turn.reply(token, Ok(Answer::Running { id, pid }));
         }
         self.begin_probation(turn, id);
@@ -187,12 +192,21 @@ impl Engine {
         if machine.run != run || !machine.has_process() {
             return;
         }
+        let waited_for = match &machine.phase {
+            Phase::Starting { why, .. } => Some(why.token().is_some()),
+            _ => None,
+        };
         self.set_timer(id, None);
+        // Its guest ran: only then has it an exit. That it did was not kept, as this process ended
+        // before it could be. Whoever is still here to be told is told of a failure.
+        if waited_for == Some(false) {
+            self.runs(turn, id, None);
+        }
         let Some(machine) = self.machines.change(id) else { return };
         machine.output_end = machine.output_end.max(output_end);
         machine.exit = Some(exit);
         machine.pid = None;
-        if matches!(machine.phase, Phase::Starting { .. }) {
+        if waited_for == Some(true) {
             let reason = format!("it ended while it was being started: {exit}");
             return self.start_failed(turn, id, run, reason, jitter);
         }

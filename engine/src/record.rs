@@ -97,8 +97,8 @@ pub enum What {
     },
     /// It runs.
     Started {
-        /// its process
-        pid: u32,
+        /// its process, unless that had ended before anybody here heard of it
+        pid: Option<u32>,
     },
     /// It could not be started.
     StartFailed {

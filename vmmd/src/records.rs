@@ -157,7 +157,7 @@ fn details(entry: Entry, what: &What) -> Entry {
             .with("image", image)
             .with("memory_mib", memory_mib)
             .with("cpus", cpus),
-        What::Started { pid } => entry.with("pid", pid),
+        What::Started { pid: Some(pid) } => entry.with("pid", pid),
         What::StartFailed { reason } | What::Revoked { reason } => entry.with("reason", reason),
         What::Exited { exit, spent } => {
             let entry = entry.with("exit", exit);
@@ -184,7 +184,7 @@ fn details(entry: Entry, what: &What) -> Entry {
             .with("not_after", rfc3339(*not_after))
             .with("stopped", stopped),
         What::Refused { code, message } => entry.with("code", code).with("message", message),
-        What::Killed | What::Stopped | What::Destroyed => entry,
+        What::Started { pid: None } | What::Killed | What::Stopped | What::Destroyed => entry,
     }
 }
 

@@ -40,6 +40,21 @@ fn a_start_that_was_not_known_to_have_succeeded_is_recorded_when_it_is_adopted()
 }
 
 #[test]
+fn who_ran_and_ended_before_either_was_kept_has_ended_and_its_policy_decides() {
+    let restart = Restart::OnFailure { codes: Vec::new(), limit: 0 };
+    for (exit, state) in [(Exit::Code(1), State::Restarting), (Exit::Code(0), State::Exited)] {
+        let mut stage = Stage::new();
+        let deploy = stage.deploy("dev/one", with_restart(restart.clone()), &dev());
+        let known = KnownRun { pid: None, ..stage.runs(deploy.id) };
+        stage.next_life();
+        assert_eq!(stage.spawn_knows(true, &[known]), [Effect::Joined]);
+        assert_eq!(records(&stage.exited(deploy.id, exit))[..2], ["started", "exited"]);
+        let view = stage.view("dev/one");
+        assert_eq!((view.state, view.exit), (state, Some(exit)));
+    }
+}
+
+#[test]
 fn a_start_that_is_still_under_way_is_waited_for() {
     let mut stage = Stage::new();
     let deploy = stage.deploy("dev/one", spec(), &dev());
