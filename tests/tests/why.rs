@@ -181,8 +181,10 @@ fn everything_that_stands_in_the_way_is_listed_and_nothing_is_changed() {
         .map(|it| it["code"].as_str().unwrap())
         .collect();
     let host_has_cpu_5 = std::thread::available_parallelism().unwrap().get() > 5;
-    let expected = vec!["quota"; if host_has_cpu_5 { 5 } else { 6 }];
-    assert_eq!(codes, expected, "CPU, bridge, machines, memory; the host's CPUs, bridges: {told}");
+    let mut expected = vec!["quota"; if host_has_cpu_5 { 5 } else { 6 }];
+    expected.push("image");
+    let what = "CPU, bridge, machines, memory; the host's CPUs, bridges; the image's devices";
+    assert_eq!(codes, expected, "{what}: {told}");
     let (code, told) = why(
         &setup,
         "admin",
