@@ -204,15 +204,19 @@ pub(crate) fn stays(world: &World, view: &View<'_>) -> bool {
         })
 }
 
-/// Whether a machine has an address that something above it does not give any more.
+/// Whether a machine has an address that something above it does not give any more, or has none
+/// where something above it gives some by now.
 pub(crate) fn is_beyond(world: &World, view: &View<'_>) -> bool {
     [true, false].into_iter().any(|v4| {
         let ranges = ranges(world, &view.name.path, v4);
-        view.interfaces
-            .iter()
-            .flat_map(addresses)
-            .filter(|at| at.is_ipv4() == v4)
-            .any(|at| ranges.iter().any(|it| it.is_none_or(|it| at < it.first() || it.last() < at)))
+        view.interfaces.iter().any(|interface| {
+            let own = addresses(interface).find(|at| at.is_ipv4() == v4);
+            ranges.iter().any(|range| match (own, range) {
+                (None, range) => range.is_some(),
+                (Some(_), None) => true,
+                (Some(at), Some(range)) => at < range.first() || range.last() < at,
+            })
+        })
     })
 }
 
