@@ -29,7 +29,8 @@ use proptest::test_runner::TestRunner;
 use vmm_engine::{OnExpiry, State};
 
 use ops::{Op, ops};
-use world::{NODES, World};
+use wires::{NO_RANGE, NO_RANGE6};
+use world::{NODES, USUAL, World};
 
 /// How many sequences are played, of 80 steps on average: on CI a million steps. More with
 /// `VMM_MODEL_CASES`.
@@ -94,6 +95,8 @@ fn the_sequences_reach_everything_that_can_happen() {
         "address",
         "mac",
         "overlap",
+        // states
+        "unaddressed",
     ] {
         assert!(seen.contains(kind), "{kind} never happened");
     }
@@ -101,7 +104,12 @@ fn the_sequences_reach_everything_that_can_happen() {
 
 fn play(ops: Vec<Op>) -> World {
     let on_expiry = if ops.len().is_multiple_of(3) { OnExpiry::Stop } else { OnExpiry::Keep };
-    let mut world = World::new(on_expiry);
+    let ranges = match ops.len() % 8 {
+        0 => NO_RANGE,
+        1 => NO_RANGE6,
+        _ => USUAL,
+    };
+    let mut world = World::new(on_expiry, ranges);
     for op in ops {
         step(&mut world, op);
     }
@@ -117,6 +125,10 @@ fn step(world: &mut World, op: Op) {
     let lives = world.shell.lives;
     world.perform(op);
     check(world);
+    if world.list().iter().any(|view| view.state.is_live() && wires::lacks_an_address(world, view))
+    {
+        world.seen.insert("unaddressed");
+    }
     // What ended shortly before a crash may count again until vmm-spawn has said so once more.
     if lives == world.shell.lives {
         invariant_what_runs_fits_every_delegation_above_it(world, &before);

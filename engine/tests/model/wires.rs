@@ -17,6 +17,10 @@ use crate::world::{NODES, World};
 /// One that several machines ask for.
 const MAC: [u8; 6] = [0x52, 0x54, 0, 0, 0, 1];
 
+/// The choices of [`bridges`] that leave addresses of a family to the machines.
+pub(crate) const NO_RANGE: u8 = 3;
+pub(crate) const NO_RANGE6: u8 = 4;
+
 fn bridge() -> BridgeName {
     BridgeName::parse("br").unwrap()
 }
@@ -45,7 +49,8 @@ pub(crate) fn bridges(node: &str, choice: u8) -> Bridges {
     let gateway = if choice == 2 { 254 } else { 1 };
     let range = AddressRange::new(v4(first), v4(last), v4(gateway), 24).unwrap();
     let range6 = AddressRange::new(v6(first), v6(last), v6(1), 64).unwrap();
-    let (range, range6) = ((choice != 3).then_some(range), (choice != 4).then_some(range6));
+    let (range, range6) =
+        ((choice != NO_RANGE).then_some(range), (choice != NO_RANGE6).then_some(range6));
     Bridges::new(vec![Bridge::new(bridge(), range, range6).unwrap()]).unwrap()
 }
 
@@ -207,16 +212,22 @@ pub(crate) fn stays(world: &World, view: &View<'_>) -> bool {
 /// Whether a machine has an address that something above it does not give any more, or has none
 /// where something above it gives some by now.
 pub(crate) fn is_beyond(world: &World, view: &View<'_>) -> bool {
-    [true, false].into_iter().any(|v4| {
-        let ranges = ranges(world, &view.name.path, v4);
-        view.interfaces.iter().any(|interface| {
-            let own = addresses(interface).find(|at| at.is_ipv4() == v4);
-            ranges.iter().any(|range| match (own, range) {
-                (None, range) => range.is_some(),
-                (Some(_), None) => true,
-                (Some(at), Some(range)) => at < range.first() || range.last() < at,
+    let gone =
+        [true, false].into_iter().any(|v4| {
+            let ranges = ranges(world, &view.name.path, v4);
+            view.interfaces.iter().flat_map(addresses).filter(|at| at.is_ipv4() == v4).any(|at| {
+                ranges.iter().any(|it| it.is_none_or(|it| at < it.first() || it.last() < at))
             })
-        })
+        });
+    gone || lacks_an_address(world, view)
+}
+
+/// Whether a machine has no address of a family that something above it manages by now.
+pub(crate) fn lacks_an_address(world: &World, view: &View<'_>) -> bool {
+    [true, false].into_iter().any(|v4| {
+        let has = |it: &Interface| addresses(it).any(|at| at.is_ipv4() == v4);
+        !view.interfaces.iter().all(has)
+            && ranges(world, &view.name.path, v4).iter().any(Option::is_some)
     })
 }
 

@@ -26,7 +26,7 @@ pub(crate) const HOST_MEMORY: u64 = 40;
 /// Names of machines; "x" is the name of a delegation, too.
 pub(crate) const LABELS: [&str; 2] = ["m", "x"];
 /// A certificate's usual ranges.
-const USUAL: u8 = u8::MAX;
+pub(crate) const USUAL: u8 = u8::MAX;
 pub(crate) const ROOT: Digest = Digest([255; 32]);
 
 pub(crate) fn host_cpus() -> CpuSet {
@@ -78,7 +78,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(on_expiry: OnExpiry) -> Self {
+    /// A world whose first certificates have these ranges, see [`wires::bridges`].
+    pub(crate) fn new(on_expiry: OnExpiry, ranges: u8) -> Self {
         let mut world = Self {
             engine: Engine::new(host(), ROOT).with_on_expiry(on_expiry),
             on_expiry,
@@ -99,7 +100,7 @@ impl World {
             counter: 0,
         };
         for node in NODES.into_iter().filter(|node| !node.is_empty()) {
-            world.issue(node, 1, (4, 16, 7, USUAL), None);
+            world.issue(node, 1, (4, 16, 7, ranges), None);
         }
         world.join();
         world
