@@ -196,12 +196,12 @@ impl Engine {
             Phase::Starting { why, .. } => Some(why.token().is_some()),
             _ => None,
         };
-        self.set_timer(id, None);
         // Its guest ran: only then has it an exit. That it did was not kept, as this process ended
         // before it could be. Whoever is still here to be told is told of a failure.
         if waited_for == Some(false) {
             self.runs(turn, id, None);
         }
+        self.set_timer(id, None);
         let Some(machine) = self.machines.change(id) else { return };
         machine.output_end = machine.output_end.max(output_end);
         machine.exit = Some(exit);
