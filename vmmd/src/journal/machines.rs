@@ -40,11 +40,12 @@ pub(super) fn load(
     }
     let host = transaction.open_table(HOST)?;
     if let Some(draining) = host.get(DRAINING)? {
-        let draining = decode(draining.value()).context("whether the host is drained")?;
+        let draining =
+            rasn::der::decode(draining.value()).context("whether the host is drained")?;
         kept.push(Keep::Host(KeptHost { draining }));
     }
     let boot = host.get(BOOT)?;
-    boot.map(|boot| decode(boot.value()).context("the boot")).transpose()
+    boot.map(|boot| rasn::der::decode(boot.value()).context("the boot")).transpose()
 }
 
 /// Keeps a machine.
@@ -76,11 +77,7 @@ fn set<T: rasn::Encode>(
     name: &str,
     value: &T,
 ) -> anyhow::Result<()> {
-    let der = rasn::der::encode(value).map_err(|error| anyhow::anyhow!("{name}: {error}"))?;
+    let der = rasn::der::encode(value).context(name.to_owned())?;
     transaction.open_table(HOST)?.insert(name, der.as_slice())?;
     Ok(())
-}
-
-fn decode<T: rasn::Decode>(der: &[u8]) -> anyhow::Result<T> {
-    rasn::der::decode(der).map_err(|error| anyhow::anyhow!("{error}"))
 }

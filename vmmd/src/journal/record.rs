@@ -35,7 +35,7 @@ pub(super) fn list_to_der(list: &RevocationList) -> anyhow::Result<Vec<u8>> {
         serials,
         sha256: Some(octets(&list.sha256.0)),
     };
-    rasn::der::encode(&record).map_err(|error| anyhow::anyhow!("a revocation list: {error}"))
+    rasn::der::encode(&record).context("a revocation list")
 }
 
 /// A revocation list, from DER; a long one from its file.
@@ -76,7 +76,7 @@ fn signed_list(record: &List) -> anyhow::Result<Digest> {
 }
 
 fn list_record(der: &[u8]) -> anyhow::Result<List> {
-    rasn::der::decode(der).map_err(|error| anyhow::anyhow!("a revocation list: {error}"))
+    rasn::der::decode(der).context("a revocation list")
 }
 
 fn packed(serials: &Serials) -> anyhow::Result<OctetString> {
@@ -130,7 +130,7 @@ pub(super) fn delegation_to_der(remembered: &Remembered) -> anyhow::Result<Vec<u
         until: *until_s,
         paths: paths.iter().map(ToString::to_string).collect(),
     };
-    rasn::der::encode(&record).map_err(|error| anyhow::anyhow!("a delegation: {error}"))
+    rasn::der::encode(&record).context("a delegation")
 }
 
 /// What is remembered of a delegation, from DER.
@@ -138,8 +138,7 @@ pub(super) fn delegation_to_der(remembered: &Remembered) -> anyhow::Result<Vec<u
 /// # Errors
 /// When it is not what [`delegation_to_der`] makes.
 pub(super) fn delegation(der: &[u8]) -> anyhow::Result<Remembered> {
-    let record: Delegation =
-        rasn::der::decode(der).map_err(|error| anyhow::anyhow!("a delegation: {error}"))?;
+    let record: Delegation = rasn::der::decode(der).context("a delegation")?;
     let Grant::Delegation(grant) = Grant::from_der(&record.grant).context("a kept grant")? else {
         anyhow::bail!("the kept grant of \"{}\" is not a delegation's", record.label);
     };

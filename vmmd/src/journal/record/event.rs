@@ -1,5 +1,6 @@
 //! Events for the log that `vmm-log` may not have yet.
 
+use anyhow::Context;
 use vmm_proto::message::log::Event;
 
 use super::asn1::{Field, Recorded};
@@ -18,7 +19,7 @@ pub(in crate::journal) fn event_to_der(event: &Event) -> anyhow::Result<Vec<u8>>
         machine: event.machine.clone(),
         fields: event.fields.iter().map(field).collect(),
     };
-    rasn::der::encode(&record).map_err(|error| anyhow::anyhow!("an event: {error}"))
+    rasn::der::encode(&record).context("an event")
 }
 
 /// An event, from DER.
@@ -30,8 +31,7 @@ pub(in crate::journal) fn event(
     sequence: u64,
     der: &[u8],
 ) -> anyhow::Result<Event> {
-    let record: Recorded =
-        rasn::der::decode(der).map_err(|error| anyhow::anyhow!("an event: {error}"))?;
+    let record: Recorded = rasn::der::decode(der).context("an event")?;
     let Recorded { time_ms, kind, path, machine, fields } = record;
     let fields = fields.into_iter().map(|Field { name, value }| (name, value)).collect();
     Ok(Event { source, sequence, time_ms, kind, path, machine, fields })

@@ -15,7 +15,7 @@ pub(in crate::journal) fn host_network_to_der(network: &HostNetwork) -> anyhow::
         prefix: network.prefix(),
         uplink: network.uplink().map(ToString::to_string),
     };
-    rasn::der::encode(&record).map_err(|error| anyhow::anyhow!("a host network: {error}"))
+    rasn::der::encode(&record).context("a host network")
 }
 
 /// A private network, from its name and DER.
@@ -27,8 +27,7 @@ pub(in crate::journal) fn host_network(name: &str, der: &[u8]) -> anyhow::Result
 }
 
 fn decoded(name: &str, der: &[u8]) -> anyhow::Result<HostNetwork> {
-    let record: asn1::HostNetwork =
-        rasn::der::decode(der).map_err(|error| anyhow::anyhow!("{error}"))?;
+    let record: asn1::HostNetwork = rasn::der::decode(der)?;
     let address: [u8; 4] = record.address.as_ref().try_into().context("its address")?;
     let uplink = record.uplink.as_deref().map(BridgeName::parse).transpose()?;
     let name = BridgeName::parse(name)?;

@@ -19,8 +19,7 @@ use crate::journal::record::digest;
 /// A machine, in which others stand at most `depth` deep.
 pub(super) fn machine(der: &[u8], depth: usize) -> anyhow::Result<KeptMachine> {
     let depth = depth.checked_sub(1).context("machines stand too deep in each other")?;
-    let record: asn1::Machine =
-        rasn::der::decode(der).map_err(|error| anyhow::anyhow!("a machine: {error}"))?;
+    let record: asn1::Machine = rasn::der::decode(der).context("a machine")?;
     let chain = record.chain.iter().map(link).collect::<anyhow::Result<Arc<[_]>>>()?;
     let spec = spec(&record.grant, record.kind, record.image)?;
     let interfaces = interfaces(spec.devices.networks(), record.interfaces.as_deref())?;

@@ -58,7 +58,7 @@ pub(super) fn to_der(machine: &KeptMachine) -> anyhow::Result<Vec<u8>> {
         interfaces: interfaces_of(spec, interfaces)
             .with_context(|| format!("machine \"{name}\""))?,
     };
-    rasn::der::encode(&record).map_err(|error| anyhow::anyhow!("a machine: {error}"))
+    rasn::der::encode(&record).context("a machine")
 }
 
 /// What the grant does not say of the interfaces: the devices and bridges are its own.
