@@ -14,34 +14,32 @@ use std::time::Instant;
 use super::pace::AGAIN;
 use super::rules::connections_max;
 use crate::net::tests::empty_network;
-use rig::{asks, census, gone, ip, network, networks, on_bridge, problem, states, with_uplink};
+use rig::{
+    Machine, census, gone, ip, made, network, networks, problem, states, uplinked, with_uplink,
+};
 
 #[test]
 fn machines_reach_others_under_the_hosts_address_and_nobody_opens_a_connection_to_them() {
-    if empty_network().is_none() {
-        return;
-    }
-    let outside = with_uplink();
+    let Some(outside) = uplinked() else { return };
     let before = census();
     let mut networks = networks();
     let now = Instant::now();
     networks.tell(1, &[network("nat0", [10, 7, 0, 1], Some("up0"))], now);
     assert_eq!(states(&networks), BTreeMap::from([("nat0".to_owned(), None)]));
-    let inside = on_bridge("nat0", "10.7.0.2/24", "10.7.0.1");
-    let (machine, other) = (inside.socket("10.7.0.2:7"), outside.socket("203.0.113.2:7"));
-    assert_eq!(asks(&machine, &other), "203.0.113.1");
+    let machine = Machine::on("nat0", &outside);
+    machine.is_answered();
 
     // Whoever pretends to be somebody else is not passed on; what follows is.
-    inside.ip("addr add 10.9.9.9/32 dev eth0");
-    let spoof = inside.socket("10.9.9.9:7");
-    spoof.send_to(b"lie", other.local_addr().unwrap()).unwrap();
-    assert_eq!(asks(&machine, &other), "203.0.113.1");
+    machine.host.ip("addr add 10.9.9.9/32 dev eth0");
+    let spoof = machine.host.socket("10.9.9.9:7");
+    spoof.send_to(b"lie", "203.0.113.2:7").unwrap();
+    machine.is_answered();
 
     // Nor is a connection from outside, to which there is a route.
     outside.ip("route add 10.7.0.0/24 via 203.0.113.1");
-    let served = inside.socket("10.7.0.2:9");
+    let served = machine.host.socket("10.7.0.2:9");
     outside.socket("203.0.113.2:9").send_to(b"hello", "10.7.0.2:9").unwrap();
-    assert_eq!(asks(&machine, &other), "203.0.113.1");
+    machine.is_answered();
     served.set_nonblocking(true).unwrap();
     let nothing = served.recv_from(&mut [0; 16]).unwrap_err();
     assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
@@ -52,7 +50,7 @@ fn machines_reach_others_under_the_hosts_address_and_nobody_opens_a_connection_t
     assert_eq!(census(), with);
 
     // Removed, nothing of it is left.
-    drop((machine, spoof, served, inside));
+    drop((machine, spoof, served));
     gone("port0");
     networks.tell(3, &[], now);
     assert_eq!((states(&networks), networks.deadline()), (BTreeMap::new(), None));
@@ -61,30 +59,21 @@ fn machines_reach_others_under_the_hosts_address_and_nobody_opens_a_connection_t
 
 #[test]
 fn without_an_uplink_the_way_of_last_resort_is_taken() {
-    if empty_network().is_none() {
-        return;
-    }
-    let outside = with_uplink();
+    let Some(outside) = uplinked() else { return };
     ip("route add default via 203.0.113.2");
-    let mut networks = networks();
     let both = [network("nat0", [10, 7, 0, 1], None), network("nat1", [10, 7, 1, 1], None)];
-    networks.tell(1, &both, Instant::now());
-    assert!(states(&networks).values().all(Option::is_none), "{:?}", states(&networks));
-    let inside = on_bridge("nat1", "10.7.1.2/24", "10.7.1.1");
-    let (machine, other) = (inside.socket("10.7.1.2:7"), outside.socket("203.0.113.2:7"));
-    assert_eq!(asks(&machine, &other), "203.0.113.1");
+    let mut networks = made(&both);
+    let machine = Machine::on("nat1", &outside);
+    machine.is_answered();
     // One of them goes, the other one stays as it is.
     networks.tell(2, &both[1..], Instant::now());
-    assert_eq!(asks(&machine, &other), "203.0.113.1");
+    machine.is_answered();
     assert!(!ip("-br link").contains("nat0"));
 }
 
 #[test]
 fn what_belongs_to_others_is_never_changed_and_what_is_in_the_way_is_named() {
-    if empty_network().is_none() {
-        return;
-    }
-    let _outside = with_uplink();
+    let Some(_outside) = uplinked() else { return };
     ip("link add theirs type bridge");
     ip("link set theirs alias theirs");
     ip("route add 10.8.0.0/16 via 203.0.113.2");
@@ -161,18 +150,12 @@ fn of_many_routes_only_those_are_kept_that_matter() {
 
 #[test]
 fn machines_of_a_network_take_no_more_of_the_hosts_connections_than_their_share() {
-    if empty_network().is_none() {
-        return;
-    }
-    let outside = with_uplink();
-    let mut networks = networks();
-    networks.tell(1, &[network("nat0", [10, 7, 0, 1], Some("up0"))], Instant::now());
-    assert!(states(&networks).values().all(Option::is_none), "{:?}", states(&networks));
-    let inside = on_bridge("nat0", "10.7.0.2/24", "10.7.0.1");
-    let (machine, other) = (inside.socket("10.7.0.2:7"), outside.socket("203.0.113.2:7"));
-    assert_eq!(asks(&machine, &other), "203.0.113.1");
+    let Some(outside) = uplinked() else { return };
+    let _networks = made(&[network("nat0", [10, 7, 0, 1], Some("up0"))]);
+    let machine = Machine::on("nat0", &outside);
+    machine.is_answered();
     let most = connections_max();
-    let greedy = inside.socket("10.7.0.2:9");
+    let greedy = machine.host.socket("10.7.0.2:9");
     for port in (1024_u16..).take(2 * most as usize) {
         // What the other side says about ports that nobody has comes back as an error, once.
         let _ = greedy.send_to(b"hello", ("203.0.113.2", port));
@@ -182,5 +165,5 @@ fn machines_of_a_network_take_no_more_of_the_hosts_connections_than_their_share(
     // Some are the host's own, and some may end before the next ones are counted.
     assert!((most / 2..most + 100).contains(&count), "{count} of {most}");
     // Who has one keeps it.
-    assert_eq!(asks(&machine, &other), "203.0.113.1");
+    machine.is_answered();
 }

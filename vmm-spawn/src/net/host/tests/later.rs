@@ -2,30 +2,23 @@
 
 use std::time::Instant;
 
-use super::rig::{
-    asks, census, flags, ip, network, networks, offered, on_bridge, problem, with_uplink,
-};
-use crate::net::tests::empty_network;
+use super::rig::{Machine, census, flags, ip, network, networks, offered, problem, uplinked};
 
 #[test]
 fn a_network_in_use_goes_on_when_a_route_comes_in_its_way_also_for_the_next_one_of_this_program() {
-    if empty_network().is_none() {
-        return;
-    }
-    let outside = with_uplink();
+    let Some(outside) = uplinked() else { return };
     let wanted = [network("nat0", [10, 7, 0, 1], Some("up0"))];
     let mut before = networks();
     before.tell(1, &wanted, Instant::now());
-    let inside = on_bridge("nat0", "10.7.0.2/24", "10.7.0.1");
-    let (machine, other) = (inside.socket("10.7.0.2:7"), outside.socket("203.0.113.2:7"));
-    assert_eq!(asks(&machine, &other), "203.0.113.1");
+    let machine = Machine::on("nat0", &outside);
+    machine.is_answered();
     ip("route add 10.7.0.128/25 via 203.0.113.2");
     before.tell(2, &wanted, Instant::now());
     for mut networks in [before, networks()] {
         networks.tell(3, &wanted, Instant::now());
         assert!(problem(&networks, "nat0").contains("10.7.0.128/25 through interface \"up0\""));
         assert_eq!(offered(&networks), ["nat0"]);
-        assert_eq!(asks(&machine, &other), "203.0.113.1");
+        machine.is_answered();
     }
     // Nor when its uplink goes.
     ip("link del up0");
@@ -37,10 +30,7 @@ fn a_network_in_use_goes_on_when_a_route_comes_in_its_way_also_for_the_next_one_
 
 #[test]
 fn a_name_that_is_known_opens_no_way_to_addresses_that_are_somebody_elses() {
-    if empty_network().is_none() {
-        return;
-    }
-    let _outside = with_uplink();
+    let Some(_outside) = uplinked() else { return };
     ip("addr add 10.8.0.7/24 dev up0");
     let mut networks = networks();
     networks.tell(1, &[network("nat0", [10, 7, 0, 1], Some("up0"))], Instant::now());
@@ -55,10 +45,7 @@ fn a_name_that_is_known_opens_no_way_to_addresses_that_are_somebody_elses() {
 
 #[test]
 fn a_bridge_that_the_admin_makes_under_a_name_that_is_known_is_the_admins() {
-    if empty_network().is_none() {
-        return;
-    }
-    let _outside = with_uplink();
+    let Some(_outside) = uplinked() else { return };
     let wanted = [network("nat0", [10, 7, 0, 1], Some("up0"))];
     let mut networks = networks();
     networks.tell(1, &wanted, Instant::now());

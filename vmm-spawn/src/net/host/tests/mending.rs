@@ -8,13 +8,12 @@ use std::process::Command;
 use std::time::Instant;
 
 use super::rig::{
-    PATIENCE, asks, census, ip, network, networks, offered, on_bridge, run, states, with_uplink,
+    Machine, PATIENCE, census, ip, network, networks, offered, run, states, uplinked,
 };
 use crate::net::host::HostNetworks;
 use crate::net::host::pace::{AGAIN, LOOK};
 use crate::net::host::rules::Rules;
 use crate::net::nft::Nft;
-use crate::net::tests::empty_network;
 
 fn forwarding(interface: &str) -> PathBuf {
     format!("/proc/sys/net/ipv4/conf/{interface}/forwarding").into()
@@ -22,10 +21,7 @@ fn forwarding(interface: &str) -> PathBuf {
 
 #[test]
 fn a_way_out_that_comes_later_is_taken() {
-    if empty_network().is_none() {
-        return;
-    }
-    let outside = with_uplink();
+    let Some(outside) = uplinked() else { return };
     let before = census();
     let mut networks = networks();
     let now = Instant::now();
@@ -39,14 +35,13 @@ fn a_way_out_that_comes_later_is_taken() {
     ip("route add default via 203.0.113.2");
     assert!(networks.on_time(now + AGAIN));
     is_there(&networks);
-    let inside = on_bridge("nat0", "10.7.0.2/24", "10.7.0.1");
-    let (machine, other) = (inside.socket("10.7.0.2:7"), outside.socket("203.0.113.2:7"));
-    assert_eq!(asks(&machine, &other), "203.0.113.1");
+    let machine = Machine::on("nat0", &outside);
+    machine.is_answered();
     // One that goes for a moment, as when a lease is renewed, is not given up.
     ip("route del default");
     assert!(networks.on_time(now + AGAIN + LOOK));
     assert_eq!(fs::read_to_string(forwarding("up0")).unwrap().trim(), "1");
-    drop((machine, inside));
+    drop(machine);
     super::rig::gone("port0");
     networks.tell(2, &[], now);
     assert_eq!(census(), before);
@@ -54,10 +49,7 @@ fn a_way_out_that_comes_later_is_taken() {
 
 #[test]
 fn what_others_have_undone_is_done_again_and_still_known_as_ones_own() {
-    if empty_network().is_none() {
-        return;
-    }
-    let outside = with_uplink();
+    let Some(outside) = uplinked() else { return };
     let before = census();
     let mut networks = networks();
     let mut now = Instant::now();
@@ -76,10 +68,9 @@ fn what_others_have_undone_is_done_again_and_still_known_as_ones_own() {
         now += LOOK;
         networks.on_time(now);
         assert_eq!(offered(&networks), ["nat0"]);
-        let inside = on_bridge("nat0", "10.7.0.2/24", "10.7.0.1");
-        let (machine, other) = (inside.socket("10.7.0.2:7"), outside.socket("203.0.113.2:7"));
-        assert_eq!(asks(&machine, &other), "203.0.113.1", "{number}");
-        drop((machine, inside));
+        let machine = Machine::on("nat0", &outside);
+        machine.is_answered();
+        drop(machine);
         super::rig::gone("port0");
     }
     networks.tell(2, &[], now);
@@ -89,10 +80,7 @@ fn what_others_have_undone_is_done_again_and_still_known_as_ones_own() {
 
 #[test]
 fn what_is_right_is_looked_at_and_left_alone() {
-    if empty_network().is_none() {
-        return;
-    }
-    let _outside = with_uplink();
+    let Some(_outside) = uplinked() else { return };
     let dir = tempfile::tempdir().unwrap();
     let (program, log) = (dir.path().join("nft"), dir.path().join("log"));
     // Nothing has it open for writing when it is run.

@@ -3,33 +3,28 @@
 use std::time::Instant;
 
 use super::rig::{
-    PATIENCE, asks, break_nft, census, flags, gone, mend_nft, network, networks, offered,
-    on_bridge, problem, states, with_uplink,
+    Machine, PATIENCE, break_nft, census, flags, gone, mend_nft, network, networks, offered,
+    on_bridge, problem, states, uplinked,
 };
 use crate::net::host::pace::AGAIN;
 use crate::net::host::rules::Rules;
 use crate::net::nft::Nft;
-use crate::net::tests::empty_network;
 
 #[test]
 fn a_bridge_on_which_something_is_stays_as_it_is_until_that_is_gone() {
-    if empty_network().is_none() {
-        return;
-    }
-    let outside = with_uplink();
+    let Some(outside) = uplinked() else { return };
     let before = census();
     let wanted = [network("nat0", [10, 7, 0, 1], Some("up0"))];
     let mut networks = networks();
     let now = Instant::now();
     networks.tell(1, &wanted, now);
-    let inside = on_bridge("nat0", "10.7.0.2/24", "10.7.0.1");
-    let (machine, other) = (inside.socket("10.7.0.2:7"), outside.socket("203.0.113.2:7"));
+    let machine = Machine::on("nat0", &outside);
     let with = census();
     networks.tell(2, &[], now);
     let says = problem(&networks, "nat0");
     assert!(says.contains("1 interfaces are on it, such as \"port0\""), "{says}");
     assert!(offered(&networks).is_empty(), "nothing new comes onto it");
-    assert_eq!(asks(&machine, &other), "203.0.113.1");
+    machine.is_answered();
     assert_eq!(census(), with);
     // Wanted again, it is there.
     networks.tell(3, &wanted, now);
@@ -38,7 +33,7 @@ fn a_bridge_on_which_something_is_stays_as_it_is_until_that_is_gone() {
     // Not wanted, it goes with what is on it.
     networks.tell(4, &[], now);
     assert_eq!(networks.deadline(), Some(now + AGAIN));
-    drop((machine, inside));
+    drop(machine);
     gone("port0");
     assert!(networks.on_time(now + AGAIN));
     assert_eq!((states(&networks).len(), networks.deadline()), (0, None));
@@ -47,13 +42,10 @@ fn a_bridge_on_which_something_is_stays_as_it_is_until_that_is_gone() {
 
 #[test]
 fn one_of_which_nobody_knows_the_rules_any_more_carries_nothing_while_something_is_on_it() {
-    if empty_network().is_none() {
-        return;
-    }
-    let _outside = with_uplink();
+    let Some(_outside) = uplinked() else { return };
     let now = Instant::now();
     networks().tell(1, &[network("nat0", [10, 7, 0, 1], Some("up0"))], now);
-    let _inside = on_bridge("nat0", "10.7.0.2/24", "10.7.0.1");
+    let _machine = on_bridge("nat0", "10.7.0.2/24", "10.7.0.1");
     let mut next = networks();
     next.tell(1, &[], now);
     assert!(problem(&next, "nat0").contains("such as \"port0\""));
@@ -62,10 +54,7 @@ fn one_of_which_nobody_knows_the_rules_any_more_carries_nothing_while_something_
 
 #[test]
 fn what_could_not_be_removed_is_said_of_each_and_removed_later() {
-    if empty_network().is_none() {
-        return;
-    }
-    let _outside = with_uplink();
+    let Some(_outside) = uplinked() else { return };
     let before = census();
     let both = [network("nat0", [10, 7, 0, 1], None), network("nat1", [10, 7, 1, 1], Some("up0"))];
     let mut networks = networks();
@@ -96,10 +85,7 @@ fn what_could_not_be_removed_is_said_of_each_and_removed_later() {
 
 #[test]
 fn without_the_program_nft_nothing_is_made_and_so_nothing_is_left() {
-    if empty_network().is_none() {
-        return;
-    }
-    let _outside = with_uplink();
+    let Some(_outside) = uplinked() else { return };
     let before = census();
     let mut networks = networks();
     let nowhere = Nft::of(vec!["/nowhere/nft".into()], PATIENCE);

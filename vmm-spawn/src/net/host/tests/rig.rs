@@ -17,6 +17,7 @@ use vmm_proto::message::spawn::{FromSpawn, HostNetwork};
 use crate::net::host::HostNetworks;
 use crate::net::host::rules::Rules;
 use crate::net::nft::Nft;
+use crate::net::tests::empty_network;
 
 /// How long a packet may take that must come.
 pub(super) const PATIENCE: Duration = Duration::from_mins(1);
@@ -128,6 +129,21 @@ pub(super) fn census() -> Vec<String> {
     census
 }
 
+/// A host of its own for this thread, with an uplink as by [`with_uplink`]. `None` if it may not have
+/// that.
+pub(super) fn uplinked() -> Option<Host> {
+    empty_network()?;
+    Some(with_uplink())
+}
+
+/// Host networks that are as they should be.
+pub(super) fn made(wanted: &[HostNetwork]) -> HostNetworks {
+    let mut networks = networks();
+    networks.tell(1, wanted, Instant::now());
+    assert!(states(&networks).values().all(Option::is_none), "{:?}", states(&networks));
+    networks
+}
+
 /// An uplink `up0`, behind which is another host.
 pub(super) fn with_uplink() -> Host {
     let outside = Host::new();
@@ -145,6 +161,28 @@ pub(super) fn on_bridge(bridge: &str, address: &str, gateway: &str) -> Host {
     let inside = behind("port0", bridge, address);
     inside.ip(&format!("route add default via {gateway}"));
     inside
+}
+
+/// A machine that speaks with another host.
+pub(super) struct Machine {
+    pub(super) host: Host,
+    socket: UdpSocket,
+    other: UdpSocket,
+}
+
+impl Machine {
+    /// On host network `nat0` or `nat1`; `outside` is behind the uplink.
+    pub(super) fn on(bridge: &str, outside: &Host) -> Self {
+        let number = bridge.strip_prefix("nat").unwrap();
+        let host = on_bridge(bridge, &format!("10.7.{number}.2/24"), &format!("10.7.{number}.1"));
+        let socket = host.socket(&format!("10.7.{number}.2:7"));
+        Self { host, socket, other: outside.socket("203.0.113.2:7") }
+    }
+
+    /// The other one hears it, under this host's address, and is heard.
+    pub(super) fn is_answered(&self) {
+        assert_eq!(asks(&self.socket, &self.other), "203.0.113.1");
+    }
 }
 
 /// A host on a bridge, behind this interface, which has an address as those of machines.
