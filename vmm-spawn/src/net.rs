@@ -9,6 +9,7 @@
 //!         │   └ netlink ── one question or order at a time
 //!         ├ plug, port ── on its bridge, how that treats it
 //!         ├ owner ── what is written on them
+//!         ├ announce ── whose their addresses are now
 //!         └ filter ── what they may send
 //!   HostNetworks ── private networks that are made here
 //!     └ nft ── rules of the packet filter, by a program that has bounds
@@ -18,6 +19,7 @@
 //! which is the machine's own. What could be left all the same is found by its name and by what is
 //! written on it.
 
+pub mod announce;
 pub mod digest;
 pub mod fdb;
 pub mod filter;

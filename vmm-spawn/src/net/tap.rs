@@ -1,7 +1,7 @@
 //! A tap: the host's end of one network interface of a machine.
 //!
 //! It is made by its descriptor and gone with it, is set up while it is down, filtered, read back,
-//! and only then goes up.
+//! and only then goes up and tells whose its addresses are.
 
 use std::os::fd::OwnedFd;
 
@@ -14,6 +14,7 @@ use vmm_proto::id::MachineId;
 use vmm_proto::message::spawn::Interface;
 use vmm_proto::resource::TapName;
 
+use super::announce;
 use super::filter::{FilterError, Rules};
 use super::link::{Link, Mac};
 use super::netlink::{self, Netlink};
@@ -158,7 +159,14 @@ impl Maker<'_> {
         let prepared = self.prepare(machine, index, interface)?;
         let facts = prepared.facts;
         self.rules.apply(&facts)?;
-        self.activate(prepared)
+        let tap = self.activate(prepared)?;
+        for frame in announce::frames(Identity::of(interface)) {
+            // Without it, others find out later.
+            if let Err(error) = rustix::io::write(&tap.descriptor, &frame) {
+                warn!(name = %facts.name, "its addresses cannot be announced: {error}");
+            }
+        }
+        Ok(tap)
     }
 
     /// Makes one, on its bridge and down.
