@@ -28,6 +28,7 @@ pub mod read_back;
 pub mod tables;
 pub mod words;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -84,12 +85,14 @@ impl Limits {
 pub struct Rules {
     limits: Limits,
     owner: String,
+    /// How often rules were changed here.
+    changes: Cell<u32>,
 }
 
 impl Rules {
     /// With these limits, for each tap.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, owner: String::new() }
+        Self { limits, ..Self::default() }
     }
 
     /// Tables say whose they are.
@@ -111,13 +114,13 @@ impl Rules {
             let done = match read_back::check(&groups) {
                 Ok(()) => return Ok(was_there),
                 Err(ReadError::Kernel(error)) if error.errno() == Some(Errno::NOENT) => {
-                    tables::make(&groups)
+                    self.counted(tables::make(&groups))
                 }
                 Err(ReadError::Differs(how)) => {
                     warn!(
                         "rules of all machines' taps are not as they should be, and replaced: {how}"
                     );
-                    tables::replace(&groups)
+                    self.counted(tables::replace(&groups))
                 }
                 Err(error) => return Err(error.into()),
             };
@@ -146,9 +149,51 @@ impl Rules {
     /// # Errors
     /// The kernel did not take it as it was meant.
     pub fn filter(&self, tap: TapName, identity: Identity) -> Result<(), FilterError> {
+        self.set(&self.program(tap, identity))
+    }
+
+    /// Whether a tap has the filter that it should have, of whose guest this is known.
+    ///
+    /// # Errors
+    /// How it differs; that there is none ([`Errno::NOENT`]); the kernel does not tell.
+    pub fn check(&self, tap: TapName, identity: Identity) -> Result<(), ReadError> {
+        read_back::check(&self.program(tap, identity))
+    }
+
+    fn program(&self, tap: TapName, identity: Identity) -> Program {
         let Identity { mac, address, address6 } = identity;
         let facts = Facts { name: tap.as_str(), mac, address, address6, limits: self.limits };
-        set(&frames::rules_for(&facts).marked(&self.owner))
+        frames::rules_for(&facts).marked(&self.owner)
+    }
+
+    /// Makes a table instead of an earlier one of its name, and looks whether it is as meant.
+    fn set(&self, rules: &Program) -> Result<(), FilterError> {
+        match self.counted(tables::make(rules)) {
+            // Not removed on suspicion: orders that the kernel takes back cost it many milliseconds.
+            Err(error) if error.errno() == Some(Errno::EXIST) => {
+                self.counted(tables::replace(rules))?;
+            }
+            made => made?,
+        }
+        Ok(read_back::check(rules)?)
+    }
+
+    fn counted(&self, done: Result<(), Refused>) -> Result<(), Refused> {
+        self.count(done.is_ok());
+        done
+    }
+
+    fn count(&self, is_done: bool) {
+        self.changes.set(self.changes.get().wrapping_add(is_done.into()));
+    }
+
+    /// How many changes others have made to rules in this network, from a moment on that stays the
+    /// same. One of which the kernel has not said what became of it counts as somebody else's.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn changes_of_others(&self) -> Result<u32, netlink::Error> {
+        Ok(tables::generation()?.wrapping_sub(self.changes.get()))
     }
 
     /// Removes the filter of a tap that is gone, or was never up. That it has none is no error.
@@ -156,7 +201,9 @@ impl Rules {
     /// # Errors
     /// It is still there, for all that is known.
     pub fn forget(&self, tap: impl fmt::Display) -> Result<(), Refused> {
-        tables::remove(&frames::table_of(&tap.to_string()))
+        let removed = tables::remove(&frames::table_of(&tap.to_string()))?;
+        self.count(removed);
+        Ok(())
     }
 
     /// The filters that there are, also those of other installations.
@@ -187,16 +234,6 @@ impl Present {
         let taps = own.filter_map(|(table, _)| table.strip_prefix(TABLE_PREFIX));
         taps.filter(|tap| tap.len() == TapName::LENGTH && tap.starts_with(TapName::PREFIX))
     }
-}
-
-/// Makes a table instead of an earlier one of its name, and looks whether it is as meant.
-fn set(rules: &Program) -> Result<(), FilterError> {
-    match tables::make(rules) {
-        // Not removed on suspicion: orders that the kernel takes back cost it many milliseconds.
-        Err(error) if error.errno() == Some(Errno::EXIST) => tables::replace(rules)?,
-        made => made?,
-    }
-    Ok(read_back::check(rules)?)
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! That machines stay filtered while they run, and that nothing stays of those that do not.
 //!
 //! Whoever changes the rules of a host may take those of taps with them: `nft flush ruleset` does, and
-//! so does Debian's `nftables.service` when it is started again. So it is looked now and then whether
-//! they are still there. Who a guest is, and so what its filter was, is written on its tap.
+//! so does Debian's `nftables.service` when it is started again. The kernel counts changes of rules: when
+//! there were some that were not made here, filters that are gone are made again, and those that are
+//! there are read back. Who a guest is, and so what its filter was, is written on its tap.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -13,15 +14,19 @@ use vmm_proto::id::MachineId;
 use vmm_proto::resource::TapName;
 
 use super::filter::Present;
+use super::filter::read_back::ReadError;
 use super::link::Link;
 use super::netlink;
 use super::owner::Identity;
 use super::{Error, Networks, has_power};
 
-/// How long until it is looked again.
-const PAUSE: Duration = Duration::from_secs(10);
+/// How long until it is asked again whether somebody has changed rules.
+const PAUSE: Duration = Duration::from_secs(1);
 
-/// Filters that are made again at once. The others follow when others had their turn.
+/// How long until what has failed is tried again, and until it is looked also without a reason.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// Filters that are made again, or read back, at once. The others follow when others had their turn.
 const AT_ONCE: usize = 50;
 
 /// What is to be as it is, and what is to be gone.
@@ -31,8 +36,17 @@ pub struct Watch {
     filtered: BTreeMap<TapName, Filtered>,
     /// Names of taps of which something could not be removed.
     left: VecDeque<String>,
+    /// Taps whose filters have not been read back since somebody has changed rules.
+    unread: VecDeque<TapName>,
+    /// What was counted of changes that others have made.
+    changes: Option<u32>,
     again: Option<Instant>,
+    /// When it is looked also without a reason.
+    look: Option<Instant>,
 }
+
+/// What is wrong with a filter that is not there.
+const GONE: &str = "it was gone";
 
 #[derive(Debug, Clone, Copy)]
 struct Filtered {
@@ -65,18 +79,71 @@ impl Networks {
         self.watch.again
     }
 
-    /// Makes filters again that somebody has removed, and removes what could not be removed before.
+    /// Makes filters again that somebody has removed or changed, and removes what could not be removed
+    /// before.
     pub fn on_time(&mut self, now: Instant) {
-        if self.watch.again.is_some_and(|again| again <= now) {
-            self.look(now);
+        if self.watch.again.is_none_or(|again| again > now) {
+            return;
         }
+        let mut pause = PAUSE;
+        if self.have_others_changed_rules() || self.watch.look.is_none_or(|look| look <= now) {
+            self.watch.look = Some(now + LOOK);
+            if self.look() {
+                self.watch.look = Some(now);
+                pause = Duration::ZERO;
+            }
+        }
+        self.read_some();
+        let needed = !self.watch.filtered.is_empty() || !self.watch.left.is_empty();
+        self.watch.again = needed.then(|| now + pause);
     }
 
-    fn look(&mut self, now: Instant) {
+    /// Whether there is more to do at once.
+    fn look(&mut self) -> bool {
         self.remove_left();
-        let more = !self.watch.filtered.is_empty() && self.filter_again();
-        let needed = !self.watch.filtered.is_empty() || !self.watch.left.is_empty();
-        self.watch.again = needed.then(|| if more { now } else { now + PAUSE });
+        !self.watch.filtered.is_empty() && self.filter_again()
+    }
+
+    /// Whether they have since this was asked before. If so, all filters are to be read.
+    fn have_others_changed_rules(&mut self) -> bool {
+        let changes = match self.rules.changes_of_others() {
+            Ok(changes) => Some(changes),
+            Err(error) => {
+                error!("it is not known whether somebody has changed rules: {error}");
+                None
+            }
+        };
+        let before = std::mem::replace(&mut self.watch.changes, changes);
+        if changes.is_some() && changes == before {
+            return false;
+        }
+        // Those that still wait come first: who changes rules all the time keeps none from being read.
+        let waiting: BTreeSet<_> = self.watch.unread.iter().copied().collect();
+        let others = self.watch.filtered.keys().filter(|name| !waiting.contains(name));
+        self.watch.unread.extend(others);
+        true
+    }
+
+    /// Reads some filters back, and replaces those that are not as meant.
+    fn read_some(&mut self) {
+        for _ in 0..AT_ONCE {
+            let Some(name) = self.watch.unread.pop_front() else { return };
+            // What is cut is tried again when it is looked.
+            let Some(it) = self.watch.filtered.get(&name).filter(|it| !it.is_cut) else { continue };
+            let it = *it;
+            match self.rules.check(name, it.identity) {
+                Ok(()) => {}
+                Err(ReadError::Differs(how)) => self.filter_one(name, it, &how),
+                Err(ReadError::Kernel(error)) if error.errno() == Some(Errno::NOENT) => {
+                    self.filter_one(name, it, GONE);
+                }
+                Err(error) => {
+                    error!(%name, "it is not known whether its filter is as meant: {error}");
+                    self.watch.unread.push_back(name);
+                    return;
+                }
+            }
+        }
     }
 
     /// Whether there is more to do at once.
@@ -99,32 +166,37 @@ impl Networks {
         // What has failed before keeps nothing else from being tried.
         missing.sort_by_key(|(_, it)| it.is_cut);
         for (name, it) in missing.iter().take(AT_ONCE) {
-            let is_cut = !self.filter_one(*name, *it);
-            self.watch.filtered.insert(*name, Filtered { is_cut, ..*it });
+            self.filter_one(*name, *it, GONE);
         }
         missing.get(AT_ONCE).is_some_and(|(_, it)| !it.is_cut)
     }
 
-    /// Makes the filter of a tap again, and tells whether it is there. Without it, nothing comes from
+    /// Makes the filter of a tap again, with which something was wrong. Without it, nothing comes from
     /// its machine any more.
-    fn filter_one(&mut self, name: TapName, it: Filtered) -> bool {
+    fn filter_one(&mut self, name: TapName, it: Filtered, wrong: &str) {
+        let is_cut = !self.is_filtered(name, it, wrong);
+        self.watch.filtered.insert(name, Filtered { is_cut, ..it });
+    }
+
+    /// The same, and whether it is there then.
+    fn is_filtered(&mut self, name: TapName, it: Filtered, wrong: &str) -> bool {
         let link = match self.netlink().and_then(|netlink| netlink.link(name.as_str())) {
             Ok(Some(link)) if self.owner.of(&link).is_some() => link,
             // Its machine is just ending.
             Ok(_) => return false,
             Err(error) => {
                 self.netlink = None;
-                error!(%name, "its filter is gone, and the tap cannot be found: {error}");
+                error!(%name, "the tap cannot be found, whose filter must be made again ({wrong}): {error}");
                 return false;
             }
         };
         let made = self.rules.filter(name, it.identity);
         match &made {
             Ok(()) => {
-                error!(%name, "its filter was gone while its machine ran, and is there again");
+                error!(%name, "its filter is made again while its machine runs: {wrong}");
             }
             Err(error) => {
-                error!(%name, "its filter is gone and cannot be made again, so it is cut: {error}");
+                error!(%name, "its filter cannot be made again, so it is cut: {error} ({wrong})");
             }
         }
         if made.is_err() || it.is_cut {
@@ -215,7 +287,9 @@ impl Networks {
             Ok(present) => self.sweep_filters(&present, &kept, &links),
             Err(error) => warn!("filters of earlier taps cannot be looked for: {error}"),
         }
-        self.look(Instant::now());
+        let now = Instant::now();
+        self.watch.again = Some(now);
+        self.on_time(now);
         Ok(())
     }
 

@@ -190,6 +190,54 @@ fn filters_that_somebody_removed_are_made_again_while_machines_run() {
 }
 
 #[test]
+fn filters_that_somebody_changed_are_replaced_while_machines_run() {
+    let Some(mut host) = Host::new() else { return };
+    let (one, other) = (host.machine(1, None), host.machine(2, None));
+    host.later();
+    for order in ["insert rule netdev TABLE from-guest accept", "flush chain netdev TABLE types"] {
+        nft(&order.replace("TABLE", &table(1)));
+        assert_ne!(judged(&one, &other), (false, true), "{order}");
+        host.later();
+        assert_eq!(judged(&one, &other), (false, true), "{order}");
+    }
+    // And by whoever goes on with them.
+    nft(&format!("insert rule netdev {} from-guest accept", table(1)));
+    host.again(&[1, 2]);
+    assert_eq!(judged(&one, &other), (false, true));
+}
+
+#[test]
+fn what_this_program_changes_itself_is_no_reason_to_read_filters() {
+    let Some(mut host) = Host::new() else { return };
+    let _guests = [host.machine(1, None), host.machine(2, Some(1))];
+    host.later();
+    let counted = host.networks.watch.changes;
+    assert!(counted.is_some());
+    drop(host.machine(3, None));
+    host.networks.remove(id(3), 1);
+    nft("list ruleset");
+    host.later();
+    assert_eq!(host.networks.watch.changes, counted);
+    nft("add table ip theirs");
+    host.later();
+    assert_ne!(host.networks.watch.changes, counted);
+}
+
+#[test]
+fn whoever_changes_rules_all_the_time_keeps_no_filter_from_being_read() {
+    const MACHINES: u8 = 60;
+    let Some(mut host) = Host::new() else { return };
+    let guests: Vec<_> = (1..=MACHINES).map(|number| host.machine(number, None)).collect();
+    let (one, last) = (&guests[0], &guests[usize::from(MACHINES) - 1]);
+    nft(&format!("insert rule netdev {} from-guest accept", table(MACHINES)));
+    for number in 0..2 {
+        nft(&format!("add table ip theirs{number}"));
+        host.later();
+    }
+    assert_eq!(judged(last, one), (false, true));
+}
+
+#[test]
 fn as_many_filters_as_there_are_machines_are_made_again_a_part_at_a_time() {
     const MACHINES: u8 = 120;
     let Some(mut host) = Host::new() else { return };
@@ -228,7 +276,9 @@ fn what_cannot_be_removed_is_tried_again_until_it_is_gone() {
     host.later();
     assert!(nft("list tables").contains(&table(1)));
     drop(held);
-    host.later();
+    // What goes with its owner the kernel does not count.
+    let due = Instant::now() + PAUSE + LOOK;
+    host.networks.on_time(due);
     assert!(!nft("list tables").contains(&table(1)));
     assert_eq!(host.networks.deadline(), None);
 }

@@ -279,7 +279,7 @@ fn a_machine_is_filtered_again_after_a_flush_by_its_daemon_and_by_the_next_one()
     let rules = nft(&["list", "ruleset"]);
     assert!(rules.contains(TapName::of(id(1), 0).as_str()) && rules.contains("vmm-groups"));
     nft(&["flush", "ruleset"]);
-    daemon.logs("its filter was gone while its machine ran, and is there again");
+    daemon.logs("its filter is made again while its machine runs: it was gone");
     assert_eq!(nft(&["list", "ruleset"]), rules);
     daemon.signal(Signal::KILL);
     daemon.child.wait().unwrap();

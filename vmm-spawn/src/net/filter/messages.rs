@@ -25,6 +25,10 @@ pub const GET_CHAIN: u16 = SUBSYSTEM << 8 | 4;
 pub const NEW_RULE: u16 = SUBSYSTEM << 8 | 6;
 /// `NFT_MSG_GETRULE`
 pub const GET_RULE: u16 = SUBSYSTEM << 8 | 7;
+/// `NFT_MSG_NEWGEN`
+pub const NEW_GENERATION: u16 = SUBSYSTEM << 8 | 15;
+/// `NFT_MSG_GETGEN`
+pub const GET_GENERATION: u16 = SUBSYSTEM << 8 | 16;
 /// `NFNL_MSG_BATCH_BEGIN`
 const BATCH_BEGIN: u16 = 0x10;
 /// `NFNL_MSG_BATCH_END`
@@ -34,6 +38,8 @@ const BATCH_END: u16 = 0x11;
 pub const TABLE_NAME: u16 = 1;
 /// `NFTA_TABLE_USERDATA`
 pub const TABLE_COMMENT: u16 = 6;
+/// `NFTA_GEN_ID`
+pub const GENERATION: u16 = 1;
 /// `NFTA_CHAIN_NAME`
 pub const CHAIN_NAME: u16 = 3;
 /// `NFTA_RULE_CHAIN`

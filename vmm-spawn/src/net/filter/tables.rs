@@ -9,8 +9,8 @@ use super::attributes::{Attribute, bytes_of, text_of};
 use super::expressions::alternatives;
 use super::kernel::{Refused, ask, order};
 use super::messages::{
-    self, APPENDED, Batch, DELETE_TABLE, GET_TABLE, MADE, NEW_CHAIN, NEW_RULE, NEW_TABLE,
-    TABLE_COMMENT, TABLE_NAME, chain, message, rule,
+    self, APPENDED, Batch, DELETE_TABLE, GENERATION, GET_GENERATION, GET_TABLE, MADE, NEW_CHAIN,
+    NEW_GENERATION, NEW_RULE, NEW_TABLE, TABLE_COMMENT, TABLE_NAME, chain, message, rule,
 };
 use super::words::{Family, Program};
 use crate::net::netlink::Error;
@@ -29,6 +29,24 @@ pub fn all() -> Result<BTreeMap<String, Vec<u8>>, Error> {
     })
     .map_err(|(_, error)| error)?;
     Ok(found)
+}
+
+/// The number of the kernel's rules in this network: with each change of any of them, whoever makes it,
+/// the next one.
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn generation() -> Result<u32, Error> {
+    let mut found = None;
+    let question = message(GET_GENERATION, NLM_F_ACK, 1, Family::NetDev, &[]);
+    ask(&question, 1, |_, kind, attributes| {
+        if kind == NEW_GENERATION {
+            found = bytes_of(attributes, GENERATION);
+        }
+    })
+    .map_err(|(_, error)| error)?;
+    let number = found.and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
+    number.ok_or_else(|| Error::Nonsense("rules without a number".into()))
 }
 
 /// What is written on a table with this comment.
@@ -79,20 +97,20 @@ fn push(batch: &mut Batch, program: &Program) {
     }
 }
 
-/// Removes the table of a single interface. That there is none is no error.
+/// Removes the table of a single interface; returns whether there was one.
 ///
 /// # Errors
 /// It is still there, for all that is known.
-pub fn remove(name: &str) -> Result<(), Refused> {
+pub fn remove(name: &str) -> Result<bool, Refused> {
     // Orders that the kernel takes back cost it many milliseconds.
     if !is_there(name)? {
-        return Ok(());
+        return Ok(false);
     }
     let mut batch = Batch::new(Family::NetDev);
     push_removal(&mut batch, name);
     match order(&mut batch) {
-        Err(error) if error.errno() == Some(Errno::NOENT) => Ok(()),
-        done => done,
+        Err(error) if error.errno() == Some(Errno::NOENT) => Ok(false),
+        done => done.map(|()| true),
     }
 }
 

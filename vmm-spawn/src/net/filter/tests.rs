@@ -57,7 +57,7 @@ fn the_kernel_has_the_rules_that_it_was_given() {
             let name = rig.add_tap(0);
             rules.prepare().unwrap();
             let facts = Facts { name: name.as_str(), mac: MAC, address, address6, limits };
-            set(&frames::rules_for(&facts)).unwrap();
+            rules.set(&frames::rules_for(&facts)).unwrap();
         }
     }
 }
@@ -199,7 +199,7 @@ fn whatever_is_changed_in_a_table_of_ours_is_noticed() {
     let facts = Facts { name: name.as_str(), mac: MAC, address, address6, limits };
     let program = frames::rules_for(&facts);
     for (said, commands) in changes {
-        set(&program).unwrap();
+        Rules::default().set(&program).unwrap();
         for words in commands {
             let command = words.join(" ").replace(" T ", &format!(" {} ", program.table()));
             nft(&[&command.replace("TAP", name.as_str())]);
@@ -215,7 +215,7 @@ fn a_refusal_names_what_the_kernel_does_not_take() {
     let name = rig.add_tap(0);
     let mut program = Program::new(Family::NetDev, frames::table_of(name.as_str()));
     program.chain("all").rule("what is nowhere", [go_to("nowhere")]);
-    let error = set(&program).unwrap_err().to_string();
+    let error = Rules::default().set(&program).unwrap_err().to_string();
     assert!(error.contains("the rule \"what is nowhere\" of the chain \"all\""), "{error}");
     assert!(error.contains("No such file or directory"), "{error}");
     assert!(tables().is_empty());
