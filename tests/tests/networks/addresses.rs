@@ -31,6 +31,24 @@ fn without_a_free_address_nothing_is_started_until_one_is_returned() {
 }
 
 #[test]
+fn an_address_is_reached_at_once_where_another_machine_had_it_a_moment_ago() {
+    let Some(site) = Site::with(&["ext"]) else { return };
+    site.on_host(|| {
+        let ranges = [of_bridge("ext", 10, 10), of_bridge6("ext", 0x10, 0x10)];
+        let ranges = ranges.each_ref().map(String::as_str);
+        let tenants = Tenants::new(&["ext"], &[("alice", &ranges)]);
+        let (before, before6) = tenants.echo("alice", "one");
+        traffic::reaches(before);
+        traffic::reaches(before6.unwrap());
+        tenants.setup.client("alice", &["destroy", "one"]).expect(0);
+        // The host remembers the hardware address of the first one.
+        assert_eq!(tenants.echo("alice", "two"), (before, before6));
+        assert_eq!(traffic::pings(before, 1), 1);
+        assert_eq!(traffic::pings(before6.unwrap(), 1), 1);
+    });
+}
+
+#[test]
 fn a_name_keeps_its_address_when_it_is_restarted_replaced_and_when_daemons_are_killed() {
     let Some(site) = Site::with(&["ext"]) else { return };
     site.on_host(|| {
