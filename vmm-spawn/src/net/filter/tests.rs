@@ -5,7 +5,6 @@ mod bytes;
 mod limits;
 mod model;
 mod rig;
-mod time;
 mod to_guest;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
