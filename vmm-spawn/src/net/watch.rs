@@ -5,20 +5,18 @@
 //! there were some that were not made here, filters that are gone are made again, and those that are
 //! there are read back. Who a guest is, and so what its filter was, is written on its tap.
 
+mod left;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use tracing::{error, info, warn};
-use vmm_proto::id::MachineId;
+use tracing::error;
 use vmm_proto::resource::TapName;
 
-use super::filter::Present;
+use super::Networks;
 use super::filter::read_back::ReadError;
-use super::link::Link;
-use super::netlink;
 use super::owner::Identity;
-use super::{Error, Networks, has_power};
 
 /// How long until it is asked again whether somebody has changed rules.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -26,8 +24,13 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long until what has failed is tried again, and until it is looked also without a reason.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// Filters that are made again, or read back, at once. The others follow when others had their turn.
+/// Filters that are made again at once. The others follow when others had their turn.
 const AT_ONCE: usize = 50;
+
+/// Filters that are read back at once, and how long until the next ones are: somebody may change rules
+/// all the time.
+const READ_AT_ONCE: usize = 10;
+const READ_PAUSE: Duration = Duration::from_millis(100);
 
 /// What is to be as it is, and what is to be gone.
 #[derive(Debug, Default)]
@@ -85,15 +88,20 @@ impl Networks {
         if self.watch.again.is_none_or(|again| again > now) {
             return;
         }
-        let mut pause = PAUSE;
+        let mut at_once = false;
         if self.have_others_changed_rules() || self.watch.look.is_none_or(|look| look <= now) {
             self.watch.look = Some(now + LOOK);
-            if self.look() {
+            at_once = self.look();
+            if at_once {
                 self.watch.look = Some(now);
-                pause = Duration::ZERO;
             }
         }
         self.read_some();
+        let pause = match self.watch.unread.len() {
+            _ if at_once => Duration::ZERO,
+            0 => PAUSE,
+            _ => READ_PAUSE,
+        };
         let needed = !self.watch.filtered.is_empty() || !self.watch.left.is_empty();
         self.watch.again = needed.then(|| now + pause);
     }
@@ -106,15 +114,19 @@ impl Networks {
 
     /// Whether they have since this was asked before. If so, all filters are to be read.
     fn have_others_changed_rules(&mut self) -> bool {
-        let changes = match self.rules.changes_of_others() {
-            Ok(changes) => Some(changes),
+        let changes = self.rules.changes_of_others();
+        let before = self.watch.changes.take();
+        match changes {
+            Ok(changes) => self.watch.changes = Some(changes),
+            // Until it is known again, and then that counts as a change.
             Err(error) => {
-                error!("it is not known whether somebody has changed rules: {error}");
-                None
+                if before.is_some() {
+                    error!("it is not known whether somebody has changed rules: {error}");
+                }
+                return false;
             }
-        };
-        let before = std::mem::replace(&mut self.watch.changes, changes);
-        if changes.is_some() && changes == before {
+        }
+        if self.watch.changes == before {
             return false;
         }
         // Those that still wait come first: who changes rules all the time keeps none from being read.
@@ -126,7 +138,7 @@ impl Networks {
 
     /// Reads some filters back, and replaces those that are not as meant.
     fn read_some(&mut self) {
-        for _ in 0..AT_ONCE {
+        for _ in 0..READ_AT_ONCE {
             let Some(name) = self.watch.unread.pop_front() else { return };
             // What is cut is tried again when it is looked.
             let Some(it) = self.watch.filtered.get(&name).filter(|it| !it.is_cut) else { continue };
@@ -208,126 +220,7 @@ impl Networks {
         }
         made.is_ok()
     }
-
-    /// Removes what is left of the first `count` taps of a machine that has no process: their
-    /// filters, and taps that something has made persistent. What cannot be removed is tried again.
-    pub fn remove(&mut self, machine: MachineId, count: u16) {
-        for name in (0..count).map(|index| TapName::of(machine, index)) {
-            self.watch.filtered.remove(&name);
-            if let Err(error) = self.remove_one(name.as_str()) {
-                error!(id = %machine, %name, "something of its tap is left: {error}");
-                self.watch.leave(name.to_string());
-            }
-        }
-    }
-
-    fn remove_left(&mut self) {
-        for _ in 0..self.watch.left.len().min(AT_ONCE) {
-            let Some(name) = self.watch.left.pop_front() else { return };
-            match self.remove_one(&name) {
-                Ok(()) => info!(name, "what was left of a tap is gone"),
-                Err(error) => {
-                    warn!(name, "what is left of a tap stays: {error}");
-                    self.watch.leave(name);
-                    // The next one is tried first then.
-                    return;
-                }
-            }
-        }
-    }
-
-    fn remove_one(&mut self, name: &str) -> Result<(), Error> {
-        let removed = self.remove_tap(name);
-        if removed.is_err() {
-            self.netlink = None;
-        }
-        // Each is tried, whatever becomes of the other.
-        let forgotten = self.rules.forget(name).map_err(Error::FilterStays);
-        removed?;
-        forgotten
-    }
-
-    fn remove_tap(&mut self, name: &str) -> Result<(), netlink::Error> {
-        let Some(link) = self.netlink()?.link(name)? else { return Ok(()) };
-        if self.owner.of(&link).is_none() {
-            return Ok(());
-        }
-        warn!(name, "its tap did not end with it, and is removed");
-        match self.netlink()?.delete_link(link.index) {
-            Err(error) if error.errno() == Some(Errno::NODEV) => Ok(()),
-            done => done,
-        }
-    }
-
-    /// Removes what earlier ones of this installation have left, but for what belongs to machines
-    /// that run: so many taps of each, whose filters are made again if they are gone.
-    ///
-    /// # Errors
-    /// The kernel does not say what there is.
-    pub fn sweep(&mut self, running: &BTreeMap<MachineId, u16>) -> Result<(), netlink::Error> {
-        // Whoever has never been able to make a tap has none.
-        if !has_power() {
-            return Ok(());
-        }
-        let taps = running.iter().flat_map(|(id, count)| (0..*count).map(|i| TapName::of(*id, i)));
-        let kept: BTreeMap<String, TapName> = taps.map(|tap| (tap.to_string(), tap)).collect();
-        // Before the taps: of a tap that is made meanwhile, no filter is seen.
-        let present = self.rules.present();
-        let links = self.netlink()?.links()?;
-        for link in &links {
-            if self.owner.of(link).is_none() {
-                continue;
-            }
-            match kept.get(&link.name) {
-                Some(tap) => self.adopt(*tap, link),
-                None => self.remove_old(&link.name),
-            }
-        }
-        match present {
-            Ok(present) => self.sweep_filters(&present, &kept, &links),
-            Err(error) => warn!("filters of earlier taps cannot be looked for: {error}"),
-        }
-        let now = Instant::now();
-        self.watch.again = Some(now);
-        self.on_time(now);
-        Ok(())
-    }
-
-    fn adopt(&mut self, name: TapName, link: &Link) {
-        let Some(identity) = self.owner.identity(link) else {
-            error!(
-                %name,
-                "nothing tells who its guest is: its filter, should it be gone, is not made again \
-                 until its machine is restarted"
-            );
-            return;
-        };
-        self.watch.add(name, identity);
-    }
-
-    fn sweep_filters(
-        &mut self,
-        present: &Present,
-        kept: &BTreeMap<String, TapName>,
-        links: &[Link],
-    ) {
-        let links: BTreeSet<&str> = links.iter().map(|link| link.name.as_str()).collect();
-        for name in present.own() {
-            if !kept.contains_key(name) && !links.contains(name) {
-                self.remove_old(name);
-            }
-        }
-    }
-
-    fn remove_old(&mut self, name: &str) {
-        info!(name, "removing what is left of a tap");
-        if let Err(error) = self.remove_one(name) {
-            error!(name, "what is left of a tap stays: {error}");
-            self.watch.leave(name.to_owned());
-        }
-    }
 }
 
 #[cfg(test)]
-#[path = "watch_tests.rs"]
 mod tests;

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use rustix::io::{read, write};
+use vmm_proto::id::MachineId;
 use vmm_proto::message::spawn::Interface;
 use vmm_proto::resource::BridgeName;
 
-use super::super::filter::{Limits, Rules};
-use super::super::netlink::Netlink;
-use super::super::tests::{Holder, empty_network, make_bridge};
 use super::*;
+use crate::net::filter::{Limits, Rules};
+use crate::net::netlink::Netlink;
+use crate::net::tests::{Holder, empty_network, make_bridge};
 
 /// The bridge of every test.
 const BRIDGE: &str = "ext";
@@ -230,7 +231,7 @@ fn whoever_changes_rules_all_the_time_keeps_no_filter_from_being_read() {
     let guests: Vec<_> = (1..=MACHINES).map(|number| host.machine(number, None)).collect();
     let (one, last) = (&guests[0], &guests[usize::from(MACHINES) - 1]);
     nft(&format!("insert rule netdev {} from-guest accept", table(MACHINES)));
-    for number in 0..2 {
+    for number in 0..usize::from(MACHINES).div_ceil(READ_AT_ONCE) {
         nft(&format!("add table ip theirs{number}"));
         host.later();
     }
