@@ -146,6 +146,38 @@ fn a_hung_spawn_is_treated_like_a_dead_one() {
 }
 
 #[test]
+fn a_hung_supervisor_holds_up_no_machine_and_learns_of_what_happened_when_it_goes_on() {
+    let setup = Setup::new();
+    tick(&setup);
+    // It ends by itself some seconds later, when everybody has long noticed that nobody answers.
+    let run = ["run", "short", "ticker.spt", "--memory", "64", "--cpu", "0", "--restart"];
+    let six_seconds = ["on-failure", "--", "--every=60", "--count=100"];
+    setup.client("dev", &[&run[..], &six_seconds].concat()).expect(0);
+    let (pid, own) = (pid_of(&setup, "tick"), pid_of(&setup, "short"));
+    let runs = |pid: &serde_json::Value| std::fs::exists(format!("/proc/{pid}")).unwrap();
+    let before = numbers(&setup).len();
+    stopped(&setup.house, "vmmd", || {
+        wait_until("the end of the short one", || !runs(&own)).unwrap();
+        assert!(runs(&pid));
+    });
+    setup.wait_for("dev/short", "exited");
+    wait_until("its end in the log", || kinds(&events_of(&setup, "short")).contains(&"exited"))
+        .unwrap();
+    assert_eq!(kinds(&events_of(&setup, "short")), ["deployed", "started", "exited"]);
+    assert_eq!(pid_of(&setup, "tick"), pid);
+    assert_eq!(kinds(&events_of(&setup, "tick")), ["deployed", "started"]);
+    let seen = numbers(&setup);
+    let first = seen[0];
+    assert!(seen.len() > before + 50, "its output went on: {} and {before}", seen.len());
+    assert_eq!(seen, (first..first + seen.len() as u64).collect::<Vec<_>>());
+    let done = setup.client("admin", &["attach", "short", "--no-follow", "--count", "1000"]);
+    assert_eq!(done.expect(0).out.lines().count(), 100);
+    // Everything that a start takes is there again.
+    setup.client("admin", &["destroy", "tick"]).expect(0);
+    tick(&setup);
+}
+
+#[test]
 fn a_new_supervisor_goes_on_with_what_runs_and_ends_what_nobody_owns() {
     let mut setup = Setup::new();
     tick(&setup);
