@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use vmm_tests::forge::Forge;
-use vmm_tests::forge::certificate::Time;
+use vmm_tests::forge::times::Time;
 use vmm_tests::reboot;
 use vmm_tests::setup::{Setup, skipped};
 use xtask::house::wait_until;

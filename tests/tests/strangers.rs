@@ -11,8 +11,9 @@ use rustls::HandshakeKind;
 use rustls::pki_types::CertificateDer;
 use vmm_proto::message::client::{ErrorCode, Reply, Request, ToServer};
 use vmm_tests::census::Census;
-use vmm_tests::forge::certificate::{GRANT, Time};
+use vmm_tests::forge::extensions::{Extended, GRANT};
 use vmm_tests::forge::grant::hosts;
+use vmm_tests::forge::times::Time;
 use vmm_tests::forge::{Forge, Forged, der};
 use vmm_tests::peer::{Credentials, Peer};
 use vmm_tests::setup::Setup;
@@ -129,10 +130,7 @@ fn whoever_breaks_a_rule_of_the_profile_is_told_which() {
 
     let without = root().permissions("admin", &[0], |leaf| leaf.drop(GRANT)).sign();
     assert_told(&forged(&setup, &without), 4, "no grant");
-    let doubled = root().permissions("admin", &[0], |leaf| {
-        let again = leaf.extension(GRANT).clone();
-        leaf.extensions.push(again);
-    });
+    let doubled = root().permissions("admin", &[0], |leaf| leaf.twice(GRANT));
     assert_told(&forged(&setup, &doubled.sign()), 3, "twice");
     let trailing = root().permissions("admin", &[0], |leaf| {
         let mut grant = der::tlv(der::context(1), &der::bits(&[0]));
@@ -254,7 +252,7 @@ fn the_server_asks_for_certificates_of_its_root_by_a_whole_name() {
     config.client_auth_cert_resolver = asked.clone();
     let mut peer = Peer::connect(setup.house.address, config.into()).unwrap();
     assert!(peer.receive().is_err());
-    let expected = vmm_tests::forge::certificate::Name::common("ca root").0;
+    let expected = vmm_tests::forge::names::Name::common("ca root").0;
     assert_eq!(*asked.0.lock().unwrap(), [expected]);
 }
 

@@ -1,8 +1,11 @@
 //! One revocation list before it is signed: each field of it can be anything.
 
-use super::certificate::{AUTHORITY_KEY_ID, Content, Draft, Edit, Extension, Name, Time, edited};
+use super::certificate::Draft;
 use super::der;
-use super::key::{Key, bit_string};
+use super::extensions::{self, AUTHORITY_KEY_ID, Content, Extended, Extension};
+use super::names::Name;
+use super::signing::Signing;
+use super::times::Time;
 
 /// cRLNumber
 pub const CRL_NUMBER: &[u128] = &[2, 5, 29, 20];
@@ -59,9 +62,7 @@ impl Entry {
     fn element(&self, issuer: &Draft) -> Vec<u8> {
         let mut fields = der::tlv(der::INTEGER, &self.serial);
         fields.extend(self.time.element());
-        if !self.extensions.is_empty() {
-            fields.extend(der::sequence(&written(&self.extensions, issuer)));
-        }
+        fields.extend(extensions::sequence(&self.extensions, issuer, issuer).unwrap_or_default());
         fields.extend(&self.behind);
         der::tlv(der::SEQUENCE, &fields)
     }
@@ -83,10 +84,6 @@ pub enum Entries {
 pub struct List {
     /// 1 for version 2; `None` leaves the field out, which means version 1.
     pub version: Option<u64>,
-    /// The AlgorithmIdentifier that is signed; `None`: that of the signer.
-    pub inner_algorithm: Option<Vec<u8>>,
-    /// The AlgorithmIdentifier beside the signature; `None`: that of the signer.
-    pub outer_algorithm: Option<Vec<u8>>,
     /// `None`: the issuer's subject.
     pub issuer: Option<Name>,
     /// When it was made.
@@ -97,14 +94,8 @@ pub struct List {
     pub entries: Entries,
     /// In this order; with none the field is left out.
     pub extensions: Vec<Extension>,
-    /// `None`: the issuer's key.
-    pub signer: Option<Key>,
-    /// A change to the contents of `TBSCertList` before they are signed.
-    pub edit_signed: Option<Edit>,
-    /// A change to the signature.
-    pub edit_signature: Option<Edit>,
-    /// A change to the finished list.
-    pub edit: Option<Edit>,
+    /// How it is signed.
+    pub signing: Signing,
 }
 
 impl List {
@@ -112,8 +103,6 @@ impl List {
     pub fn of(number: u64, serials: &[&[u8]]) -> Self {
         Self {
             version: Some(1),
-            inner_algorithm: None,
-            outer_algorithm: None,
             issuer: None,
             this_update: Time::utc("260101000000Z"),
             next_update: Some(Time::utc("491231235959Z")),
@@ -122,41 +111,11 @@ impl List {
                 serials => Entries::Of(serials.iter().map(|serial| Entry::of(serial)).collect()),
             },
             extensions: vec![
-                Extension {
-                    oid: der::arcs(AUTHORITY_KEY_ID),
-                    critical: false,
-                    content: Content::IssuerKeyId,
-                },
+                Extension::of(AUTHORITY_KEY_ID, false, Content::IssuerKeyId),
                 Extension::raw(CRL_NUMBER, false, der::integer(number)),
             ],
-            signer: None,
-            edit_signed: None,
-            edit_signature: None,
-            edit: None,
+            signing: Signing::default(),
         }
-    }
-
-    /// The first extension of that OID. Panics when there is none.
-    pub fn extension(&mut self, oid: &[u128]) -> &mut Extension {
-        let octets = der::arcs(oid);
-        let found = self.extensions.iter_mut().find(|extension| extension.oid == octets);
-        found.unwrap_or_else(|| panic!("the list has no extension {oid:?}"))
-    }
-
-    /// Puts other octets into an extension.
-    pub fn set(&mut self, oid: &[u128], value: Vec<u8>) {
-        self.extension(oid).content = Content::Raw(value);
-    }
-
-    /// Leaves an extension out.
-    pub fn drop(&mut self, oid: &[u128]) {
-        let extension = self.extension(oid).clone();
-        self.extensions.retain(|other| *other != extension);
-    }
-
-    /// Adds an extension behind the last one.
-    pub fn add(&mut self, oid: &[u128], critical: bool, value: Vec<u8>) {
-        self.extensions.push(Extension::raw(oid, critical, value));
     }
 
     /// Makes it a list of these entries.
@@ -166,11 +125,8 @@ impl List {
 
     /// The list, signed by `issuer`.
     pub fn sign(&self, issuer: &Draft) -> Vec<u8> {
-        let signer = self.signer.as_ref().unwrap_or(&issuer.key);
-        let inner = self.inner_algorithm.clone().unwrap_or_else(|| signer.algorithm());
-        let outer = self.outer_algorithm.clone().unwrap_or_else(|| signer.algorithm());
         let mut fields = self.version.map(der::integer).unwrap_or_default();
-        fields.extend(inner);
+        fields.extend(self.signing.inner(&issuer.key));
         fields.extend(&self.issuer.as_ref().unwrap_or(&issuer.subject).0);
         fields.extend(self.this_update.element());
         fields.extend(self.next_update.iter().flat_map(Time::element));
@@ -182,20 +138,15 @@ impl List {
             }
             Entries::Raw(contents) => fields.extend(der::tlv(der::SEQUENCE, contents)),
         }
-        if !self.extensions.is_empty() {
-            let extensions = der::sequence(&written(&self.extensions, issuer));
+        if let Some(extensions) = extensions::sequence(&self.extensions, issuer, issuer) {
             fields.extend(der::tlv(der::constructed(0), &extensions));
         }
-        edited(self.edit_signed, &mut fields);
-        let tbs = der::tlv(der::SEQUENCE, &fields);
-        let mut signature = signer.sign(&tbs);
-        edited(self.edit_signature, &mut signature);
-        let mut list = der::sequence(&[tbs, outer, bit_string(&signature)]);
-        edited(self.edit, &mut list);
-        list
+        self.signing.sign(fields, &issuer.key)
     }
 }
 
-fn written(extensions: &[Extension], issuer: &Draft) -> Vec<Vec<u8>> {
-    extensions.iter().map(|extension| issuer.write(extension, issuer)).collect()
+impl Extended for List {
+    fn extensions(&mut self) -> &mut Vec<Extension> {
+        &mut self.extensions
+    }
 }

@@ -1,8 +1,9 @@
 //! A forge for certificates and chains, right ones and wrong ones.
 //!
 //! It is written from the certificate profile alone and shares no code with the suite: its own
-//! writer of DER ([`der`]), its own grants ([`grant`]), its own certificates ([`certificate`]). So
-//! what the suite accepts of it was understood twice, and each field can be broken by itself.
+//! writer of DER ([`der`]), its own grants ([`grant`]), its own certificates ([`certificate`]) and
+//! revocation lists ([`crl`]). So what the suite accepts of it was understood twice, and each field
+//! can be broken by itself.
 //!
 //! ```
 //! use vmm_tests::forge::{Forge, grant};
@@ -24,8 +25,12 @@
 pub mod certificate;
 pub mod crl;
 pub mod der;
+pub mod extensions;
 pub mod grant;
 pub mod key;
+pub mod names;
+pub mod signing;
+pub mod times;
 
 use certificate::Draft;
 use grant::Grant;
@@ -89,7 +94,7 @@ impl Forge {
         addresses: &[&[u8]],
         change: impl FnOnce(&mut Draft),
     ) -> Self {
-        let names = certificate::alternative_names(dns, addresses);
+        let names = extensions::alternative_names(dns, addresses);
         self.push(label, |key| Draft::server(label, key, names), change)
     }
 

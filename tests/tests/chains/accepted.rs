@@ -3,12 +3,14 @@
 use vmm_proto::authority::{Authorization, Holder};
 use vmm_proto::permission::{Permission, Permissions};
 use vmm_proto::resource::{Encoding, Image, Restart};
-use vmm_tests::forge::certificate::{
-    AUTHORITY_KEY_ID, BASIC_CONSTRAINTS, COMMON_NAME, EXT_KEY_USAGE, Name, POLICIES,
-    SUBJECT_ALT_NAME, SUBJECT_KEY_ID, Time, UNKNOWN, alternative_names, basic_constraints,
+use vmm_tests::forge::extensions::{
+    AUTHORITY_KEY_ID, BASIC_CONSTRAINTS, EXT_KEY_USAGE, Extended, POLICIES, SUBJECT_ALT_NAME,
+    SUBJECT_KEY_ID, UNKNOWN, alternative_names, basic_constraints,
 };
 use vmm_tests::forge::grant::{self, Fields, documentation6};
 use vmm_tests::forge::key::{Key, Kind};
+use vmm_tests::forge::names::{COMMON_NAME, Name};
+use vmm_tests::forge::times::Time;
 use vmm_tests::forge::{Forge, der};
 
 use crate::scene::{NOW, SERVER, Scene, deep, machine, none, six, two};

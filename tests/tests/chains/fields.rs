@@ -1,13 +1,14 @@
 //! Rule 3: the fields of each certificate, the grant apart.
 
 use vmm_proto::chain::{Fault, PathError};
-use vmm_tests::forge::certificate::{
+use vmm_tests::forge::certificate::Draft;
+use vmm_tests::forge::der;
+use vmm_tests::forge::extensions::{
     ANY_USAGE, AUTHORITY_KEY_ID, BASIC_CONSTRAINTS, CERT_SIGN, CLIENT_AUTH, CODE_SIGNING, CRL_SIGN,
-    DIGITAL_SIGNATURE, Draft, EXT_KEY_USAGE, KEY_USAGE, NAME_CONSTRAINTS, POLICIES, SERVER_AUTH,
+    DIGITAL_SIGNATURE, EXT_KEY_USAGE, Extended, KEY_USAGE, NAME_CONSTRAINTS, POLICIES, SERVER_AUTH,
     SUBJECT_ALT_NAME, SUBJECT_KEY_ID, UNKNOWN, alternative_names, basic_constraints, ext_key_usage,
     key_usage,
 };
-use vmm_tests::forge::der;
 use vmm_tests::forge::key::{self, Key, Kind};
 
 use crate::scene::{Case, Reason, Scene, at_each, fault, no_path, none, refuse, six, two};
@@ -319,39 +320,23 @@ pub(crate) fn extensions() -> Vec<Case> {
             },
             &twice,
         ),
-        below_root(
-            "an authorityKeyIdentifier twice",
-            |c| {
-                let again = c.extension(AUTHORITY_KEY_ID).clone();
-                c.extensions.push(again);
-            },
-            &twice,
-        ),
+        below_root("an authorityKeyIdentifier twice", |c| c.twice(AUTHORITY_KEY_ID), &twice),
         at_each(
             &BELOW_ROOT,
             "a keyUsage twice",
-            |c| {
-                let again = c.extension(KEY_USAGE).clone();
-                c.extensions.push(again);
-            },
+            |c| c.twice(KEY_USAGE),
             &no_path!(PathError::ExtensionValueInvalid),
         ),
         at_each(
             &BELOW_ROOT,
             "an extKeyUsage twice",
-            |c| {
-                let again = c.extension(EXT_KEY_USAGE).clone();
-                c.extensions.push(again);
-            },
+            |c| c.twice(EXT_KEY_USAGE),
             &no_path!(PathError::ExtensionValueInvalid),
         ),
         at_each(
             &BELOW_ROOT,
             "basicConstraints twice",
-            |c| {
-                let again = c.extension(BASIC_CONSTRAINTS).clone();
-                c.extensions.push(again);
-            },
+            |c| c.twice(BASIC_CONSTRAINTS),
             &no_path!(PathError::ExtensionValueInvalid),
         ),
         below_root(
@@ -465,10 +450,7 @@ pub(crate) fn algorithms() -> Vec<Case> {
         cases.extend(at_each(
             &BELOW_ROOT,
             &format!("a signature by {name}"),
-            move |c| {
-                c.inner_algorithm = Some(der::sequence(&elements));
-                c.outer_algorithm = Some(der::sequence(&elements));
-            },
+            move |c| c.signing.claim(&elements),
             &no_path!(PathError::UnsupportedSignatureAlgorithmContext(_)),
         ));
     }
@@ -499,103 +481,76 @@ pub(crate) fn algorithms() -> Vec<Case> {
     }
     let mismatch = no_path!(PathError::SignatureAlgorithmMismatch);
     let bad = no_path!(PathError::InvalidSignatureForPublicKey);
-    let ecdsa: fn(&[u128]) -> Vec<u8> = |oid| der::sequence(&[der::oid(oid)]);
     cases.extend(at_each(
         &[3],
         "another algorithm beside the signature than in it",
-        move |c| {
-            c.outer_algorithm = Some(ecdsa(key::ECDSA_SHA256));
-        },
+        |c| c.signing.outer_algorithm = Some(der::sequence(&[der::oid(key::ECDSA_SHA256)])),
         &mismatch,
     ));
     cases.extend(at_each(
         &[3],
         "another algorithm in the signature than beside it",
-        move |c| {
-            c.inner_algorithm = Some(ecdsa(key::ECDSA_SHA256));
-        },
+        |c| c.signing.inner_algorithm = Some(der::sequence(&[der::oid(key::ECDSA_SHA256)])),
         &mismatch,
     ));
     cases.extend(at_each(
         &BELOW_ROOT,
         "an Ed25519 signature that calls itself ECDSA",
-        move |c| {
-            c.inner_algorithm = Some(ecdsa(key::ECDSA_SHA256));
-            c.outer_algorithm = Some(ecdsa(key::ECDSA_SHA256));
-        },
+        |c| c.signing.claim(&[der::oid(key::ECDSA_SHA256)]),
         &no_path!(PathError::UnsupportedSignatureAlgorithmForPublicKeyContext(_)),
     ));
     cases.extend(at_each(
         &BELOW_ROOT,
         "a signature by ecdsa-with-SHA512",
-        move |c| {
-            c.inner_algorithm = Some(ecdsa(key::ECDSA_SHA512));
-            c.outer_algorithm = Some(ecdsa(key::ECDSA_SHA512));
-        },
+        |c| c.signing.claim(&[der::oid(key::ECDSA_SHA512)]),
         &no_path!(PathError::UnsupportedSignatureAlgorithmContext(_)),
     ));
     cases.extend(at_each(
         &[3],
         "Ed25519 with NULL parameters",
-        |c| {
-            let null = der::sequence(&[der::oid(&[1, 3, 101, 112]), der::tlv(der::NULL, &[])]);
-            c.inner_algorithm = Some(null.clone());
-            c.outer_algorithm = Some(null);
-        },
+        |c| c.signing.claim(&[der::oid(&[1, 3, 101, 112]), der::tlv(der::NULL, &[])]),
         &no_path!(PathError::UnsupportedSignatureAlgorithmContext(_)),
     ));
     cases.extend(at_each(
         &BELOW_ROOT,
         "a signature with one bit changed",
-        |c| {
-            c.edit_signature = Some(|signature| signature[7] ^= 1);
-        },
+        |c| c.signing.edit_signature = Some(|signature| signature[7] ^= 1),
         &bad,
     ));
     cases.extend(at_each(
         &BELOW_ROOT,
         "a signature by another key",
-        |c| {
-            c.signer = Some(Key::named("nobody"));
-        },
+        |c| c.signing.signer = Some(Key::named("nobody")),
         &bad,
     ));
     cases.extend(at_each(
         &BELOW_ROOT,
         "a signature of zeros",
-        |c| {
-            c.edit_signature = Some(|signature| signature.fill(0));
-        },
+        |c| c.signing.edit_signature = Some(|signature| signature.fill(0)),
         &bad,
     ));
     cases.extend(at_each(
         &[3],
         "a signature cut short",
-        |c| {
-            c.edit_signature = Some(|signature| signature.truncate(63));
-        },
+        |c| c.signing.edit_signature = Some(|signature| signature.truncate(63)),
         &bad,
     ));
     cases.extend(at_each(
         &[3],
         "an empty signature",
-        |c| c.edit_signature = Some(Vec::clear),
+        |c| c.signing.edit_signature = Some(Vec::clear),
         &bad,
     ));
     cases.extend(at_each(
         &[3],
         "a signature with a byte behind it",
-        |c| {
-            c.edit_signature = Some(|signature| signature.push(0));
-        },
+        |c| c.signing.edit_signature = Some(|signature| signature.push(0)),
         &bad,
     ));
     cases.extend(at_each(
         &[3],
         "a field behind the extensions",
-        |c| {
-            c.edit_signed = Some(|signed| signed.extend([5, 0]));
-        },
+        |c| c.signing.edit_signed = Some(|signed| signed.extend([5, 0])),
         &no_path!(PathError::BadDer | PathError::TrailingData(_) | PathError::MalformedExtensions),
     ));
     cases.extend(at_each(

@@ -4,7 +4,8 @@
 use vmm_proto::chain::Fault;
 use vmm_proto::grant::GrantError;
 use vmm_proto::resource::{RangeError, ResourceError};
-use vmm_tests::forge::certificate::{Draft, Extension, GRANT, GRANT_BASE};
+use vmm_tests::forge::certificate::Draft;
+use vmm_tests::forge::extensions::{Extended, Extension, GRANT, GRANT_BASE};
 use vmm_tests::forge::grant::{self, Fields, Grant, documentation6};
 use vmm_tests::forge::{Forge, der};
 
@@ -30,10 +31,7 @@ pub(crate) fn extension() -> Vec<Case> {
         at_each(
             &places,
             "the grant twice",
-            |c| {
-                let again = c.extension(GRANT).clone();
-                c.extensions.push(again);
-            },
+            |c| c.twice(GRANT),
             &fault!(3, Fault::ExtensionTwice(_)),
         ),
         at_each(

@@ -272,7 +272,7 @@ pub(crate) fn detours() -> Vec<Case> {
             none,
             |s| {
                 let leaf = s.at(1);
-                leaf.signer = Some(leaf.key.clone());
+                leaf.signing.signer = Some(leaf.key.clone());
                 leaf.issuer = Some(leaf.subject.clone());
             },
             no_path!(PathError::UnknownIssuer),
@@ -323,7 +323,7 @@ pub(crate) fn detours() -> Vec<Case> {
             "the leaf's outermost length in the long form",
             two,
             |s| {
-                s.at(3).edit = Some(|certificate| {
+                s.at(3).signing.edit = Some(|certificate| {
                     let content = certificate[4..].to_vec();
                     *certificate = der::tlv_long(der::SEQUENCE, &content);
                 });
@@ -334,7 +334,7 @@ pub(crate) fn detours() -> Vec<Case> {
             "the leaf with BER's indefinite length",
             two,
             |s| {
-                s.at(3).edit = Some(|certificate| {
+                s.at(3).signing.edit = Some(|certificate| {
                     let content = certificate[4..].to_vec();
                     *certificate = der::tlv_indefinite(der::SEQUENCE, &content);
                 });

@@ -1,8 +1,8 @@
 //! Subjects below the root are exactly one commonName, a label.
 
 use vmm_proto::chain::Fault;
-use vmm_tests::forge::certificate::{COMMON_NAME, Name, ORGANIZATION};
 use vmm_tests::forge::der;
+use vmm_tests::forge::names::{COMMON_NAME, Name, ORGANIZATION};
 
 use crate::scene::{Case, at_each, fault};
 

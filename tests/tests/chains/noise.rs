@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use vmm_proto::authority::{Authorization, Holder};
 use vmm_proto::grant::Grant;
 use vmm_tests::forge::key::Key;
+use vmm_tests::forge::signing::Signing;
 use vmm_tests::forge::{Forged, der};
 
 use crate::scene::{NOW, Scene, judge, machine, six, two};
@@ -223,8 +224,5 @@ fn resigned(certificate: &[u8], key: &Key, noise: &[Noise]) -> Vec<u8> {
     for noise in noise {
         noise.apply_to(&mut content);
     }
-    let signed = der::tlv(der::SEQUENCE, &content);
-    let signature = [&[0], &key.sign(&signed)[..]].concat();
-    let signature = der::tlv(der::BIT_STRING, &signature);
-    der::sequence(&[signed, key.algorithm(), signature])
+    Signing::default().sign(content, key)
 }

@@ -1,13 +1,14 @@
 //! The root itself: what a server refuses to be configured with.
 
 use vmm_proto::chain::{Fault, PathError, RootError};
-use vmm_tests::forge::certificate::{
-    BASIC_CONSTRAINTS, CERT_SIGN, CLIENT_AUTH, COMMON_NAME, CRL_SIGN, DIGITAL_SIGNATURE,
-    EXT_KEY_USAGE, GRANT, KEY_USAGE, Name, ORGANIZATION, SUBJECT_KEY_ID, UNKNOWN,
-    basic_constraints, ext_key_usage, key_usage,
+use vmm_tests::forge::extensions::{
+    BASIC_CONSTRAINTS, CERT_SIGN, CLIENT_AUTH, CRL_SIGN, DIGITAL_SIGNATURE, EXT_KEY_USAGE,
+    Extended, GRANT, KEY_USAGE, SUBJECT_KEY_ID, UNKNOWN, basic_constraints, ext_key_usage,
+    key_usage,
 };
 use vmm_tests::forge::grant::{Grant, delegation};
 use vmm_tests::forge::key::{self, Key};
+use vmm_tests::forge::names::{COMMON_NAME, Name, ORGANIZATION};
 use vmm_tests::forge::{Forge, der};
 
 use crate::scene::{Case, Reason, at_each, bad_root, none, refuse};
@@ -96,33 +97,29 @@ pub(crate) fn cases() -> Vec<Case> {
             |c| c.issuer = Some(Name::common("b root")),
             &bad_root!(fault Fault::ExtendedKeyUsage("clientAuth")),
         ),
-        root("a signature by another key", |c| c.signer = Some(Key::named("nobody")), &unsigned),
+        root(
+            "a signature by another key",
+            |c| c.signing.signer = Some(Key::named("nobody")),
+            &unsigned,
+        ),
         root(
             "a signature with one bit changed",
-            |c| c.edit_signature = Some(|signature| signature[9] ^= 0x20),
+            |c| c.signing.edit_signature = Some(|signature| signature[9] ^= 0x20),
             &unsigned,
         ),
         root(
             "a signature by Ed25519 that calls itself ECDSA",
-            |c| {
-                let ecdsa = der::sequence(&[der::oid(key::ECDSA_SHA256)]);
-                c.inner_algorithm = Some(ecdsa.clone());
-                c.outer_algorithm = Some(ecdsa);
-            },
+            |c| c.signing.claim(&[der::oid(key::ECDSA_SHA256)]),
             &unsigned,
         ),
         root(
             "another algorithm in the signature than beside it",
-            |c| c.inner_algorithm = Some(der::sequence(&[der::oid(key::ECDSA_SHA256)])),
+            |c| c.signing.inner_algorithm = Some(der::sequence(&[der::oid(key::ECDSA_SHA256)])),
             &bad_root!(fault Fault::Path(PathError::SignatureAlgorithmMismatch)),
         ),
         root(
             "a signature by an algorithm that is not allowed",
-            |c| {
-                let other = der::sequence(&[der::oid(key::ECDSA_SHA512)]);
-                c.inner_algorithm = Some(other.clone());
-                c.outer_algorithm = Some(other);
-            },
+            |c| c.signing.claim(&[der::oid(key::ECDSA_SHA512)]),
             &bad_root!(fault Fault::SignatureAlgorithm),
         ),
         root(
@@ -135,12 +132,12 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         root(
             "bytes behind its end",
-            |c| c.edit = Some(|certificate| certificate.push(0)),
+            |c| c.signing.edit = Some(|certificate| certificate.push(0)),
             &bad_root!(fault Fault::Trailing),
         ),
         root(
             "its last byte missing",
-            |c| c.edit = Some(|certificate| certificate.truncate(certificate.len() - 1)),
+            |c| c.signing.edit = Some(|certificate| certificate.truncate(certificate.len() - 1)),
             &bad_root!(fault Fault::Encoding),
         ),
     ]

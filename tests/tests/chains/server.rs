@@ -2,13 +2,15 @@
 
 use rustls_pki_types::{CertificateDer, ServerName};
 use vmm_proto::chain::{self, ChainError, Fault, PathError, Root};
-use vmm_tests::forge::certificate::{
+use vmm_tests::forge::extensions::{
     AUTHORITY_KEY_ID, BASIC_CONSTRAINTS, CERT_SIGN, CLIENT_AUTH, Content, DIGITAL_SIGNATURE,
-    EXT_KEY_USAGE, GRANT, KEY_USAGE, Name, SERVER_AUTH, SUBJECT_ALT_NAME, Time, UNKNOWN,
+    EXT_KEY_USAGE, Extended, GRANT, KEY_USAGE, SERVER_AUTH, SUBJECT_ALT_NAME, UNKNOWN,
     alternative_names, basic_constraints, ext_key_usage, key_usage,
 };
 use vmm_tests::forge::grant::{self, Grant};
 use vmm_tests::forge::key::{Key, Kind};
+use vmm_tests::forge::names::Name;
+use vmm_tests::forge::times::Time;
 use vmm_tests::forge::{Forge, der};
 
 use crate::scene::NOW;
@@ -279,7 +281,7 @@ const REFUSED: &[Refused] = &[
     ("an RSA key", |s| s.forge.last().key = Key::generate(Kind::Rsa), is!(Fault::KeyAlgorithm)),
     (
         "a broken signature",
-        |s| s.forge.last().edit_signature = Some(|signature| signature[3] ^= 4),
+        |s| s.forge.last().signing.edit_signature = Some(|signature| signature[3] ^= 4),
         is!(Fault::Path(PathError::InvalidSignatureForPublicKey)),
     ),
     (

@@ -1,7 +1,7 @@
 //! Rule 3, time: every certificate, the root included, may be used now.
 
 use vmm_proto::chain::{Fault, PathError};
-use vmm_tests::forge::certificate::Time;
+use vmm_tests::forge::times::Time;
 
 use crate::scene::{Case, NOW, at_each, fault, no_path, refuse, two};
 

@@ -2,12 +2,13 @@
 
 use vmm_proto::chain::crl::CrlAuthority;
 use vmm_proto::revocation::{CrlNumber, MAX_SERIALS};
-use vmm_tests::forge::certificate::{
-    AUTHORITY_KEY_ID, BASIC_CONSTRAINTS, Time, UNKNOWN, basic_constraints,
-};
 use vmm_tests::forge::crl::{CRL_NUMBER, Entries, Entry, FRESHEST, INVALIDITY_DATE};
 use vmm_tests::forge::der;
+use vmm_tests::forge::extensions::{
+    AUTHORITY_KEY_ID, BASIC_CONSTRAINTS, Extended, UNKNOWN, basic_constraints,
+};
 use vmm_tests::forge::key::{Key, Kind};
+use vmm_tests::forge::times::Time;
 
 use super::entries::many;
 use super::scene::{Scene, alice, root, sixth};

@@ -2,9 +2,10 @@
 
 use vmm_proto::chain::crl::CrlError;
 use vmm_proto::revocation::MAX_SERIALS;
-use vmm_tests::forge::certificate::{Time, UNKNOWN};
 use vmm_tests::forge::crl::{CERTIFICATE_ISSUER, Entries, Entry, REASON};
 use vmm_tests::forge::der;
+use vmm_tests::forge::extensions::UNKNOWN;
+use vmm_tests::forge::times::Time;
 
 use super::scene::{Case, Reason, changed, list};
 

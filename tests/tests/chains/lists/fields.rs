@@ -2,18 +2,19 @@
 
 use vmm_proto::chain::crl::{CrlError, MAX_DER};
 use vmm_tests::forge::Forge;
-use vmm_tests::forge::certificate::{AUTHORITY_KEY_ID, Time, UNKNOWN};
 use vmm_tests::forge::crl::{CRL_NUMBER, DELTA, DISTRIBUTION_POINT, Entries, List};
 use vmm_tests::forge::der;
+use vmm_tests::forge::extensions::{AUTHORITY_KEY_ID, Extended, UNKNOWN};
 use vmm_tests::forge::key::{self, Key, Kind};
+use vmm_tests::forge::signing::Signing;
+use vmm_tests::forge::times::Time;
 
-use super::scene::{Case, alice, changed, list, refuse};
+use super::scene::{Case, Reason, alice, changed, list, refuse};
 use crate::scene::NOW;
 
-/// The list calls its signature that.
-fn algorithm(list: &mut List, elements: &[Vec<u8>]) {
-    list.inner_algorithm = Some(der::sequence(elements));
-    list.outer_algorithm = Some(der::sequence(elements));
+/// A change to how the list is signed.
+fn signed(name: &str, change: impl Fn(&mut Signing) + 'static, reason: Reason) -> Case {
+    changed(name, move |l| change(&mut l.signing), reason)
 }
 
 pub(crate) fn signatures() -> Vec<Case> {
@@ -23,46 +24,50 @@ pub(crate) fn signatures() -> Vec<Case> {
     let rsa = Key::generate(Kind::Rsa);
     let p521 = Key::generate(Kind::P521);
     vec![
-        changed("one bit changed", |l| l.edit_signature = Some(|s| s[7] ^= 1), bad),
-        changed("a signature by another key", |l| l.signer = Some(Key::named("nobody")), bad),
-        changed("a signature of zeros", |l| l.edit_signature = Some(|s| s.fill(0)), bad),
-        changed("a signature cut short", |l| l.edit_signature = Some(|s| s.truncate(63)), bad),
-        changed("an empty signature", |l| l.edit_signature = Some(Vec::clear), bad),
-        changed(
+        signed("one bit changed", |s| s.edit_signature = Some(|bytes| bytes[7] ^= 1), bad),
+        signed("a signature by another key", |s| s.signer = Some(Key::named("nobody")), bad),
+        signed("a signature of zeros", |s| s.edit_signature = Some(|bytes| bytes.fill(0)), bad),
+        signed(
+            "a signature cut short",
+            |s| s.edit_signature = Some(|bytes| bytes.truncate(63)),
+            bad,
+        ),
+        signed("an empty signature", |s| s.edit_signature = Some(Vec::clear), bad),
+        signed(
             "a signature with a byte behind it",
-            |l| l.edit_signature = Some(|s| s.push(0)),
+            |s| s.edit_signature = Some(|bytes| bytes.push(0)),
             bad,
         ),
-        changed(
+        signed(
             "an Ed25519 signature that calls itself ECDSA",
-            |l| algorithm(l, &[der::oid(key::ECDSA_SHA256)]),
+            |s| s.claim(&[der::oid(key::ECDSA_SHA256)]),
             bad,
         ),
-        changed("an RSA signature", move |l| l.signer = Some(rsa.clone()), not_allowed),
-        changed("a P-521 signature", move |l| l.signer = Some(p521.clone()), not_allowed),
-        changed(
+        signed("an RSA signature", move |s| s.signer = Some(rsa.clone()), not_allowed),
+        signed("a P-521 signature", move |s| s.signer = Some(p521.clone()), not_allowed),
+        signed(
             "a signature by ecdsa-with-SHA1",
-            |l| algorithm(l, &[der::oid(key::ECDSA_SHA1)]),
+            |s| s.claim(&[der::oid(key::ECDSA_SHA1)]),
             not_allowed,
         ),
-        changed(
+        signed(
             "a signature by sha1WithRSAEncryption",
-            |l| algorithm(l, &[der::oid(key::SHA1_WITH_RSA), der::tlv(der::NULL, &[])]),
+            |s| s.claim(&[der::oid(key::SHA1_WITH_RSA), der::tlv(der::NULL, &[])]),
             not_allowed,
         ),
-        changed(
+        signed(
             "Ed25519 with NULL parameters",
-            |l| algorithm(l, &[der::oid(&[1, 3, 101, 112]), der::tlv(der::NULL, &[])]),
+            |s| s.claim(&[der::oid(&[1, 3, 101, 112]), der::tlv(der::NULL, &[])]),
             not_allowed,
         ),
-        changed(
+        signed(
             "another algorithm beside the signature than in it",
-            |l| l.outer_algorithm = Some(der::sequence(&[der::oid(key::ECDSA_SHA256)])),
+            |s| s.outer_algorithm = Some(der::sequence(&[der::oid(key::ECDSA_SHA256)])),
             mismatch,
         ),
-        changed(
+        signed(
             "another algorithm in the signature than beside it",
-            |l| l.inner_algorithm = Some(der::sequence(&[der::oid(key::ECDSA_SHA256)])),
+            |s| s.inner_algorithm = Some(der::sequence(&[der::oid(key::ECDSA_SHA256)])),
             mismatch,
         ),
     ]
@@ -243,47 +248,47 @@ pub(crate) fn shapes() -> Vec<Case> {
         changed("version 1, said so", |l| l.version = Some(0), version),
         changed("version 3", |l| l.version = Some(2), version),
         changed("version 257", |l| l.version = Some(256), version),
-        changed("bytes behind it", |l| l.edit = Some(|der| der.push(0)), list!(CrlError::Trailing)),
-        changed(
+        signed("bytes behind it", |s| s.edit = Some(|der| der.push(0)), list!(CrlError::Trailing)),
+        signed(
             "twice itself",
-            |l| l.edit = Some(|der| der.extend(der.clone())),
+            |s| s.edit = Some(|der| der.extend(der.clone())),
             list!(CrlError::Trailing),
         ),
-        changed(
+        signed(
             "its last byte missing",
-            |l| l.edit = Some(|der| der.truncate(der.len() - 1)),
+            |s| s.edit = Some(|der| der.truncate(der.len() - 1)),
             malformed,
         ),
-        changed("no bytes", |l| l.edit = Some(Vec::clear), malformed),
-        changed(
+        signed("no bytes", |s| s.edit = Some(Vec::clear), malformed),
+        signed(
             "something else",
-            |l| l.edit = Some(|der| *der = b"GET / HTTP/1.1\r\n\r\n".to_vec()),
+            |s| s.edit = Some(|der| *der = b"GET / HTTP/1.1\r\n\r\n".to_vec()),
             malformed,
         ),
-        changed("a long length", |l| l.edit = Some(|der| reframed(der, der::tlv_long)), malformed),
-        changed(
+        signed("a long length", |s| s.edit = Some(|der| reframed(der, der::tlv_long)), malformed),
+        signed(
             "an indefinite length",
-            |l| l.edit = Some(|der| reframed(der, der::tlv_indefinite)),
+            |s| s.edit = Some(|der| reframed(der, der::tlv_indefinite)),
             malformed,
         ),
         changed(
             "a field behind the signature",
             |l| {
-                l.edit = Some(|der| {
+                l.signing.edit = Some(|der| {
                     *der = der::tlv(der::SEQUENCE, &[der::content(der), &[5, 0]].concat());
                 });
             },
             malformed,
         ),
-        changed(
+        signed(
             "a field behind the extensions",
-            |l| l.edit_signed = Some(|signed| signed.extend([5, 0])),
+            |s| s.edit_signed = Some(|signed| signed.extend([5, 0])),
             malformed,
         ),
         changed(
             "the extensions twice",
             |l| {
-                l.edit_signed = Some(|signed| {
+                l.signing.edit_signed = Some(|signed| {
                     let again = der::tlv(der::constructed(0), &der::sequence(&[]));
                     signed.extend(again);
                 });
@@ -294,7 +299,7 @@ pub(crate) fn shapes() -> Vec<Case> {
             "an empty list of extensions",
             |l| {
                 l.extensions.clear();
-                l.edit_signed = Some(|signed| {
+                l.signing.edit_signed = Some(|signed| {
                     signed.extend(der::tlv(der::constructed(0), &der::sequence(&[])));
                 });
             },
@@ -304,13 +309,14 @@ pub(crate) fn shapes() -> Vec<Case> {
             "a certificate in the place of the list",
             alice,
             |s| {
-                s.list.edit = Some(|der| *der = Forge::root("x y").sign().root_der().to_vec());
+                s.list.signing.edit =
+                    Some(|der| *der = Forge::root("x y").sign().root_der().to_vec());
             },
             list!(CrlError::Version),
         ),
-        changed(
+        signed(
             "more bytes than are taken",
-            |l| l.edit = Some(|der| der.resize(MAX_DER + 1, 0)),
+            |s| s.edit = Some(|der| der.resize(MAX_DER + 1, 0)),
             list!(CrlError::TooLarge(_)),
         ),
     ]

@@ -2,13 +2,16 @@
 
 use vmm_proto::chain::crl::CrlError;
 use vmm_proto::chain::{Fault, PathError};
-use vmm_tests::forge::certificate::{
-    AUTHORITY_KEY_ID, BASIC_CONSTRAINTS, CERT_SIGN, CRL_SIGN, Draft, EXT_KEY_USAGE, GRANT,
-    KEY_USAGE, NAME_CONSTRAINTS, Name, SERVER_AUTH, SUBJECT_KEY_ID, Time, UNKNOWN,
-    basic_constraints, ext_key_usage, key_usage,
+use vmm_tests::forge::certificate::Draft;
+use vmm_tests::forge::extensions::{
+    AUTHORITY_KEY_ID, BASIC_CONSTRAINTS, CERT_SIGN, CRL_SIGN, EXT_KEY_USAGE, Extended, GRANT,
+    KEY_USAGE, NAME_CONSTRAINTS, SERVER_AUTH, SUBJECT_KEY_ID, UNKNOWN, basic_constraints,
+    ext_key_usage, key_usage,
 };
 use vmm_tests::forge::grant;
 use vmm_tests::forge::key::{self, Key, Kind};
+use vmm_tests::forge::names::Name;
+use vmm_tests::forge::times::Time;
 use vmm_tests::forge::{Forge, der};
 
 use super::scene::{Case, Reason, alice, chain, changed, list, refuse, root, sixth};
@@ -219,17 +222,17 @@ pub(crate) fn certificates() -> Vec<Case> {
         ),
         at_both(
             "a signature by another key",
-            |c| c.signer = Some(Key::named("nobody")),
+            |c| c.signing.signer = Some(Key::named("nobody")),
             chain!(3, Fault::Path(PathError::InvalidSignatureForPublicKey)),
         ),
         at_both(
             "a signature with one bit changed",
-            |c| c.edit_signature = Some(|signature| signature[7] ^= 1),
+            |c| c.signing.edit_signature = Some(|signature| signature[7] ^= 1),
             chain!(3, Fault::Path(PathError::InvalidSignatureForPublicKey)),
         ),
         at_both(
             "another algorithm in the signature than beside it",
-            |c| c.inner_algorithm = Some(der::sequence(&[der::oid(key::ECDSA_SHA256)])),
+            |c| c.signing.inner_algorithm = Some(der::sequence(&[der::oid(key::ECDSA_SHA256)])),
             chain!(3, Fault::Path(PathError::SignatureAlgorithmMismatch)),
         ),
         at_both(
@@ -265,7 +268,7 @@ pub(crate) fn certificates() -> Vec<Case> {
             |s| {
                 s.at(2).key = Key::generate(Kind::Rsa);
                 // The list itself calls its signature one that is allowed.
-                s.list.signer = Some(Key::named("nobody"));
+                s.list.signing.signer = Some(Key::named("nobody"));
             },
             chain!(3, Fault::KeyAlgorithm),
         ),
@@ -279,7 +282,7 @@ pub(crate) fn others() -> Vec<Case> {
             "a list by a CA that nobody knows",
             |l| {
                 l.issuer = Some(Name::common("nobody"));
-                l.signer = Some(Key::named("nobody"));
+                l.signing.signer = Some(Key::named("nobody"));
             },
             list!(CrlError::OtherIssuer),
         ),
@@ -288,7 +291,7 @@ pub(crate) fn others() -> Vec<Case> {
             alice,
             |s| {
                 s.list.issuer = Some(s.at(1).subject.clone());
-                s.list.signer = Some(s.at(1).key.clone());
+                s.list.signing.signer = Some(s.at(1).key.clone());
             },
             list!(CrlError::OtherIssuer),
         ),
@@ -297,7 +300,7 @@ pub(crate) fn others() -> Vec<Case> {
             alice,
             |s| {
                 s.list.issuer = Some(s.at(0).subject.clone());
-                s.list.signer = Some(s.at(0).key.clone());
+                s.list.signing.signer = Some(s.at(0).key.clone());
             },
             list!(CrlError::OtherIssuer),
         ),
@@ -309,7 +312,7 @@ pub(crate) fn others() -> Vec<Case> {
                     .delegation("eve", |_| {})
                     .delegation("alice", |_| {})
                     .drafts;
-                s.list.signer = Some(other[2].key.clone());
+                s.list.signing.signer = Some(other[2].key.clone());
             },
             list!(CrlError::Signature),
         ),
@@ -364,7 +367,7 @@ pub(crate) fn others() -> Vec<Case> {
             "a name with the same text in another string type",
             |l| {
                 let name = (
-                    vmm_tests::forge::certificate::COMMON_NAME,
+                    vmm_tests::forge::names::COMMON_NAME,
                     der::PRINTABLE_STRING,
                     b"alice".as_slice(),
                 );
