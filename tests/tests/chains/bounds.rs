@@ -5,7 +5,8 @@ use vmm_proto::chain::Fault;
 use vmm_proto::resource::{Family, Misfit};
 use vmm_tests::forge::grant::{self, Fields, documentation6};
 
-use crate::scene::{Case, Reason, SERVER, fault, refuse, six, two};
+use crate::case::refuse;
+use crate::scene::{Case, Reason, SERVER, fault, six, two};
 
 /// The same for each of the six delegations that has one above it.
 fn at_each_depth(name: &str, change: fn(&mut Fields), reason: &Reason) -> Vec<Case> {
@@ -14,7 +15,7 @@ fn at_each_depth(name: &str, change: fn(&mut Fields), reason: &Reason) -> Vec<Ca
             format!("{name}, at depth {depth}"),
             six,
             move |s| change(s.at(depth).fields()),
-            reason.clone().of(&format!("d{depth}")),
+            reason.of(["d1", "d2", "d3", "d4", "d5", "d6"][depth - 1]),
         )
     };
     (2..=6).map(case).collect()
@@ -22,7 +23,7 @@ fn at_each_depth(name: &str, change: fn(&mut Fields), reason: &Reason) -> Vec<Ca
 
 /// Alice below dev, who has the plain delegation.
 fn alice(name: &str, change: fn(&mut Fields), reason: &Reason) -> Case {
-    refuse(name, two, move |s| change(s.at(2).fields()), reason.clone().of("alice"))
+    refuse(name, two, move |s| change(s.at(2).fields()), reason.of("alice"))
 }
 
 fn service(range: Option<&Fields>, range6: Option<&Fields>) -> Vec<Vec<u8>> {
@@ -188,7 +189,7 @@ pub(crate) fn hosts() -> Vec<Case> {
             format!("a delegation for another server, at {place}"),
             two,
             move |s| grant::hosts(s.at(place).fields(), &[&[1; 32]]),
-            other.clone().of(["", "dev", "alice"][place]),
+            other.of(["", "dev", "alice"][place]),
         ));
         cases.push(refuse(
             format!("a delegation for 64 other servers, at {place}"),
@@ -198,7 +199,7 @@ pub(crate) fn hosts() -> Vec<Case> {
                 let keys: Vec<_> = keys.iter().map(|key| &key[..]).collect();
                 grant::hosts(s.at(place).fields(), &keys);
             },
-            other.clone(),
+            other,
         ));
     }
     cases

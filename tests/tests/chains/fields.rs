@@ -11,13 +11,14 @@ use vmm_tests::forge::extensions::{
 };
 use vmm_tests::forge::key::{self, Key, Kind};
 
-use crate::scene::{Case, Reason, Scene, at_each, fault, no_path, none, refuse, six, two};
+use crate::case::refuse;
+use crate::scene::{Case, Reason, Scene, at_each, fault, no_path, none, six, two};
 
 const BELOW_ROOT: [usize; 3] = [1, 2, 3];
 
 /// The same at dev, alice and admin, each of which is blamed by name.
 fn below_root(name: &str, change: fn(&mut Draft), reason: &Reason) -> Vec<Case> {
-    let named = |place: usize| reason.clone().of(["ca root", "dev", "alice", "admin"][place]);
+    let named = |place: usize| reason.of(["ca root", "dev", "alice", "admin"][place]);
     BELOW_ROOT
         .into_iter()
         .flat_map(|place| at_each(&[place], name, change, &named(place)))
@@ -224,7 +225,7 @@ pub(crate) fn constraints() -> Vec<Case> {
                 let below = 6 - depth as u64;
                 s.at(depth).set(BASIC_CONSTRAINTS, basic_constraints(true, Some(below - 1)));
             },
-            length.clone(),
+            length,
         ));
     }
     cases
@@ -262,7 +263,7 @@ pub(crate) fn key_identifiers() -> Vec<Case> {
             let key_id = s.at(2).identifier();
             s.at(3).set(AUTHORITY_KEY_ID, wrong(&key_id[..19]));
         },
-        authority.clone().of("admin"),
+        authority.of("admin"),
     ));
     cases.push(refuse(
         "an authorityKeyIdentifier of the issuer's issuer",
@@ -271,7 +272,7 @@ pub(crate) fn key_identifiers() -> Vec<Case> {
             let key_id = s.at(1).identifier();
             s.at(3).set(AUTHORITY_KEY_ID, wrong(&key_id));
         },
-        authority.clone().of("admin"),
+        authority.of("admin"),
     ));
     cases.push(refuse(
         "a CA whose subjectKeyIdentifier is not what its leaf says",

@@ -9,7 +9,8 @@ use vmm_tests::forge::extensions::{Extended, Extension, GRANT, GRANT_BASE};
 use vmm_tests::forge::grant::{self, Fields, Grant, documentation6};
 use vmm_tests::forge::{Forge, der};
 
-use crate::scene::{Case, Reason, at_each, fault, machine, none, refuse};
+use crate::case::refuse;
+use crate::scene::{Case, Reason, at_each, fault, machine, none};
 
 /// The grant breaks this rule of its module's comments.
 macro_rules! breaks {
@@ -182,7 +183,7 @@ pub(crate) fn permissions() -> Vec<Case> {
 /// A change to the delegation of dev, above alice whose own is empty enough to fit anything.
 fn dev(name: &str, change: fn(&mut Fields), reason: &Reason) -> Vec<Case> {
     let change = move |c: &mut Draft| change(c.fields());
-    at_each(&[1], name, change, &reason.clone().of("dev"))
+    at_each(&[1], name, change, &reason.of("dev"))
 }
 
 pub(crate) fn delegation_fields() -> Vec<Case> {
@@ -281,7 +282,7 @@ pub(crate) fn delegation_fields() -> Vec<Case> {
 /// dev with just this bridge.
 fn bridge(name: &str, bridge: Vec<u8>, reason: &Reason) -> Vec<Case> {
     let change = move |c: &mut Draft| c.fields().list("bridges", std::slice::from_ref(&bridge));
-    at_each(&[1], name, change, &reason.clone().of("dev"))
+    at_each(&[1], name, change, &reason.of("dev"))
 }
 
 /// dev with just this IPv4 range.
@@ -442,7 +443,7 @@ pub(crate) fn bridges() -> Vec<Case> {
 
 /// A change to the machine's fields.
 fn hello(name: &str, change: fn(&mut Fields), reason: &Reason) -> Case {
-    refuse(name, machine, move |s| change(s.at(2).fields()), reason.clone().of("hello"))
+    refuse(name, machine, move |s| change(s.at(2).fields()), reason.of("hello"))
 }
 
 pub(crate) fn machine_fields() -> Vec<Case> {

@@ -5,7 +5,8 @@ use vmm_tests::forge::Forge;
 use vmm_tests::forge::der;
 use vmm_tests::forge::key::Key;
 
-use crate::scene::{Case, deep, fault, no_path, none, refuse, six, two};
+use crate::case::refuse;
+use crate::scene::{Case, deep, fault, no_path, none, presented, six, two};
 
 /// A chain of the same root, apart from that of [`two`].
 fn beside() -> Forge {
@@ -21,70 +22,57 @@ fn elsewhere(root: &str) -> Forge {
 
 pub(crate) fn order() -> Vec<Case> {
     vec![
-        refuse(
-            "nothing is presented",
-            two,
-            |s| s.list(|list, _| list.clear()),
-            fault!(1, Fault::NoCertificate),
-        ),
-        refuse(
+        presented("nothing is presented", |list, _| list.clear(), fault!(1, Fault::NoCertificate)),
+        presented(
             "root first, leaf last",
-            two,
-            |s| s.list(|list, forged| list.clone_from(&forged.certificates)),
+            |list, forged| list.clone_from(&forged.certificates),
             no_path!(PathError::CaUsedAsEndEntity),
         ),
-        refuse(
+        presented(
             "the root alone",
-            two,
-            |s| s.list(|list, forged| *list = vec![forged.root_der().to_vec()]),
+            |list, forged| *list = vec![forged.root_der().to_vec()],
             no_path!(PathError::CaUsedAsEndEntity),
         ),
-        refuse(
+        presented(
             "a delegation in the place of the leaf",
-            two,
-            |s| s.list(|list, _| drop(list.remove(0))),
+            |list, _| drop(list.remove(0)),
             no_path!(PathError::CaUsedAsEndEntity),
         ),
-        refuse(
+        presented(
             "delegations in the wrong order",
-            two,
-            |s| s.list(|list, _| list.swap(1, 2)),
+            |list, _| list.swap(1, 2),
             fault!(2, Fault::NotThePath),
         ),
         refuse(
             "six delegations in the wrong order",
             six,
-            |s| s.list(|list, _| list[1..].reverse()),
+            |s| s.present(|list, _| list[1..].reverse()),
             fault!(2, Fault::NotThePath),
         ),
-        refuse(
+        presented(
             "the leaf's issuer is missing",
-            two,
-            |s| s.list(|list, _| drop(list.remove(1))),
+            |list, _| drop(list.remove(1)),
             no_path!(PathError::UnknownIssuer),
         ),
-        refuse(
+        presented(
             "the outermost delegation is missing",
-            two,
-            |s| s.list(|list, _| drop(list.pop())),
+            |list, _| drop(list.pop()),
             no_path!(PathError::UnknownIssuer),
         ),
-        refuse(
+        presented(
             "the leaf alone, below two delegations",
-            two,
-            |s| s.list(|list, _| list.truncate(1)),
+            |list, _| list.truncate(1),
             no_path!(PathError::UnknownIssuer),
         ),
-        refuse(
+        presented(
             "the root in the place of the outermost delegation",
-            two,
-            |s| s.list(|list, forged| list[2] = forged.root_der().to_vec()),
+            |list, forged| list[2] = forged.root_der().to_vec(),
             no_path!(PathError::UnknownIssuer),
         ),
         refuse(
             "a direct leaf below itself",
             none,
-            |s| s.list(|list, _| list.push(list[0].clone())),
+            |s| s.present(|list, _| list.push(list[0].clone())),
             fault!(2, Fault::NotThePath),
         ),
     ]
@@ -92,100 +80,73 @@ pub(crate) fn order() -> Vec<Case> {
 
 pub(crate) fn extra() -> Vec<Case> {
     let mut cases = vec![
-        refuse(
+        presented(
             "a CA that nobody needs, last",
-            two,
-            |s| s.list(|list, _| list.push(beside().sign().certificates[1].clone())),
+            |list, _| list.push(beside().sign().certificates[1].clone()),
             fault!(2, Fault::NotThePath),
         ),
-        refuse(
+        presented(
             "a CA that nobody needs, between",
-            two,
-            |s| s.list(|list, _| list.insert(1, beside().sign().certificates[1].clone())),
+            |list, _| list.insert(1, beside().sign().certificates[1].clone()),
             fault!(2, Fault::NotThePath),
         ),
-        refuse(
+        presented(
             "another leaf, last",
-            two,
-            |s| s.list(|list, _| list.extend(beside().sign().chain_der())),
+            |list, _| list.extend(beside().sign().chain_der()),
             fault!(2, Fault::NotThePath),
         ),
-        refuse(
+        presented(
             "another root behind the root",
-            two,
-            |s| {
-                s.list(|list, forged| {
-                    list.push(forged.root_der().to_vec());
-                    list.push(elsewhere("b root").sign().root_der().to_vec());
-                });
+            |list, forged| {
+                list.push(forged.root_der().to_vec());
+                list.push(elsewhere("b root").sign().root_der().to_vec());
             },
             fault!(2, Fault::NotThePath),
         ),
-        refuse(
+        presented(
             "another root in the place of the root",
-            two,
-            |s| s.list(|list, _| list.push(elsewhere("b root").sign().root_der().to_vec())),
+            |list, _| list.push(elsewhere("b root").sign().root_der().to_vec()),
             fault!(2, Fault::NotThePath),
         ),
-        refuse(
+        presented(
             "the root twice",
-            two,
-            |s| {
-                s.list(|list, forged| {
-                    list.push(forged.root_der().to_vec());
-                    list.push(forged.root_der().to_vec());
-                });
+            |list, forged| {
+                list.push(forged.root_der().to_vec());
+                list.push(forged.root_der().to_vec());
             },
             fault!(2, Fault::NotThePath),
         ),
-        refuse(
+        presented(
             "the root's key in a certificate with another serial",
-            two,
-            |s| {
-                s.list(|list, _| {
-                    let mut renewed = Forge::root("ca root");
-                    renewed.last().serial = vec![9];
-                    list.push(renewed.sign().root_der().to_vec());
-                });
+            |list, _| {
+                let mut renewed = Forge::root("ca root");
+                renewed.last().serial = vec![9];
+                list.push(renewed.sign().root_der().to_vec());
             },
             fault!(2, Fault::NotThePath),
         ),
-        refuse(
+        presented(
             "eight certificates that nobody needs",
-            two,
-            |s| {
-                s.list(|list, _| {
-                    list.extend(vec![beside().sign().certificates[1].clone(); 8]);
-                });
-            },
+            |list, _| list.extend(vec![beside().sign().certificates[1].clone(); 8]),
             fault!(2, Fault::TooLong(11)),
         ),
-        refuse(
+        presented(
             "a hundred certificates that nobody needs",
-            two,
-            |s| {
-                s.list(|list, _| {
-                    list.extend(vec![beside().sign().certificates[1].clone(); 97]);
-                });
-            },
+            |list, _| list.extend(vec![beside().sign().certificates[1].clone(); 97]),
             fault!(2, Fault::TooLong(100)),
         ),
     ];
     for place in 0..3 {
-        cases.push(refuse(
+        cases.push(presented(
             format!("certificate {place} of the list twice"),
-            two,
-            move |s| s.list(move |list, _| list.insert(place, list[place].clone())),
+            move |list, _| list.insert(place, list[place].clone()),
             fault!(2, Fault::NotThePath),
         ));
     }
     for place in 1..3 {
-        cases.push(refuse(
+        cases.push(presented(
             format!("the root in the middle, at {place}"),
-            two,
-            move |s| {
-                s.list(move |list, forged| list.insert(place, forged.root_der().to_vec()));
-            },
+            move |list, forged| list.insert(place, forged.root_der().to_vec()),
             fault!(2, Fault::NotThePath),
         ));
     }
@@ -206,16 +167,14 @@ pub(crate) fn detours() -> Vec<Case> {
             |s| s.forge = deep(10).permissions("admin", &[0], |_| {}),
             no_path!(PathError::MaximumPathDepthExceeded),
         ),
-        refuse(
+        presented(
             "a whole chain of another root",
-            two,
-            |s| s.list(|list, _| *list = elsewhere("b root").sign().chain_der()),
+            |list, _| *list = elsewhere("b root").sign().chain_der(),
             no_path!(PathError::UnknownIssuer),
         ),
-        refuse(
+        presented(
             "a whole chain of another root with this one's name",
-            two,
-            |s| s.list(|list, _| *list = elsewhere("ca root").sign().chain_der()),
+            |list, _| *list = elsewhere("ca root").sign().chain_der(),
             no_path!(PathError::InvalidSignatureForPublicKey),
         ),
         refuse(
@@ -229,7 +188,7 @@ pub(crate) fn detours() -> Vec<Case> {
             two,
             |s| {
                 let key = s.at(2).key.clone();
-                s.list(move |list, _| list.insert(1, alice_by_root(&key)));
+                s.present(move |list, _| list.insert(1, alice_by_root(&key)));
             },
             fault!(2, Fault::NotThePath),
         ),
@@ -238,7 +197,7 @@ pub(crate) fn detours() -> Vec<Case> {
             two,
             |s| {
                 let key = s.at(2).key.clone();
-                s.list(move |list, _| list.insert(2, alice_by_root(&key)));
+                s.present(move |list, _| list.insert(2, alice_by_root(&key)));
             },
             fault!(2, Fault::NotThePath),
         ),
@@ -247,7 +206,7 @@ pub(crate) fn detours() -> Vec<Case> {
             two,
             |s| {
                 let (dev, alice) = (s.at(1).clone(), s.at(2).clone());
-                s.list(move |list, _| list.insert(2, dev.sign(&alice)));
+                s.present(move |list, _| list.insert(2, dev.sign(&alice)));
             },
             fault!(2, Fault::NotThePath),
         ),
@@ -283,40 +242,34 @@ pub(crate) fn detours() -> Vec<Case> {
             |s| s.at(3).issuer = Some(s.at(0).subject.clone()),
             no_path!(PathError::InvalidSignatureForPublicKey),
         ),
-        refuse(
+        presented(
             "bytes behind the leaf",
-            two,
-            |s| s.list(|list, _| list[0].push(0)),
+            |list, _| list[0].push(0),
             no_path!(PathError::TrailingData(_)),
         ),
-        refuse(
+        presented(
             "bytes behind a delegation",
-            two,
-            |s| s.list(|list, _| list[1].push(0)),
+            |list, _| list[1].push(0),
             no_path!(PathError::TrailingData(_)),
         ),
-        refuse(
+        presented(
             "the leaf's last byte is missing",
-            two,
-            |s| s.list(|list, _| list[0].truncate(300)),
+            |list, _| list[0].truncate(300),
             no_path!(PathError::BadDer | PathError::TrailingData(_)),
         ),
-        refuse(
+        presented(
             "the leaf is not a certificate",
-            two,
-            |s| s.list(|list, _| list[0] = b"GET / HTTP/1.1\r\n\r\n".to_vec()),
+            |list, _| list[0] = b"GET / HTTP/1.1\r\n\r\n".to_vec(),
             no_path!(PathError::BadDer | PathError::TrailingData(_)),
         ),
-        refuse(
+        presented(
             "a leaf of no bytes",
-            two,
-            |s| s.list(|list, _| list[0].clear()),
+            |list, _| list[0].clear(),
             no_path!(PathError::BadDer | PathError::TrailingData(_)),
         ),
-        refuse(
+        presented(
             "rubbish behind the path",
-            two,
-            |s| s.list(|list, _| list.push(vec![0xff; 64])),
+            |list, _| list.push(vec![0xff; 64]),
             fault!(2, Fault::NotThePath),
         ),
         refuse(
@@ -324,8 +277,7 @@ pub(crate) fn detours() -> Vec<Case> {
             two,
             |s| {
                 s.at(3).signing.edit = Some(|certificate| {
-                    let content = certificate[4..].to_vec();
-                    *certificate = der::tlv_long(der::SEQUENCE, &content);
+                    *certificate = der::tlv_long(der::SEQUENCE, der::content(certificate));
                 });
             },
             no_path!(PathError::BadDer | PathError::TrailingData(_)),
@@ -335,8 +287,7 @@ pub(crate) fn detours() -> Vec<Case> {
             two,
             |s| {
                 s.at(3).signing.edit = Some(|certificate| {
-                    let content = certificate[4..].to_vec();
-                    *certificate = der::tlv_indefinite(der::SEQUENCE, &content);
+                    *certificate = der::tlv_indefinite(der::SEQUENCE, der::content(certificate));
                 });
             },
             no_path!(PathError::BadDer | PathError::TrailingData(_)),

@@ -25,6 +25,7 @@ macro_rules! tables {
 
 mod accepted;
 mod bounds;
+mod case;
 mod fields;
 mod grants;
 mod list;
@@ -38,7 +39,8 @@ mod validity;
 
 use std::collections::BTreeSet;
 
-use scene::{Case, all_are_refused};
+use case::all_are_refused;
+use scene::Case;
 
 /// Asserts that there are at least so many names, and none twice.
 fn named_apart<'n>(names: impl Iterator<Item = &'n str>, at_least: usize) {

@@ -11,6 +11,12 @@ fn tagged(tag: u8, value: &[u8]) -> Name {
     Name::of(&[&[(COMMON_NAME, tag, value)]])
 }
 
+/// One letter more than a label may have.
+const LONG: &str = match str::from_utf8(&[b'x'; 64]) {
+    Ok(label) => label,
+    Err(_) => unreachable!(),
+};
+
 pub(crate) fn cases() -> Vec<Case> {
     let utf8 = der::UTF8_STRING;
     let shapes = [
@@ -44,8 +50,7 @@ pub(crate) fn cases() -> Vec<Case> {
         ("a commonName that is an INTEGER", tagged(der::INTEGER, &[7])),
         ("a commonName that is not UTF-8", tagged(utf8, &[b'a', 0xff])),
     ];
-    let long = "x".repeat(64);
-    let labels: [(&str, &str); 15] = [
+    let labels = [
         ("an empty commonName", ""),
         ("a label in upper case", "Admin"),
         ("a label with a space", "the admin"),
@@ -55,7 +60,7 @@ pub(crate) fn cases() -> Vec<Case> {
         ("a label with an underscore", "ad_min"),
         ("a label that begins with a hyphen", "-admin"),
         ("a label that ends with a hyphen", "admin-"),
-        ("a label of 64 letters", &long),
+        ("a label of 64 letters", LONG),
         ("a label with a NUL", "admin\0"),
         ("a label with a line's end", "admin\n"),
         ("a label with a look-alike letter", "аdmin"),
@@ -72,9 +77,8 @@ pub(crate) fn cases() -> Vec<Case> {
         ));
     }
     for (name, label) in labels {
-        let label = label.to_owned();
-        let reason = fault!(3, Fault::Label(_)).of(&label);
-        cases.extend(at_each(&[1, 2, 3], name, move |c| c.subject = Name::common(&label), &reason));
+        let reason = fault!(3, Fault::Label(_)).of(label);
+        cases.extend(at_each(&[1, 2, 3], name, move |c| c.subject = Name::common(label), &reason));
     }
     cases.extend(at_each(
         &[1, 2],

@@ -9,6 +9,7 @@ use vmm_tests::forge::key::Key;
 use vmm_tests::forge::signing::Signing;
 use vmm_tests::forge::{Forged, der};
 
+use crate::case::Judged;
 use crate::scene::{NOW, Scene, judge, machine, six, two};
 
 struct Original {

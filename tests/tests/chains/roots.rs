@@ -1,6 +1,7 @@
 //! The root itself: what a server refuses to be configured with.
 
 use vmm_proto::chain::{Fault, PathError, RootError};
+use vmm_tests::forge::certificate::Draft;
 use vmm_tests::forge::extensions::{
     BASIC_CONSTRAINTS, CERT_SIGN, CLIENT_AUTH, CRL_SIGN, DIGITAL_SIGNATURE, EXT_KEY_USAGE,
     Extended, GRANT, KEY_USAGE, SUBJECT_KEY_ID, UNKNOWN, basic_constraints, ext_key_usage,
@@ -11,13 +12,10 @@ use vmm_tests::forge::key::{self, Key};
 use vmm_tests::forge::names::{COMMON_NAME, Name, ORGANIZATION};
 use vmm_tests::forge::{Forge, der};
 
-use crate::scene::{Case, Reason, at_each, bad_root, none, refuse};
+use crate::case::refuse;
+use crate::scene::{Case, Reason, at_each, bad_root, none};
 
-fn root(
-    name: &str,
-    change: fn(&mut vmm_tests::forge::certificate::Draft),
-    reason: &Reason,
-) -> Vec<Case> {
+fn root(name: &str, change: fn(&mut Draft), reason: &Reason) -> Vec<Case> {
     at_each(&[0], name, change, reason)
 }
 

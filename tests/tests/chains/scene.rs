@@ -1,12 +1,21 @@
-//! One case: a chain that is accepted, one change to it, and the reason for which it is then
-//! refused.
+//! What a server is shown: chains that are accepted until they are changed.
 
 use rustls_pki_types::CertificateDer;
 use vmm_proto::authority::Authorization;
 use vmm_proto::chain::{self, ChainError, Root, RootError};
 use vmm_proto::id::Digest;
 use vmm_tests::forge::certificate::Draft;
+use vmm_tests::forge::extensions::{BASIC_CONSTRAINTS, Extended, basic_constraints};
+use vmm_tests::forge::key::{Key, Kind};
 use vmm_tests::forge::{Forge, Forged};
+
+use crate::case::{self, Blames, Judged, refuse};
+
+/// A chain that is refused.
+pub(crate) type Case = case::Case<Scene>;
+
+/// Why it is.
+pub(crate) type Reason = case::Reason<Refusal>;
 
 /// When all scenes play: 15 January 2027, in Unix seconds.
 pub(crate) const NOW: i64 = 1_800_000_000;
@@ -15,7 +24,7 @@ pub(crate) const NOW: i64 = 1_800_000_000;
 pub(crate) const SERVER: [u8; 32] = [0x5e; 32];
 
 /// A change to the list that is presented.
-type ListEdit = Box<dyn Fn(&mut Vec<Vec<u8>>, &Forged)>;
+type Edit = Box<dyn Fn(&mut Vec<Vec<u8>>, &Forged)>;
 
 /// What a server is shown, and what it knows.
 pub(crate) struct Scene {
@@ -23,17 +32,17 @@ pub(crate) struct Scene {
     /// The root that the server knows; `None`: the chain's own.
     pub(crate) root: Option<Vec<u8>>,
     pub(crate) now: i64,
-    list: Option<ListEdit>,
+    edit: Option<Edit>,
 }
 
 impl Scene {
     pub(crate) fn of(forge: Forge) -> Self {
-        Self { forge, root: None, now: NOW, list: None }
+        Self { forge, root: None, now: NOW, edit: None }
     }
 
     /// Changes the presented list after all is signed.
-    pub(crate) fn list(&mut self, edit: impl Fn(&mut Vec<Vec<u8>>, &Forged) + 'static) {
-        self.list = Some(Box::new(edit));
+    pub(crate) fn present(&mut self, edit: impl Fn(&mut Vec<Vec<u8>>, &Forged) + 'static) {
+        self.edit = Some(Box::new(edit));
     }
 
     /// The draft at a place: 0 is the root.
@@ -41,13 +50,44 @@ impl Scene {
         &mut self.forge.drafts[place]
     }
 
-    pub(crate) fn judge(&self) -> Result<Authorization, Refusal> {
+    /// Changes each draft, that of the root too.
+    pub(crate) fn each(&mut self, change: impl FnMut(&mut Draft)) {
+        self.forge.drafts.iter_mut().for_each(change);
+    }
+
+    /// Gives them new keys of these kinds, from the root on.
+    pub(crate) fn keys(&mut self, kinds: &[Kind]) {
+        for (place, kind) in kinds.iter().enumerate() {
+            self.at(place).key = Key::generate(*kind);
+        }
+    }
+
+    /// Gives each of six delegations a path length that is just enough.
+    pub(crate) fn path_lengths(&mut self) {
+        for depth in 1..=6_usize {
+            let below = 6 - depth as u64;
+            self.at(depth).set(BASIC_CONSTRAINTS, basic_constraints(true, Some(below)));
+        }
+    }
+
+    /// What is presented, and the root that the server knows.
+    pub(crate) fn shown(&self) -> (Vec<Vec<u8>>, Vec<u8>) {
         let forged = self.forge.sign();
         let mut list = forged.chain_der();
-        if let Some(edit) = &self.list {
+        if let Some(edit) = &self.edit {
             edit(&mut list, &forged);
         }
-        judge(&list, self.root.as_deref().unwrap_or(forged.root_der()), self.now)
+        (list, self.root.clone().unwrap_or_else(|| forged.root_der().to_vec()))
+    }
+}
+
+impl Judged for Scene {
+    type Verdict = Authorization;
+    type Refusal = Refusal;
+
+    fn judge(&self) -> Result<Authorization, Refusal> {
+        let (list, root) = self.shown();
+        judge(&list, &root, self.now)
     }
 }
 
@@ -67,41 +107,19 @@ pub(crate) enum Refusal {
     Chain(ChainError),
 }
 
-impl Refusal {
+impl Blames for Refusal {
     fn blamed(&self) -> Option<&str> {
         match self {
-            Self::Root(RootError::Certificate(error)) | Self::Chain(error) => {
-                error.certificate.as_deref()
-            }
+            Self::Root(RootError::Certificate(error)) | Self::Chain(error) => error.blamed(),
             Self::Root(_) => None,
         }
-    }
-}
-
-/// The one reason for which a case may be refused.
-#[derive(Clone)]
-pub(crate) struct Reason {
-    pub(crate) words: &'static str,
-    pub(crate) is: fn(&Refusal) -> bool,
-    blames: Option<String>,
-}
-
-impl Reason {
-    pub(crate) const fn new(words: &'static str, is: fn(&Refusal) -> bool) -> Self {
-        Self { words, is, blames: None }
-    }
-
-    /// The certificate with this subject must be named.
-    pub(crate) fn of(mut self, subject: &str) -> Self {
-        self.blames = Some(subject.to_owned());
-        self
     }
 }
 
 /// The server refuses the chain by a rule, with a fault.
 macro_rules! fault {
     ($rule:literal, $fault:pat) => {
-        $crate::scene::Reason::new(
+        $crate::case::Reason::new(
             concat!("rule ", stringify!($rule), ", ", stringify!($fault)),
             |refusal| {
                 matches!(refusal, $crate::scene::Refusal::Chain(error)
@@ -114,7 +132,7 @@ macro_rules! fault {
 /// The path verifier finds no path, for this reason.
 macro_rules! no_path {
     ($error:pat) => {
-        $crate::scene::Reason::new(concat!("no path: ", stringify!($error)), |refusal| {
+        $crate::case::Reason::new(concat!("no path: ", stringify!($error)), |refusal| {
             matches!(refusal, $crate::scene::Refusal::Chain(error)
                 if matches!(&error.fault, vmm_proto::chain::Fault::Path($error)))
         })
@@ -124,12 +142,12 @@ macro_rules! no_path {
 /// The server does not take the root.
 macro_rules! bad_root {
     ($error:pat) => {
-        $crate::scene::Reason::new(concat!("root: ", stringify!($error)), |refusal| {
+        $crate::case::Reason::new(concat!("root: ", stringify!($error)), |refusal| {
             matches!(refusal, $crate::scene::Refusal::Root($error))
         })
     };
     (fault $fault:pat) => {
-        $crate::scene::Reason::new(concat!("root: ", stringify!($fault)), |refusal| {
+        $crate::case::Reason::new(concat!("root: ", stringify!($fault)), |refusal| {
             matches!(refusal,
                 $crate::scene::Refusal::Root(vmm_proto::chain::RootError::Certificate(error))
                 if matches!(&error.fault, $fault))
@@ -139,22 +157,13 @@ macro_rules! bad_root {
 
 pub(crate) use {bad_root, fault, no_path};
 
-/// A named chain that is refused.
-pub(crate) struct Case {
-    pub(crate) name: String,
-    base: fn() -> Scene,
-    change: Box<dyn Fn(&mut Scene)>,
-    reason: Reason,
-}
-
-/// A case: `base` is accepted, and is refused for this reason once it is changed.
-pub(crate) fn refuse(
+/// The list of [`two`] presented otherwise.
+pub(crate) fn presented(
     name: impl Into<String>,
-    base: fn() -> Scene,
-    change: impl Fn(&mut Scene) + 'static,
+    edit: impl Fn(&mut Vec<Vec<u8>>, &Forged) + Copy + 'static,
     reason: Reason,
 ) -> Case {
-    Case { name: name.into(), base, change: Box::new(change), reason }
+    refuse(name, two, move |scene| scene.present(edit), reason)
 }
 
 /// The same change at several places of [`two`], the certificate there being the one at fault.
@@ -168,46 +177,9 @@ pub(crate) fn at_each(
         let (place, change) = (*place, change.clone());
         let label = ["ca root", "dev", "alice", "admin"][place];
         let name = format!("{name}, in {label}");
-        refuse(name, two, move |scene| change(scene.at(place)), reason.clone())
+        refuse(name, two, move |scene| change(scene.at(place)), *reason)
     };
     places.iter().map(case).collect()
-}
-
-impl Case {
-    fn failure(&self) -> Option<String> {
-        let mut scene = (self.base)();
-        if let Err(refusal) = scene.judge() {
-            return Some(format!("refused before the change: {refusal:?}"));
-        }
-        (self.change)(&mut scene);
-        match scene.judge() {
-            Ok(_) => Some("accepted".to_owned()),
-            Err(refusal) if !(self.reason.is)(&refusal) => {
-                Some(format!("expected {}, found {refusal:?}", self.reason.words))
-            }
-            Err(refusal) => match &self.reason.blames {
-                Some(subject) if refusal.blamed() != Some(subject) => {
-                    Some(format!("expected to blame {subject}, found {refusal:?}"))
-                }
-                _ => None,
-            },
-        }
-    }
-}
-
-/// Asserts every case, and reports all that fail.
-pub(crate) fn all_are_refused(cases: &[Case]) {
-    let failures: Vec<_> = cases
-        .iter()
-        .filter_map(|case| Some(format!("{}: {}", case.name, case.failure()?)))
-        .collect();
-    assert!(
-        failures.is_empty(),
-        "{} of {} cases:\n{}",
-        failures.len(),
-        cases.len(),
-        failures.join("\n")
-    );
 }
 
 /// root, `admin` with all permissions over the host.

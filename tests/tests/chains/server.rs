@@ -13,6 +13,9 @@ use vmm_tests::forge::names::Name;
 use vmm_tests::forge::times::Time;
 use vmm_tests::forge::{Forge, der};
 
+use crate::case::{
+    Accepted, Case, Judged, Reason, accept, all_are_accepted, all_are_refused, refuse,
+};
 use crate::scene::NOW;
 
 /// What a client sees, and what it knows.
@@ -29,7 +32,10 @@ fn plain() -> Scene {
     Scene { forge, dialled: "vmm.example", more: Vec::new(), root: None }
 }
 
-impl Scene {
+impl Judged for Scene {
+    type Verdict = ();
+    type Refusal = ChainError;
+
     fn judge(&self) -> Result<(), ChainError> {
         let forged = self.forge.sign();
         let mut list = vec![CertificateDer::from(forged.certificates.last().unwrap().clone())];
@@ -40,15 +46,15 @@ impl Scene {
     }
 }
 
-type Refused = (&'static str, fn(&mut Scene), fn(&Fault) -> bool);
-
-type Accepted = (&'static str, fn(&mut Scene));
-
 macro_rules! is {
     ($fault:pat) => {
-        |fault| matches!(fault, $fault)
+        Reason::new(stringify!($fault), |error: &ChainError| matches!(&error.fault, $fault))
     };
 }
+
+type Refused = (&'static str, fn(&mut Scene), Reason<ChainError>);
+
+type Believed = (&'static str, fn(&mut Scene));
 
 const REFUSED: &[Refused] = &[
     (
@@ -305,7 +311,7 @@ fn below_dev() -> Forge {
     Forge::root("ca root").delegation("dev", |_| {}).server("host", &["vmm.example"], &[], |_| {})
 }
 
-const ACCEPTED: &[Accepted] = &[
+const ACCEPTED: &[Believed] = &[
     ("alone", |_| {}),
     ("with the root", |s| s.more = vec![s.forge.sign().root_der().to_vec()]),
     ("by its IPv4 address", |s| s.dialled = "192.0.2.7"),
@@ -330,25 +336,17 @@ const ACCEPTED: &[Accepted] = &[
 
 #[test]
 fn a_server_that_is_not_what_it_says_is_refused_for_its_own_reason() {
-    assert_eq!(plain().judge(), Ok(()));
-    let mut failures = Vec::new();
-    for (name, change, expected) in REFUSED {
-        let mut scene = plain();
-        change(&mut scene);
-        match scene.judge() {
-            Err(error) if expected(&error.fault) => {}
-            other => failures.push(format!("{name}: {other:?}")),
-        }
-    }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
-    crate::named_apart(REFUSED.iter().map(|case| case.0), 30);
+    let refused = REFUSED.iter();
+    let cases: Vec<Case<Scene>> =
+        refused.map(|&(name, change, reason)| refuse(name, plain, change, reason)).collect();
+    all_are_refused(&cases);
+    crate::named_apart(cases.iter().map(|case| case.name.as_str()), 30);
 }
 
 #[test]
 fn unusual_servers_that_keep_every_rule_are_believed() {
-    for (name, change) in ACCEPTED {
-        let mut scene = plain();
-        change(&mut scene);
-        assert_eq!(scene.judge(), Ok(()), "{name}");
-    }
+    let accepted = ACCEPTED.iter();
+    let cases: Vec<Accepted<Scene>> =
+        accepted.map(|&(name, change)| accept(name, plain, change, |()| true)).collect();
+    all_are_accepted(&cases);
 }

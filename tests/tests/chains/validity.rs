@@ -3,7 +3,8 @@
 use vmm_proto::chain::{Fault, PathError};
 use vmm_tests::forge::times::Time;
 
-use crate::scene::{Case, NOW, at_each, fault, no_path, refuse, two};
+use crate::case::refuse;
+use crate::scene::{Case, NOW, at_each, fault, no_path, two};
 
 pub(crate) fn cases() -> Vec<Case> {
     let below_root = [1, 2, 3];

@@ -9,7 +9,8 @@ use vmm_tests::forge::key::{self, Key, Kind};
 use vmm_tests::forge::signing::Signing;
 use vmm_tests::forge::times::Time;
 
-use super::scene::{Case, Reason, alice, changed, list, refuse};
+use super::scene::{Case, Reason, alice, changed, list};
+use crate::case::refuse;
 use crate::scene::NOW;
 
 /// A change to how the list is signed.

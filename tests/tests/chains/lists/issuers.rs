@@ -10,127 +10,95 @@ use vmm_tests::forge::extensions::{
 };
 use vmm_tests::forge::grant;
 use vmm_tests::forge::key::{self, Key, Kind};
-use vmm_tests::forge::names::Name;
+use vmm_tests::forge::names::{Attribute, COMMON_NAME, Name};
 use vmm_tests::forge::times::Time;
 use vmm_tests::forge::{Forge, der};
 
-use super::scene::{Case, Reason, alice, chain, changed, list, refuse, root, sixth};
+use super::scene::{Case, Reason, alice, chain, changed, list, presented, root, sixth};
+use crate::case::refuse;
 use crate::scene::{NOW, deep};
 
 pub(crate) fn chains() -> Vec<Case> {
     let not_linked = chain!(3, Fault::AuthorityKeyId);
     vec![
-        refuse(
-            "no chain",
-            alice,
-            |s| s.chain(|list, _| list.clear()),
-            list!(CrlError::OtherIssuer),
-        ),
-        refuse(
+        presented("no chain", |list, _| list.clear(), list!(CrlError::OtherIssuer)),
+        presented(
             "the root alone for a delegation's list",
-            alice,
-            |s| s.chain(|list, forged| *list = vec![forged.root_der().to_vec()]),
+            |list, forged| *list = vec![forged.root_der().to_vec()],
             list!(CrlError::OtherIssuer),
         ),
         refuse(
             "a chain for the root's list",
             root,
-            |s| s.chain(|list, _| *list = deep(1).sign().chain_der()),
+            |s| s.chain.present(|list, _| *list = deep(1).sign().chain_der()),
             list!(CrlError::OtherIssuer),
         ),
-        refuse(
-            "the delegation in between is missing",
-            alice,
-            |s| s.chain(|list, _| drop(list.pop())),
-            not_linked,
-        ),
-        refuse(
+        presented("the delegation in between is missing", |list, _| drop(list.pop()), not_linked),
+        presented(
             "the issuer itself is missing",
-            alice,
-            |s| s.chain(|list, _| drop(list.remove(0))),
+            |list, _| drop(list.remove(0)),
             list!(CrlError::OtherIssuer),
         ),
-        refuse(
-            "outermost delegation first",
-            alice,
-            |s| s.chain(|list, _| list.reverse()),
-            not_linked,
-        ),
-        refuse(
-            "the issuer twice",
-            alice,
-            |s| s.chain(|list, _| list.insert(0, list[0].clone())),
-            not_linked,
-        ),
-        refuse(
-            "a CA that nobody needs, first",
-            alice,
-            |s| s.chain(|list, _| list.insert(0, beside())),
-            not_linked,
-        ),
-        refuse(
-            "a CA that nobody needs, last",
-            alice,
-            |s| s.chain(|list, _| list.push(beside())),
-            not_linked,
-        ),
-        refuse(
+        presented("outermost delegation first", |list, _| list.reverse(), not_linked),
+        presented("the issuer twice", |list, _| list.insert(0, list[0].clone()), not_linked),
+        presented("a CA that nobody needs, first", |list, _| list.insert(0, beside()), not_linked),
+        presented("a CA that nobody needs, last", |list, _| list.push(beside()), not_linked),
+        presented(
             "another root in the place of the root",
-            alice,
-            |s| s.chain(|list, _| list.push(Forge::root("b root").sign().root_der().to_vec())),
+            |list, _| list.push(Forge::root("b root").sign().root_der().to_vec()),
             chain!(3, Fault::AuthorityKeyId),
         ),
-        refuse(
+        presented(
             "the root twice",
-            alice,
-            |s| {
-                s.chain(|list, forged| {
-                    list.extend([forged.root_der().to_vec(), forged.root_der().to_vec()]);
-                });
+            |list, forged| {
+                list.extend([forged.root_der().to_vec(), forged.root_der().to_vec()]);
             },
             not_linked,
         ),
-        refuse("seven delegations", sixth, |s| s.forge = deep(7), chain!(2, Fault::TooLong(_))),
+        refuse(
+            "seven delegations",
+            sixth,
+            |s| s.chain.forge = deep(7),
+            chain!(2, Fault::TooLong(_)),
+        ),
         refuse(
             "a server that knows another root",
             alice,
-            |s| s.root = Some(Forge::root("b root").sign().root_der().to_vec()),
+            |s| s.chain.root = Some(Forge::root("b root").sign().root_der().to_vec()),
             not_linked,
         ),
         refuse(
             "a root that has expired",
             alice,
-            |s| s.at(0).not_after = Time::unix(NOW - 1),
+            |s| s.chain.at(0).not_after = Time::unix(NOW - 1),
             chain!(3, Fault::RootNotValid { .. }),
         ),
         refuse(
             "a root that has expired, for its own list",
             root,
-            |s| s.at(0).not_after = Time::unix(NOW - 1),
+            |s| s.chain.at(0).not_after = Time::unix(NOW - 1),
             chain!(3, Fault::RootNotValid { .. }),
         ),
         refuse(
             "a chain of more than 64 KiB",
             alice,
-            |s| s.at(1).add(UNKNOWN, false, vec![0; 65_000]),
+            |s| s.chain.at(1).add(UNKNOWN, false, vec![0; 65_000]),
             list!(CrlError::ChainTooLarge(_)),
         ),
-        refuse(
+        presented(
             "rubbish behind the chain",
-            alice,
-            |s| s.chain(|list, _| list.push(vec![0xff; 64])),
+            |list, _| list.push(vec![0xff; 64]),
             chain!(3, Fault::Encoding),
         ),
-        refuse(
+        presented(
             "bytes behind the issuer's certificate",
-            alice,
-            |s| s.chain(|list, _| list[0].push(0)),
+            |list, _| list[0].push(0),
             chain!(3, Fault::Trailing),
         ),
         refuse(
             "a path length one too short above six",
             sixth,
-            |s| s.at(2).set(BASIC_CONSTRAINTS, basic_constraints(true, Some(3))),
+            |s| s.chain.at(2).set(BASIC_CONSTRAINTS, basic_constraints(true, Some(3))),
             chain!(3, Fault::Path(PathError::PathLenConstraintViolated)),
         ),
     ]
@@ -144,7 +112,7 @@ fn beside() -> Vec<u8> {
 /// The same change at dev and at alice, the issuer.
 fn at_both(name: &str, change: fn(&mut Draft), reason: Reason) -> [Case; 2] {
     [(1, "dev"), (2, "alice")].map(|(place, label)| {
-        refuse(format!("{name}, in {label}"), alice, move |s| change(s.at(place)), reason)
+        refuse(format!("{name}, in {label}"), alice, move |s| change(s.chain.at(place)), reason)
     })
 }
 
@@ -259,14 +227,14 @@ pub(crate) fn certificates() -> Vec<Case> {
         refuse(
             "an issuer with more than its own issuer",
             alice,
-            |s| s.at(2).fields().number("memory", 1 << 30),
+            |s| s.chain.at(2).fields().number("memory", 1 << 30),
             chain!(5, Fault::Misfit(_)),
         ),
         refuse(
             "an issuer with an RSA key",
             alice,
             |s| {
-                s.at(2).key = Key::generate(Kind::Rsa);
+                s.chain.at(2).key = Key::generate(Kind::Rsa);
                 // The list itself calls its signature one that is allowed.
                 s.list.signing.signer = Some(Key::named("nobody"));
             },
@@ -274,6 +242,11 @@ pub(crate) fn certificates() -> Vec<Case> {
         ),
     ])
     .collect()
+}
+
+/// A delegation with alice's name, below another one.
+fn other_alice() -> Forge {
+    Forge::root("ca root").delegation("eve", |_| {}).delegation("alice", |_| {})
 }
 
 pub(crate) fn others() -> Vec<Case> {
@@ -290,8 +263,8 @@ pub(crate) fn others() -> Vec<Case> {
             "a list by the issuer's issuer",
             alice,
             |s| {
-                s.list.issuer = Some(s.at(1).subject.clone());
-                s.list.signing.signer = Some(s.at(1).key.clone());
+                s.list.issuer = Some(s.chain.at(1).subject.clone());
+                s.list.signing.signer = Some(s.chain.at(1).key.clone());
             },
             list!(CrlError::OtherIssuer),
         ),
@@ -299,35 +272,20 @@ pub(crate) fn others() -> Vec<Case> {
             "a list by the root with a delegation's chain",
             alice,
             |s| {
-                s.list.issuer = Some(s.at(0).subject.clone());
-                s.list.signing.signer = Some(s.at(0).key.clone());
+                s.list.issuer = Some(s.chain.at(0).subject.clone());
+                s.list.signing.signer = Some(s.chain.at(0).key.clone());
             },
             list!(CrlError::OtherIssuer),
         ),
         refuse(
             "a list in alice's name by another alice",
             alice,
-            |s| {
-                let other = Forge::root("ca root")
-                    .delegation("eve", |_| {})
-                    .delegation("alice", |_| {})
-                    .drafts;
-                s.list.signing.signer = Some(other[2].key.clone());
-            },
+            |s| s.list.signing.signer = Some(other_alice().last().key.clone()),
             list!(CrlError::Signature),
         ),
-        refuse(
+        presented(
             "a list with the chain of another alice",
-            alice,
-            |s| {
-                s.chain(|list, _| {
-                    *list = Forge::root("ca root")
-                        .delegation("eve", |_| {})
-                        .delegation("alice", |_| {})
-                        .sign()
-                        .chain_der();
-                });
-            },
+            |list, _| *list = other_alice().sign().chain_der(),
             list!(CrlError::AuthorityKeyId),
         ),
         refuse(
@@ -335,42 +293,32 @@ pub(crate) fn others() -> Vec<Case> {
             alice,
             |s| {
                 s.list.drop(AUTHORITY_KEY_ID);
-                s.chain(|list, _| {
-                    *list = Forge::root("ca root")
-                        .delegation("eve", |_| {})
-                        .delegation("alice", |_| {})
-                        .sign()
-                        .chain_der();
-                });
+                s.chain.present(|list, _| *list = other_alice().sign().chain_der());
             },
             list!(CrlError::Signature),
         ),
         refuse(
             "a list by a leaf",
             alice,
-            |s| s.forge = s.forge.clone().permissions("admin", &[0], |_| {}),
+            |s| s.chain.forge = s.chain.forge.clone().permissions("admin", &[0], |_| {}),
             chain!(4, Fault::NotADelegation("permissions")),
         ),
         refuse(
             "a list by a machine",
             alice,
-            |s| s.forge = s.forge.clone().machine("hello", |_| {}),
+            |s| s.chain.forge = s.chain.forge.clone().machine("hello", |_| {}),
             chain!(4, Fault::NotADelegation("machine")),
         ),
         refuse(
             "a list by a server",
             root,
-            |s| s.forge = s.forge.clone().server("host", &["localhost"], &[], |_| {}),
+            |s| s.chain.forge = s.chain.forge.clone().server("host", &["localhost"], &[], |_| {}),
             chain!(4, Fault::NotADelegation("server")),
         ),
         changed(
             "a name with the same text in another string type",
             |l| {
-                let name = (
-                    vmm_tests::forge::names::COMMON_NAME,
-                    der::PRINTABLE_STRING,
-                    b"alice".as_slice(),
-                );
+                let name: Attribute<'_> = (COMMON_NAME, der::PRINTABLE_STRING, b"alice");
                 l.issuer = Some(Name::of(&[&[name]]));
             },
             list!(CrlError::OtherIssuer),

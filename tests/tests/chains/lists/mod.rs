@@ -8,7 +8,9 @@ mod force;
 mod issuers;
 mod scene;
 
-use scene::{Case, all_are_refused};
+use scene::Case;
+
+use crate::case::all_are_refused;
 
 tables! {
     a_list_whose_issuers_chain_is_wrong_is_refused: issuers::chains, issuers::certificates;
