@@ -71,21 +71,25 @@ fn openssl_verifies_chains_for_their_purpose_and_no_other() {
     }
 }
 
-/// The profile alone is enough to make a request: `openssl` is told the extension in hexadecimal.
+/// What `openssl` needs to ask for these permissions: the extension in hexadecimal.
+fn robot(permissions: &[Permission]) -> String {
+    let der = Grant::Permissions(Permissions::of(permissions.iter().copied())).to_der();
+    let hex: Vec<String> = der.iter().map(|octet| format!("{octet:02x}")).collect();
+    format!(
+        "[req]\nprompt=no\ndistinguished_name=dn\nreq_extensions=ext\n[dn]\nCN=robot\n\
+         [ext]\n2.25.2342026648582221423.1=DER:{}\n",
+        hex.join(":")
+    )
+}
+
+/// The profile alone is enough to make a request.
 #[test]
 fn a_request_that_openssl_made_is_signed() {
     if !has_openssl() {
         return;
     }
     let desk = Desk::in_the_present();
-    let der = Grant::Permissions(Permissions::of([Permission::Info, Permission::Log])).to_der();
-    let hex: Vec<String> = der.iter().map(|octet| format!("{octet:02x}")).collect();
-    let config = format!(
-        "[req]\nprompt=no\ndistinguished_name=dn\nreq_extensions=ext\n[dn]\nCN=robot\n\
-         [ext]\n2.25.2342026648582221423.1=DER:{}\n",
-        hex.join(":")
-    );
-    desk.write("robot.cnf", config);
+    desk.write("robot.cnf", robot(&[Permission::Info, Permission::Log]));
     for kind in
         ["ED25519", "EC -pkeyopt ec_paramgen_curve:P-256", "EC -pkeyopt ec_paramgen_curve:P-384"]
     {
@@ -104,14 +108,7 @@ fn a_request_for_an_rsa_key_is_refused() {
         return;
     }
     let desk = Desk::in_the_present();
-    let der = Grant::Permissions(Permissions::of([Permission::Info])).to_der();
-    let hex: Vec<String> = der.iter().map(|octet| format!("{octet:02x}")).collect();
-    let config = format!(
-        "[req]\nprompt=no\ndistinguished_name=dn\nreq_extensions=ext\n[dn]\nCN=robot\n\
-         [ext]\n2.25.2342026648582221423.1=DER:{}\n",
-        hex.join(":")
-    );
-    desk.write("robot.cnf", config);
+    desk.write("robot.cnf", robot(&[Permission::Info]));
     openssl_likes(&desk, "genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out robot.key");
     openssl_likes(&desk, "req -new -key robot.key -config robot.cnf -out robot.req");
     desk.run("sign ca.db cacert.pem ca.key robot.req").ended(Exit::Usage, "Ed25519, ECDSA P-256");
