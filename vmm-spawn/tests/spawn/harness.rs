@@ -149,8 +149,7 @@ impl Daemon {
     /// has ended, or is killed.
     pub(crate) fn again(&mut self, failpoint: Option<&str>) {
         if self.child.try_wait().unwrap().is_none() {
-            self.signal(Signal::KILL);
-            self.child.wait().unwrap();
+            self.kill();
         }
         let times = self.log().matches("listening on").count();
         let mut program = Command::new(program());
@@ -246,6 +245,12 @@ impl Daemon {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Kills it, as a crash would; when this returns, it is gone.
+    pub(crate) fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        self.child.wait().unwrap();
     }
 
     pub(crate) fn ended(&mut self) -> ExitStatus {

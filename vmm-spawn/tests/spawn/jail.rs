@@ -289,8 +289,7 @@ fn what_a_crash_leaves_is_removed_by_the_next_and_another_installations_is_not()
     let mut supervisor = crashed.supervisor();
     let pid = supervisor.run(id(1), crashed.image("image", ""), &["wait"]);
     assert!(!cgroups(&crashed).is_empty());
-    crashed.signal(Signal::KILL);
-    crashed.ended();
+    crashed.kill();
     kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL).unwrap();
     let mut next = command(&crashed.dir.path().join("run"));
     next.arg("--tender").arg(hostile()).stderr(std::process::Stdio::null());

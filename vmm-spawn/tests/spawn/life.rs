@@ -26,8 +26,7 @@ fn a_second_instance_is_refused_and_the_first_goes_on() {
 #[test]
 fn a_socket_left_behind_is_replaced_and_another_file_is_not() {
     let mut daemon = Daemon::start();
-    daemon.signal(Signal::KILL);
-    daemon.ended();
+    daemon.kill();
     assert!(daemon.socket().exists());
     let run = daemon.dir.path().join("run");
     let mut again =

@@ -236,8 +236,7 @@ fn machines_keep_their_taps_when_the_daemon_is_killed_and_lose_them_at_their_end
     let image = daemon.image("image", WAIT);
     supervisor.run_on(1, &image, &[], &[network("service", "ext", 1)]);
     let before = host.taps();
-    daemon.signal(Signal::KILL);
-    daemon.child.wait().unwrap();
+    daemon.kill();
     // Of timers of the port, the kernel says another thing each time.
     let numbers = |taps: &[Link]| taps.iter().map(|tap| (tap.index, tap.is_up)).collect::<Vec<_>>();
     assert_eq!(numbers(&host.taps()), numbers(&before));
@@ -281,8 +280,7 @@ fn a_machine_is_filtered_again_after_a_flush_by_its_daemon_and_by_the_next_one()
     nft(&["flush", "ruleset"]);
     daemon.logs("its filter is made again while its machine runs: it was gone");
     assert_eq!(nft(&["list", "ruleset"]), rules);
-    daemon.signal(Signal::KILL);
-    daemon.child.wait().unwrap();
+    daemon.kill();
     nft(&["flush", "ruleset"]);
     daemon.again(None);
     // Before anybody can join.

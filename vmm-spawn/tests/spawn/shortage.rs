@@ -13,7 +13,7 @@ use vmm_proto::message::Exit;
 use vmm_proto::message::spawn::{FromSpawn, ToSpawn};
 
 use crate::harness::{Daemon, PROGRAM, eventually, id, program, run_of, skipped};
-use crate::survive::{lines, told};
+use crate::survive::{lines, told, wait_for};
 
 /// A small file system in memory, for a daemon's directory.
 struct Small(PathBuf);
@@ -54,10 +54,8 @@ fn without_room_starts_are_refused_output_waits_and_ends_are_kept() {
     let mut supervisor = daemon.supervisor();
     let step = |name: &str| daemon.dir.path().join(name);
     let (first, second) = (step("first"), step("second"));
-    let wait =
-        |path: &Path| format!("while [ ! -e {} ]; do /bin/sleep 0.01; done\n", path.display());
     let count = "n=0; while [ $n -lt 6000 ]; do n=$((n+1)); echo \"line $n\"; done\n";
-    let script = format!("say ready\n{}{count}{}exit 4", wait(&first), wait(&second));
+    let script = format!("say ready\n{}\n{count}{}\nexit 4", wait_for(&first), wait_for(&second));
     let image = daemon.image("image", &script);
     supervisor.run(id(1), &image, &[]);
     let (_, ring) = console.ring();

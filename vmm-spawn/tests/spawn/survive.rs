@@ -5,7 +5,7 @@ use std::fs;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use vmm_proto::message::Exit;
@@ -26,6 +26,11 @@ fn pid(number: u32) -> Pid {
     Pid::from_raw(number.try_into().unwrap()).unwrap()
 }
 
+/// Waits until there is no such process any more.
+fn is_gone(what: &str, process: Pid) {
+    eventually(what, || test_kill_process(process).is_err().then_some(()));
+}
+
 /// What a supervisor that has just joined is told.
 pub(crate) fn told(daemon: &Daemon) -> (Client, Vec<FromSpawn>) {
     let mut supervisor = daemon.supervisor();
@@ -34,13 +39,15 @@ pub(crate) fn told(daemon: &Daemon) -> (Client, Vec<FromSpawn>) {
     (supervisor, messages)
 }
 
+/// What a script waits with until a file is there.
+pub(crate) fn wait_for(file: &Path) -> String {
+    format!("while [ ! -e {} ]; do /bin/sleep 0.01; done", file.display())
+}
+
 /// A machine that says "before", waits for a file, says "after" and ends with 7; and the file.
 fn waits_for_a_file(daemon: &Daemon) -> (File, PathBuf) {
     let go = daemon.dir.path().join("go");
-    let script = format!(
-        "say ready; echo before; while [ ! -e {} ]; do /bin/sleep 0.01; done; echo after; exit 7",
-        go.display()
-    );
+    let script = format!("say ready; echo before; {}; echo after; exit 7", wait_for(&go));
     (daemon.image("image", &script), go)
 }
 
@@ -98,10 +105,9 @@ fn what_is_written_and_ends_while_no_vmm_spawn_lives_arrives_when_somebody_holds
     let (image, go) = waits_for_a_file(&daemon);
     let number = supervisor.run(id(1), &image, &[]);
     let (_, ring) = console.ring();
-    daemon.signal(Signal::KILL);
-    daemon.ended();
+    daemon.kill();
     fs::write(&go, "").unwrap();
-    eventually("it ends", || test_kill_process(pid(number)).is_err().then_some(()));
+    is_gone("it ends", pid(number));
     daemon.again(None);
     for _ in 0..2 {
         let (mut supervisor, known) = told(&daemon);
@@ -152,7 +158,7 @@ fn a_start_goes_on_and_its_failure_is_told() {
     let mut daemon = Daemon::start();
     let supervisor = daemon.supervisor();
     let go = daemon.dir.path().join("go");
-    let wait = format!("while [ ! -e {} ]; do /bin/sleep 0.01; done", go.display());
+    let wait = wait_for(&go);
     supervisor.start(id(1), daemon.image("good", &format!("{wait}; say ready; exit 0")), &[]);
     supervisor.start(id(2), daemon.image("bad", &format!("{wait}; say no; exit 1")), &[]);
     daemon.logs("starting id=02020202");
@@ -184,14 +190,13 @@ fn of_a_start_that_failed_while_nobody_was_there_the_reason_is_kept() {
     let mut daemon = Daemon::start();
     let supervisor = daemon.supervisor();
     let go = daemon.dir.path().join("go");
-    let wait = format!("while [ ! -e {} ]; do /bin/sleep 0.01; done", go.display());
+    let wait = wait_for(&go);
     supervisor.start(id(1), daemon.image("bad", &format!("{wait}; say no; exit 1")), &[]);
     daemon.logs("starting id=01010101");
     let machine = daemon.machines().pop().unwrap().pid;
-    daemon.signal(Signal::KILL);
-    daemon.ended();
+    daemon.kill();
     fs::write(&go, "").unwrap();
-    eventually("it ends", || test_kill_process(machine).is_err().then_some(()));
+    is_gone("it ends", machine);
     daemon.again(None);
     let (mut supervisor, _) = told(&daemon);
     assert_eq!(supervisor.start_fails(id(1)), "no");
@@ -205,8 +210,7 @@ fn a_process_with_the_same_number_is_not_taken_for_a_machine() {
     let mut supervisor = daemon.supervisor();
     let image = daemon.image("image", "say ready; exec /bin/sleep 1000");
     supervisor.run(id(1), &image, &[]);
-    daemon.signal(Signal::KILL);
-    daemon.ended();
+    daemon.kill();
     // As if the machine's number were that of a process which began later.
     let birth = daemon.place(id(1)).join("birth-1");
     let line = fs::read_to_string(&birth).unwrap();
@@ -227,7 +231,7 @@ fn a_process_with_the_same_number_is_not_taken_for_a_machine() {
 /// Damages a machine's directory in each way.
 #[test]
 fn what_is_damaged_is_ended_and_set_aside_and_the_others_go_on() {
-    type Damage = fn(&std::path::Path);
+    type Damage = fn(&Path);
     let damages: [(&str, Damage); 8] = [
         ("an empty record", |place| fs::write(place.join("run"), "").unwrap()),
         ("no record", |place| fs::remove_file(place.join("run")).unwrap()),
@@ -252,8 +256,7 @@ fn what_is_damaged_is_ended_and_set_aside_and_the_others_go_on() {
     for number in 0..8 {
         numbers.push(supervisor.run(id(number), &image, &[]));
     }
-    daemon.signal(Signal::KILL);
-    daemon.ended();
+    daemon.kill();
     for (number, (_, damage)) in (0..).zip(damages) {
         damage(&daemon.place(id(number)));
     }
@@ -267,9 +270,7 @@ fn what_is_damaged_is_ended_and_set_aside_and_the_others_go_on() {
         daemon.log()
     );
     for (number, (what, _)) in numbers.into_iter().zip(damages) {
-        eventually(&format!("{what}: its process ends"), || {
-            test_kill_process(pid(number)).is_err().then_some(())
-        });
+        is_gone(&format!("{what}: its process ends"), pid(number));
     }
     let aside = fs::read_dir(daemon.dir.path().join("run/spawn/aside")).unwrap().count();
     assert_eq!(aside, 9);
@@ -292,8 +293,7 @@ fn what_another_boot_has_left_is_forgotten() {
     let mut supervisor = daemon.supervisor();
     let image = daemon.image("image", "say ready; exec /bin/sleep 1000");
     let number = supervisor.run(id(1), &image, &[]);
-    daemon.signal(Signal::KILL);
-    daemon.ended();
+    daemon.kill();
     fs::write(daemon.dir.path().join("run/spawn/host"), "another boot").unwrap();
     daemon.again(None);
     assert_eq!(told(&daemon).1, []);
