@@ -32,9 +32,14 @@ fn accept(
     })
 }
 
+/// The chain of [`two`] has its labels with the change too, and this holds of it.
+fn said(name: &str, change: impl FnOnce(&mut Scene), holds: fn(&Authorization) -> bool) -> Case {
+    accept(name, two, change, "dev/alice", holds)
+}
+
 /// The chain of [`two`] says the same as without the change.
 fn same(name: &str, change: impl FnOnce(&mut Scene)) -> Case {
-    accept(name, two, change, "dev/alice", is_all)
+    said(name, change, is_all)
 }
 
 fn of_machine(authorization: &Authorization) -> &vmm_proto::resource::Machine {
@@ -114,11 +119,9 @@ fn paths() -> Vec<Case> {
             "",
             is_all,
         ),
-        accept(
+        said(
             "a leaf with the label of its issuer",
-            two,
             |s| s.at(3).subject = Name::common("alice"),
-            "dev/alice",
             |a| a.describe() == "dev/alice/alice",
         ),
         accept(
@@ -146,11 +149,9 @@ fn paths() -> Vec<Case> {
             "a/0",
             |a| a.describe() == "a/0/b",
         ),
-        accept(
+        said(
             "a label of 63 letters",
-            two,
             |s| s.at(3).subject = Name::common(&"x".repeat(63)),
-            "dev/alice",
             |a| a.describe().ends_with(&"x".repeat(63)),
         ),
         accept(
@@ -176,61 +177,45 @@ fn fields() -> Vec<Case> {
             }
         }),
         same("a serial of one octet", |s| s.at(3).serial = vec![1]),
-        accept(
+        said(
             "a serial of 20 octets",
-            two,
             |s| s.at(1).serial = vec![0x7f; 20],
-            "dev/alice",
             |a| a.links()[0].serial.0.as_ref() == [0x7f; 20],
         ),
-        accept(
+        said(
             "a serial whose zero is its sign",
-            two,
             |s| s.at(1).serial = vec![0, 0x80],
-            "dev/alice",
             |a| a.links()[0].serial.0.as_ref() == [0, 0x80],
         ),
         same("one serial for all, by different issuers", |s| s.each(|c| c.serial = vec![42])),
-        accept(
+        said(
             "an end after 2050",
-            two,
             |s| s.each(|c| c.not_after = Time::generalized("20991231235959Z")),
-            "dev/alice",
             |a| a.validity().not_after == 4_102_444_799,
         ),
-        accept(
+        said(
             "an end that never comes",
-            two,
             |s| s.each(|c| c.not_after = Time::generalized("99991231235959Z")),
-            "dev/alice",
             |a| a.validity().not_after == 253_402_300_799,
         ),
-        accept(
+        said(
             "valid from this second",
-            two,
             |s| s.each(|c| c.not_before = Time::unix(NOW)),
-            "dev/alice",
             |a| a.validity().not_before == NOW,
         ),
-        accept(
+        said(
             "valid until this second",
-            two,
             |s| s.each(|c| c.not_after = Time::unix(NOW)),
-            "dev/alice",
             |a| a.validity().not_after == NOW,
         ),
-        accept(
+        said(
             "a leaf that outlives its issuer",
-            two,
             |s| s.at(2).not_after = Time::unix(NOW + 60),
-            "dev/alice",
             |a| a.validity().not_after == NOW + 60,
         ),
-        accept(
+        said(
             "a leaf older than its issuer",
-            two,
             |s| s.at(2).not_before = Time::unix(NOW - 60),
-            "dev/alice",
             |a| a.validity().not_before == NOW - 60,
         ),
         same("an unknown extension that is not critical", |s| {
@@ -245,9 +230,8 @@ fn fields() -> Vec<Case> {
         same("a subjectAltName in a leaf", |s| {
             s.at(3).add(SUBJECT_ALT_NAME, false, alternative_names(&["admin.example"], &[]));
         }),
-        accept(
+        said(
             "subjectAltNames that claim to be somebody else",
-            two,
             |s| {
                 let names = der::sequence(&[
                     der::tlv(der::constructed(4), &Name::common("root").0),
@@ -261,7 +245,6 @@ fn fields() -> Vec<Case> {
                     s.at(place).add(SUBJECT_ALT_NAME, false, names.clone());
                 }
             },
-            "dev/alice",
             |a| a.describe() == "dev/alice/admin",
         ),
         same("thousands of unknown extensions", |s| {
@@ -312,11 +295,9 @@ fn fields() -> Vec<Case> {
         same("a path length of 255", |s| {
             s.at(1).set(BASIC_CONSTRAINTS, basic_constraints(true, Some(255)));
         }),
-        accept(
+        said(
             "one key for a delegation and its issuer",
-            two,
             |s| s.at(2).key = s.at(1).key.clone(),
-            "dev/alice",
             |a| a.links()[0].key == a.links()[1].key,
         ),
     ];
@@ -355,16 +336,13 @@ fn delegations() -> Vec<Case> {
     };
     let smallest6 = grant::range(&documentation6(0), &documentation6(0), &documentation6(1), 127);
     vec![
-        accept(
+        said(
             "a delegation equal to its issuer's",
-            two,
             |_| {},
-            "dev/alice",
             |a| a.links()[0].grant.same_share(&a.links()[1].grant),
         ),
-        accept(
+        said(
             "a delegation of nothing",
-            two,
             |s| {
                 for field in ["machines", "memory", "storage", "generation"] {
                     s.at(2).fields().number(field, 0);
@@ -372,7 +350,6 @@ fn delegations() -> Vec<Case> {
                 s.at(2).fields().list("cpus", &[]);
                 s.at(2).fields().list("bridges", &[]);
             },
-            "dev/alice",
             |a| {
                 let grant = &a.links()[1].grant;
                 grant.machines == 0
@@ -381,9 +358,8 @@ fn delegations() -> Vec<Case> {
                     && grant.generation == 0
             },
         ),
-        accept(
+        said(
             "the largest delegation there is",
-            two,
             |s| {
                 let fields = s.at(1).fields();
                 fields.number("generation", (1 << 63) - 1);
@@ -392,7 +368,6 @@ fn delegations() -> Vec<Case> {
                 fields.number("storage", u64::from(u32::MAX));
                 fields.numbers("cpus", &(0..4096).collect::<Vec<_>>());
             },
-            "dev/alice",
             |a| {
                 let grant = &a.links()[0].grant;
                 grant.machines == u16::MAX
@@ -400,47 +375,39 @@ fn delegations() -> Vec<Case> {
                     && grant.cpus.ids().len() == 4096
             },
         ),
-        accept(
+        said(
             "a generation lower than the issuer's",
-            two,
             |s| s.at(1).fields().number("generation", 1_800_000_000),
-            "dev/alice",
             |a| a.links()[1].grant.generation == 1,
         ),
-        accept(
+        said(
             "64 bridges",
-            two,
             |s| {
                 let all: Vec<_> =
                     (0..64).map(|n| grant::bridge(&format!("br{n}"), None, None)).collect();
                 bridges(s, &all, &all);
             },
-            "dev/alice",
             |a| a.links()[1].grant.bridges.iter().count() == 64,
         ),
-        accept(
+        said(
             "bridges in another order than the issuer's",
-            two,
             |s| {
                 let [one, two] = ["br1", "br2"].map(|name| grant::bridge(name, None, None));
                 bridges(s, &[one.clone(), two.clone()], &[two, one]);
             },
-            "dev/alice",
             |a| a.links()[1].grant.bridges.iter().count() == 2,
         ),
         same("a bridge's name of 15 characters of all kinds", |s| {
             let bridge = [grant::bridge("A0_.-bcdefghijk", None, None)];
             bridges(s, &bridge, &bridge);
         }),
-        accept(
+        said(
             "a range narrowed to one address",
-            two,
             |s| {
                 let narrow = grant::range(&[192, 0, 2, 42], &[192, 0, 2, 42], &[192, 0, 2, 1], 24);
                 let bridge = grant::bridge("service", Some(&narrow), Some(&grant::range6()));
                 s.at(2).fields().list("bridges", &[bridge]);
             },
-            "dev/alice",
             |a| {
                 a.links()[1]
                     .grant
@@ -467,21 +434,17 @@ fn delegations() -> Vec<Case> {
             Some(&grant::range(&[10, 0, 0, 255], &[10, 0, 1, 0], &[10, 0, 0, 1], 16)),
             None,
         ),
-        accept(
+        said(
             "hosts inherited",
-            two,
             |s| grant::hosts(s.at(1).fields(), &[&SERVER]),
-            "dev/alice",
             |a| a.links()[1].grant.hosts.is_none(),
         ),
-        accept(
+        said(
             "hosts narrowed",
-            two,
             |s| {
                 grant::hosts(s.at(1).fields(), &[&[1; 32], &SERVER, &[2; 32]]);
                 grant::hosts(s.at(2).fields(), &[&SERVER]);
             },
-            "dev/alice",
             |a| a.links()[1].grant.hosts.as_ref().is_some_and(|hosts| hosts.keys().len() == 1),
         ),
         accept(
@@ -503,9 +466,8 @@ fn delegations() -> Vec<Case> {
             "d1/d2/d3/d4/d5/d6",
             is_all,
         ),
-        accept(
+        said(
             "64 hosts",
-            two,
             |s| {
                 let mut keys: Vec<[u8; 32]> = (0..63).map(|n| [n; 32]).collect();
                 keys.push(SERVER);
@@ -514,7 +476,6 @@ fn delegations() -> Vec<Case> {
                     &keys.iter().map(|key| &key[..]).collect::<Vec<_>>(),
                 );
             },
-            "dev/alice",
             |a| a.links()[0].grant.hosts.as_ref().is_some_and(|hosts| hosts.keys().len() == 64),
         ),
     ]

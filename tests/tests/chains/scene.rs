@@ -7,6 +7,7 @@ use vmm_proto::id::Digest;
 use vmm_tests::forge::certificate::Draft;
 use vmm_tests::forge::extensions::{BASIC_CONSTRAINTS, Extended, basic_constraints};
 use vmm_tests::forge::key::{Key, Kind};
+use vmm_tests::forge::times::Time;
 use vmm_tests::forge::{Forge, Forged};
 
 use crate::case::{self, Blames, Judged, refuse};
@@ -212,4 +213,17 @@ pub(crate) fn six() -> Scene {
 pub(crate) fn deep(delegations: usize) -> Forge {
     (1..=delegations)
         .fold(Forge::root("ca root"), |forge, depth| forge.delegation(&format!("d{depth}"), |_| {}))
+}
+
+/// Times that DER or the profile does not know, in whatever field.
+pub(crate) fn wrong_times() -> [(&'static str, Time); 7] {
+    [
+        ("a UTCTime without seconds", Time::utc("4912312359Z")),
+        ("a UTCTime with an offset", Time::utc("491231235959+0100")),
+        ("a UTCTime in month 13", Time::utc("491331235959Z")),
+        ("a UTCTime on 30 February", Time::utc("490230000000Z")),
+        ("a GeneralizedTime with fractions", Time::generalized("20991231235959.5Z")),
+        ("a GeneralizedTime without Z", Time::generalized("20991231235959")),
+        ("an empty time", Time::utc("")),
+    ]
 }

@@ -11,7 +11,7 @@ use vmm_tests::forge::times::Time;
 
 use super::scene::{Case, Reason, alice, changed, list};
 use crate::case::refuse;
-use crate::scene::NOW;
+use crate::scene::{NOW, wrong_times};
 
 /// A change to how the list is signed.
 fn signed(name: &str, change: impl Fn(&mut Signing) + 'static, reason: Reason) -> Case {
@@ -102,16 +102,8 @@ pub(crate) fn times() -> Vec<Case> {
             list!(CrlError::FromTheFuture(_)),
         ),
     ];
-    for (name, wrong) in [
-        ("a UTCTime without seconds", Time::utc("4912312359Z")),
-        ("a UTCTime with an offset", Time::utc("491231235959+0100")),
-        ("a UTCTime in month 13", Time::utc("491331235959Z")),
-        ("a UTCTime on 30 February", Time::utc("490230000000Z")),
-        ("a GeneralizedTime with fractions", Time::generalized("20991231235959.5Z")),
-        ("a GeneralizedTime without Z", Time::generalized("20991231235959")),
-        ("an empty time", Time::utc("")),
-        ("a time of letters", Time::utc("4912312359xxZ")),
-    ] {
+    let letters = ("a time of letters", Time::utc("4912312359xxZ"));
+    for (name, wrong) in wrong_times().into_iter().chain([letters]) {
         let again = wrong.clone();
         cases.push(changed(
             format!("{name} as nextUpdate"),
