@@ -6,7 +6,7 @@ use vmm_tests::forge::der;
 use vmm_tests::forge::key::Key;
 
 use crate::case::refuse;
-use crate::scene::{Case, deep, fault, no_path, none, presented, six, two};
+use crate::scene::{Case, Scene, deep, fault, no_path, none, presented, six, two};
 
 /// A chain of the same root, apart from that of [`two`].
 fn beside() -> Forge {
@@ -183,24 +183,8 @@ pub(crate) fn detours() -> Vec<Case> {
             |s| s.root = Some(elsewhere("b root").sign().root_der().to_vec()),
             no_path!(PathError::UnknownIssuer),
         ),
-        refuse(
-            "alice cross-signed by the root, the short way first",
-            two,
-            |s| {
-                let key = s.at(2).key.clone();
-                s.present(move |list, _| list.insert(1, alice_by_root(&key)));
-            },
-            fault!(2, Fault::NotThePath),
-        ),
-        refuse(
-            "alice cross-signed by the root, the long way first",
-            two,
-            |s| {
-                let key = s.at(2).key.clone();
-                s.present(move |list, _| list.insert(2, alice_by_root(&key)));
-            },
-            fault!(2, Fault::NotThePath),
-        ),
+        cross_signed("alice cross-signed by the root, the short way first", 1),
+        cross_signed("alice cross-signed by the root, the long way first", 2),
         refuse(
             "dev signed by alice, who is signed by dev",
             two,
@@ -295,9 +279,14 @@ pub(crate) fn detours() -> Vec<Case> {
     ]
 }
 
-/// A certificate for alice's name and key, by the root itself.
-fn alice_by_root(key: &Key) -> Vec<u8> {
-    let mut forge = Forge::root("ca root").delegation("alice", |_| {});
-    forge.last().key = key.clone();
-    forge.sign().certificates[1].clone()
+/// At that place of the list stands another certificate for alice's name and key, by the root
+/// itself.
+fn cross_signed(name: &str, place: usize) -> Case {
+    let change = move |s: &mut Scene| {
+        let mut forge = Forge::root("ca root").delegation("alice", |_| {});
+        forge.last().key = s.at(2).key.clone();
+        let alice = forge.sign().certificates[1].clone();
+        s.present(move |list, _| list.insert(place, alice.clone()));
+    };
+    refuse(name, two, change, fault!(2, Fault::NotThePath))
 }

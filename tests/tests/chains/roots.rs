@@ -21,12 +21,14 @@ fn root(name: &str, change: fn(&mut Draft), reason: &Reason) -> Vec<Case> {
 
 pub(crate) fn cases() -> Vec<Case> {
     let usage = bad_root!(fault Fault::KeyUsage(_));
+    let serial = bad_root!(fault Fault::Serial);
+    let constraints = bad_root!(fault Fault::BasicConstraints);
     let subject = bad_root!(fault Fault::Subject);
     let unsigned = bad_root!(RootError::NotSelfSigned);
     let mut cases = [
         root("version 1", |c| c.version = None, &bad_root!(fault Fault::Version | Fault::Encoding)),
-        root("serial 0", |c| c.serial = vec![0], &bad_root!(fault Fault::Serial)),
-        root("a serial of 21 octets", |c| c.serial = vec![1; 21], &bad_root!(fault Fault::Serial)),
+        root("serial 0", |c| c.serial = vec![0], &serial),
+        root("a serial of 21 octets", |c| c.serial = vec![1; 21], &serial),
         root("no keyUsage", |c| c.drop(KEY_USAGE), &usage),
         root(
             "a keyUsage that is not critical",
@@ -44,15 +46,11 @@ pub(crate) fn cases() -> Vec<Case> {
             |c| c.add(EXT_KEY_USAGE, false, ext_key_usage(&[CLIENT_AUTH])),
             &bad_root!(fault Fault::ExtendedKeyUsage(_)),
         ),
-        root(
-            "no basicConstraints",
-            |c| c.drop(BASIC_CONSTRAINTS),
-            &bad_root!(fault Fault::BasicConstraints),
-        ),
+        root("no basicConstraints", |c| c.drop(BASIC_CONSTRAINTS), &constraints),
         root(
             "basicConstraints that are not critical",
             |c| c.extension(BASIC_CONSTRAINTS).critical = false,
-            &bad_root!(fault Fault::BasicConstraints),
+            &constraints,
         ),
         root(
             "a root that is no CA",
