@@ -12,10 +12,9 @@ use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 use sha2::{Digest as _, Sha256};
-use vmm_proto::grant::Grant;
-use vmm_proto::id::Digest;
-use vmm_proto::message::client::{Described, Reply, Request, ToServer};
-use vmm_proto::resource::{Arguments, CpuSet, Devices, Image, Machine, Restart};
+use vmm_proto::message::client::{Reply, Request, ToServer};
+use vmm_proto::resource::{Arguments, CpuSet, Machine};
+use vmm_tests::deploy;
 use vmm_tests::peer::{Credentials, Peer};
 use vmm_tests::setup::Setup;
 use xtask::bench::memory;
@@ -60,26 +59,15 @@ impl Guest {
 
     fn deploy(&self, name: &str, index: usize) -> ToServer {
         let words = self.arguments.iter().map(|word| (*word).to_owned()).collect();
+        let size = u32::try_from(self.bytes.len()).unwrap();
         let machine = Machine {
-            image: Image::Digest {
-                sha256: Digest(Sha256::digest(&self.bytes).into()),
-                size: u32::try_from(self.bytes.len()).unwrap(),
-            },
             memory_mib: MACHINE_MIB.into(),
             cpus: CpuSet::ascending(vec![u16::try_from(index % 2).unwrap()]).unwrap(),
-            devices: Devices::default(),
             arguments: Arguments::new(words).unwrap(),
-            restart: Restart::Never,
             replace: true,
-            priority: 0,
+            ..deploy::machine(Sha256::digest(&self.bytes).into(), size)
         };
-        let described =
-            Described { name: name.to_owned(), grant: Grant::Machine(machine).to_der() };
-        ToServer::Open(Request::Deploy {
-            described: Some(described),
-            attach: false,
-            probation_ms: None,
-        })
+        ToServer::Open(deploy::request(Some(deploy::described(name, machine))))
     }
 }
 

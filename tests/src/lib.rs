@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod census;
+pub mod deploy;
 pub mod disk;
 pub mod follower;
 pub mod forge;

@@ -6,8 +6,6 @@
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
-use vmm_proto::grant::Grant;
-use vmm_proto::id::Digest;
 use vmm_proto::message::ConsoleStart;
 use vmm_proto::message::client::{
     Described, Doorkeeping, Error, ErrorCode, NetworkDeed, Reply, Request, ToServer,
@@ -15,24 +13,16 @@ use vmm_proto::message::client::{
 use vmm_proto::message::spawn::HostNetwork;
 use vmm_proto::message::why::Deed;
 use vmm_proto::permission::Permission;
-use vmm_proto::resource::{Arguments, CpuSet, Devices, Image, Machine, Restart};
+use vmm_proto::resource::Machine;
 use vmm_proto::verb::Verb;
+use vmm_tests::deploy;
 use vmm_tests::forge::{Forge, Forged};
 use vmm_tests::peer::{Credentials, Peer};
 use vmm_tests::setup::Setup;
 
 fn described(name: &str, replace: bool) -> Described {
-    let machine = Machine {
-        image: Image::Digest { sha256: Digest([1; 32]), size: 4096 },
-        memory_mib: 1,
-        cpus: CpuSet::ascending(vec![0]).unwrap(),
-        devices: Devices::default(),
-        arguments: Arguments::default(),
-        restart: Restart::Never,
-        replace,
-        priority: 0,
-    };
-    Described { name: name.to_owned(), grant: Grant::Machine(machine).to_der() }
+    let machine = Machine { memory_mib: 1, replace, ..deploy::machine([1; 32], 4096) };
+    deploy::described(name, machine)
 }
 
 /// A request of that verb about a machine. Without a description a deploy means the leaf's own.
@@ -40,9 +30,7 @@ fn request(verb: Verb, name: &str, describe: bool) -> Request {
     let described = describe.then(|| described(name, verb == Verb::Replace));
     let name = name.to_owned();
     match verb {
-        Verb::Deploy | Verb::Replace => {
-            Request::Deploy { described, attach: false, probation_ms: None }
-        }
+        Verb::Deploy | Verb::Replace => deploy::request(described),
         Verb::Info => Request::Info { name: Some(name) },
         Verb::Quota => Request::Quota,
         Verb::Attach => Request::Attach { name, start: ConsoleStart::Position(0), follow: false },

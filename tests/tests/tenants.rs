@@ -5,33 +5,18 @@
 use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
-use vmm_proto::grant::Grant;
-use vmm_proto::id::Digest;
-use vmm_proto::message::client::{Described, Error, ErrorCode, MAX_OPEN, Reply, Request, ToServer};
-use vmm_proto::resource::{Arguments, CpuSet, Devices, Image, Machine, Restart};
+use vmm_proto::message::client::{Error, ErrorCode, MAX_OPEN, Reply, Request, ToServer};
+use vmm_proto::resource::Machine;
 use vmm_tests::census::Census;
+use vmm_tests::deploy;
 use vmm_tests::forge::{Forge, grant};
 use vmm_tests::peer::{Credentials, Peer};
 use vmm_tests::setup::Setup;
 
 /// A request to deploy a machine whose image has this digest and size.
-fn deploy(name: &str, sha256: [u8; 32], size: u32) -> ToServer {
-    let machine = Machine {
-        image: Image::Digest { sha256: Digest(sha256), size },
-        memory_mib: 64,
-        cpus: CpuSet::ascending(vec![0]).unwrap(),
-        devices: Devices::default(),
-        arguments: Arguments::default(),
-        restart: Restart::Never,
-        replace: false,
-        priority: 0,
-    };
-    let described = Described { name: name.to_owned(), grant: Grant::Machine(machine).to_der() };
-    ToServer::Open(Request::Deploy {
-        described: Some(described),
-        attach: false,
-        probation_ms: None,
-    })
+fn deploying(name: &str, sha256: [u8; 32], size: u32) -> ToServer {
+    let machine = Machine { memory_mib: 64, ..deploy::machine(sha256, size) };
+    ToServer::Open(deploy::request(Some(deploy::described(name, machine))))
 }
 
 /// The error that ends request `number`.
@@ -53,7 +38,7 @@ fn wait_for_need(peer: &mut Peer, number: u32) {
 /// Deploys what claims to be `claimed` and sends `sent`.
 fn upload(peer: &mut Peer, number: u32, claimed: &[u8], sent: &[u8]) -> Error {
     let size = u32::try_from(claimed.len()).unwrap();
-    peer.send(number, &deploy("upload", Sha256::digest(claimed).into(), size)).unwrap();
+    peer.send(number, &deploying("upload", Sha256::digest(claimed).into(), size)).unwrap();
     wait_for_need(peer, number);
     for piece in sent.chunks(1000) {
         peer.send(number, &ToServer::Data(piece.to_vec())).unwrap();
@@ -133,8 +118,7 @@ fn a_packed_image_that_is_not_what_its_certificate_says_is_refused_as_the_grant_
         let leaf = dev.machine(label, |draft| draft.fields().set("image", image)).sign();
         let credentials = Credentials::forged(&leaf);
         let mut peer = Peer::connect(setup.house.address, credentials.config()).unwrap();
-        let own = Request::Deploy { described: None, attach: false, probation_ms: None };
-        peer.send(1, &ToServer::Open(own)).unwrap();
+        peer.send(1, &ToServer::Open(deploy::request(None))).unwrap();
         let error = refusal(&mut peer, 1);
         assert_eq!(error.code, code, "{label}: {error}");
         let named = error.message.contains(&format!("\"dev/{label}\""));
@@ -148,7 +132,7 @@ fn an_upload_that_breaks_off_can_be_gone_on_with() {
     let setup = Setup::new();
     let image = std::fs::read(setup.file("hello.spt")).unwrap();
     let request =
-        deploy("resumed", Sha256::digest(&image).into(), u32::try_from(image.len()).unwrap());
+        deploying("resumed", Sha256::digest(&image).into(), u32::try_from(image.len()).unwrap());
     let mut peer = setup.peer("admin");
     peer.send(1, &request).unwrap();
     wait_for_need(&mut peer, 1);
@@ -180,13 +164,13 @@ fn an_upload_that_breaks_off_and_is_not_gone_on_with_leaves_nothing() {
     let setup = Setup::new();
     let before = Census::of(&setup);
     let mut peer = setup.peer("admin");
-    peer.send(1, &deploy("broken", [1; 32], 1 << 20)).unwrap();
+    peer.send(1, &deploying("broken", [1; 32], 1 << 20)).unwrap();
     wait_for_need(&mut peer, 1);
     peer.send(1, &ToServer::Data(vec![0; 1000])).unwrap();
     drop(peer);
     before.wait_for_again(&setup);
     let mut peer = setup.peer("admin");
-    peer.send(1, &deploy("cancelled", [1; 32], 1 << 20)).unwrap();
+    peer.send(1, &deploying("cancelled", [1; 32], 1 << 20)).unwrap();
     wait_for_need(&mut peer, 1);
     peer.send(1, &ToServer::Cancel).unwrap();
     peer.send(2, &ToServer::Open(Request::Quota)).unwrap();
@@ -201,10 +185,10 @@ fn nothing_is_uploaded_for_a_machine_that_would_be_refused() {
     let mut peer = setup.peer("admin");
     let run = ["run", "tick", "ticker.spt", "--memory", "64", "--cpu", "0"];
     setup.client("dev", &run).expect(0);
-    peer.send(1, &deploy("tick", [1; 32], 1 << 20)).unwrap();
+    peer.send(1, &deploying("tick", [1; 32], 1 << 20)).unwrap();
     let first = peer.receive().unwrap();
     assert!(matches!(&first, Some((1, Reply::Error(error))) if error.code == ErrorCode::Name));
-    peer.send(2, &deploy("huge", [1; 32], 1 << 30)).unwrap();
+    peer.send(2, &deploying("huge", [1; 32], 1 << 30)).unwrap();
     let first = peer.receive().unwrap();
     assert!(
         matches!(&first, Some((2, Reply::Error(error))) if error.code == ErrorCode::Quota),
@@ -234,7 +218,7 @@ fn a_name_that_is_a_path_elsewhere_is_refused() {
     let mut peer = setup.peer("admin");
     for (number, name) in ["../../x", "..", "/../x", "a/../../b", "x\0y", ""].iter().enumerate() {
         let number = u32::try_from(number).unwrap() + 1;
-        peer.send(number, &deploy(name, [1; 32], 4096)).unwrap();
+        peer.send(number, &deploying(name, [1; 32], 4096)).unwrap();
         let error = refusal(&mut peer, number);
         assert_eq!(error.code, ErrorCode::Usage, "{name}: {error}");
     }
@@ -270,7 +254,7 @@ fn a_peer_that_stalls_is_given_up_while_others_go_on() {
     let mut in_upload = setup.peer("admin");
     let begun = Instant::now();
     in_frame.send_bytes(&[0, 0, 0, 9, 0, 0]).unwrap();
-    in_upload.send(1, &deploy("slow", [1; 32], 1 << 20)).unwrap();
+    in_upload.send(1, &deploying("slow", [1; 32], 1 << 20)).unwrap();
     wait_for_need(&mut in_upload, 1);
     in_upload.send(1, &ToServer::Data(vec![0; 10])).unwrap();
 
@@ -298,7 +282,7 @@ fn a_tenant_does_not_learn_which_images_others_have() {
     let image = std::fs::read(setup.file("ticker.spt")).unwrap();
     let size = u32::try_from(image.len()).unwrap();
     let mut peer = setup.peer("admin");
-    peer.send(1, &deploy("mine", Sha256::digest(&image).into(), size)).unwrap();
+    peer.send(1, &deploying("mine", Sha256::digest(&image).into(), size)).unwrap();
     wait_for_need(&mut peer, 1);
 }
 
@@ -320,7 +304,7 @@ fn whoever_waits_for_anothers_upload_and_goes_takes_nothing_along() {
     let setup = Setup::new();
     let before = Census::of(&setup);
     let (mut first, mut second) = (setup.peer("admin"), setup.peer("admin"));
-    let image = deploy("same", [1; 32], 1 << 20);
+    let image = deploying("same", [1; 32], 1 << 20);
     first.send(1, &image).unwrap();
     wait_for_need(&mut first, 1);
     second.send(1, &image).unwrap();
