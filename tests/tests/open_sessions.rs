@@ -7,10 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use vmm_proto::grant::Grant;
-use vmm_proto::id::Digest;
-use vmm_proto::message::client::{Described, Error, ErrorCode, Reply, Request, ToServer};
-use vmm_proto::resource::{Arguments, CpuSet, Devices, Image, Machine, Restart};
+use vmm_proto::message::client::{Error, ErrorCode, Reply, Request, ToServer};
+use vmm_tests::deploy;
 use vmm_tests::forge::crl::List;
 use vmm_tests::forge::times::Time;
 use vmm_tests::forge::{Forge, der};
@@ -119,18 +117,8 @@ fn run(setup: &Setup, name: &str, path: &str) {
 
 /// A session in the middle of an upload.
 fn uploading(setup: &Setup, path: &str) -> Peer {
-    let machine = Machine {
-        image: Image::Digest { sha256: Digest(Sha256::digest([0; 4096]).into()), size: 1 << 20 },
-        memory_mib: 8,
-        cpus: CpuSet::ascending(vec![0]).unwrap(),
-        devices: Devices::default(),
-        arguments: Arguments::default(),
-        restart: Restart::Never,
-        replace: false,
-        priority: 0,
-    };
-    let described = Described { name: "new".to_owned(), grant: Grant::Machine(machine).to_der() };
-    let deploy = Request::Deploy { described: Some(described), attach: false, probation_ms: None };
+    let machine = deploy::machine(Sha256::digest([0; 4096]).into(), 1 << 20);
+    let deploy = deploy::request(Some(deploy::described("new", machine)));
     let mut peer = connect(setup, &admin(ca(path)));
     peer.send(1, &ToServer::Open(deploy)).unwrap();
     assert_eq!(peer.receive().unwrap(), Some((1, Reply::NeedImage { offset: 0 })));
