@@ -193,7 +193,7 @@ fn of_a_start_that_failed_while_nobody_was_there_the_reason_is_kept() {
     let wait = wait_for(&go);
     supervisor.start(id(1), daemon.image("bad", &format!("{wait}; say no; exit 1")), &[]);
     daemon.logs("starting id=01010101");
-    let machine = daemon.machines().pop().unwrap().pid;
+    let machine = eventually("its birth", || daemon.machines().pop()).pid;
     daemon.kill();
     fs::write(&go, "").unwrap();
     is_gone("it ends", machine);
