@@ -189,7 +189,9 @@ impl Daemon {
         self.peers.expire(now);
         self.machines.on_time(now, &mut self.peers);
         self.machines.jail.on_time(now);
-        self.machines.networks.on_time(now);
+        if self.machines.networks.on_time(now) {
+            self.host_networks.hurry(now);
+        }
         if self.host_networks.on_time(now) {
             self.tell_host_networks();
         }

@@ -1,6 +1,7 @@
 //! Private networks that the host makes, behind its own address.
 
 use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use vmm_tests::network::{Holdings, Site, Tenants, traffic};
@@ -12,6 +13,28 @@ const WORLD: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 250);
 fn state(tenants: &Tenants) -> Value {
     let list = tenants.setup.admin(&["--format", "json", "host", "network", "list"]);
     list.expect(0).json()[0].clone()
+}
+
+/// As often it is looked whether all is right, without a reason.
+const LOOK: Duration = Duration::from_mins(1);
+
+#[test]
+fn rules_that_somebody_flushed_are_there_again_soon_while_machines_run() {
+    let Some(site) = Site::with(&["ext"]) else { return };
+    site.on_host(|| {
+        let range = "inner/10.7.0.2/10.7.0.9/10.7.0.1/24";
+        let tenants = Tenants::new(&["ext"], &[("alice", &[range])]);
+        let add = ["host", "network", "add", "inner", "--nat", "10.7.0.1/24", "--uplink", "ext"];
+        tenants.setup.admin(&add).expect(0);
+        tenants.run("alice", "echo", "echo.spt", &["service=inner"], &[]).expect(0);
+        let rules = || traffic::shell("nft list tables").contains("vmm_networks_");
+        assert!(rules());
+        traffic::shell("nft flush ruleset");
+        let begun = Instant::now();
+        wait_until("the rules", rules).unwrap();
+        assert!(begun.elapsed() < LOOK / 2, "somebody has seen it after {:?}", begun.elapsed());
+        traffic::reaches(Ipv4Addr::new(10, 7, 0, 2));
+    });
 }
 
 #[test]

@@ -188,6 +188,11 @@ impl HostNetworks {
         self.pace.next()
     }
 
+    /// Somebody has changed rules of the host: they are soon looked at.
+    pub fn hurry(&mut self, now: Instant) {
+        self.pace.hurry(now);
+    }
+
     /// Does what is still to be done, or again. Whether something is otherwise now.
     pub fn on_time(&mut self, now: Instant) -> bool {
         if self.deadline().is_none_or(|next| now < next) {

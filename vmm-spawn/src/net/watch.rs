@@ -83,13 +83,14 @@ impl Networks {
     }
 
     /// Makes filters again that somebody has removed or changed, and removes what could not be removed
-    /// before.
-    pub fn on_time(&mut self, now: Instant) {
+    /// before. Whether somebody else has changed rules, whatever they are.
+    pub fn on_time(&mut self, now: Instant) -> bool {
         if self.watch.again.is_none_or(|again| again > now) {
-            return;
+            return false;
         }
         let mut at_once = false;
-        if self.have_others_changed_rules() || self.watch.look.is_none_or(|look| look <= now) {
+        let changed = self.have_others_changed_rules();
+        if changed || self.watch.look.is_none_or(|look| look <= now) {
             self.watch.look = Some(now + LOOK);
             at_once = self.look();
             if at_once {
@@ -104,6 +105,7 @@ impl Networks {
         };
         let needed = !self.watch.filtered.is_empty() || !self.watch.left.is_empty();
         self.watch.again = needed.then(|| now + pause);
+        changed
     }
 
     /// Whether there is more to do at once.

@@ -1,5 +1,6 @@
 //! When host networks are looked at again: soon where something is undone, less and less soon while
-//! it stays so, and now and then while there are any, as others may change what they need.
+//! it stays so, and now and then while there are any, as others may change what they need: sooner when
+//! they are known to have changed something.
 
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,7 @@ pub enum State {
 #[derive(Debug, Default)]
 pub struct Pace {
     pause: Duration,
+    last: Option<Instant>,
     next: Option<Instant>,
 }
 
@@ -37,8 +39,16 @@ impl Pace {
         self.next
     }
 
+    /// Somebody has changed something that may be needed. Whoever does that all the time gets an answer
+    /// now and then.
+    pub fn hurry(&mut self, now: Instant) {
+        let soon = self.last.map_or(now, |last| now.max(last + AGAIN));
+        self.next = self.next.map(|next| next.min(soon));
+    }
+
     /// Work was done, and this came of it.
     pub fn after(&mut self, state: State, now: Instant) {
+        self.last = Some(now);
         self.pause = match state {
             State::Nothing => {
                 self.next = None;
@@ -74,5 +84,24 @@ mod tests {
             pace.after(state, now);
             assert_eq!(pace.next(), seconds.map(|it| now + Duration::from_secs(it)), "{state:?}");
         }
+    }
+
+    #[test]
+    fn what_somebody_has_changed_is_looked_at_at_once_but_not_all_the_time() {
+        let (begin, mut pace) = (Instant::now(), Pace::default());
+        let after = |seconds| begin + Duration::from_secs(seconds);
+        pace.hurry(begin);
+        assert_eq!(pace.next(), None, "there is nothing to look at");
+        pace.after(State::Right, begin);
+        pace.hurry(after(30));
+        assert_eq!(pace.next(), Some(after(30)));
+        pace.after(State::Right, after(30));
+        pace.hurry(after(31));
+        assert_eq!(pace.next(), Some(after(35)));
+        pace.hurry(after(34));
+        assert_eq!(pace.next(), Some(after(35)));
+        pace.after(State::Nothing, after(35));
+        pace.hurry(after(36));
+        assert_eq!(pace.next(), None);
     }
 }
