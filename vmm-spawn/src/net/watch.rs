@@ -88,20 +88,19 @@ impl Networks {
         if self.watch.again.is_none_or(|again| again > now) {
             return false;
         }
-        let mut at_once = false;
         let changed = self.have_others_changed_rules();
-        if changed || self.watch.look.is_none_or(|look| look <= now) {
-            self.watch.look = Some(now + LOOK);
-            at_once = self.look();
-            if at_once {
-                self.watch.look = Some(now);
-            }
+        let is_due = changed || self.watch.look.is_none_or(|look| look <= now);
+        let at_once = is_due && self.look();
+        if is_due {
+            self.watch.look = Some(if at_once { now } else { now + LOOK });
         }
-        self.read_some();
-        let pause = match self.watch.unread.len() {
-            _ if at_once => Duration::ZERO,
-            0 => PAUSE,
-            _ => READ_PAUSE,
+        let read_on = self.read_some();
+        let pause = if at_once {
+            Duration::ZERO
+        } else if read_on {
+            READ_PAUSE
+        } else {
+            PAUSE
         };
         let needed = !self.watch.filtered.is_empty() || !self.watch.left.is_empty();
         self.watch.again = needed.then(|| now + pause);
@@ -138,10 +137,11 @@ impl Networks {
         true
     }
 
-    /// Reads some filters back, and replaces those that are not as meant.
-    fn read_some(&mut self) {
+    /// Reads some filters back, and replaces those that are not as meant. Whether there are more that
+    /// can be read soon.
+    fn read_some(&mut self) -> bool {
         for _ in 0..READ_AT_ONCE {
-            let Some(name) = self.watch.unread.pop_front() else { return };
+            let Some(name) = self.watch.unread.pop_front() else { return false };
             // What is cut is tried again when it is looked.
             let Some(it) = self.watch.filtered.get(&name).filter(|it| !it.is_cut) else { continue };
             let it = *it;
@@ -154,10 +154,11 @@ impl Networks {
                 Err(error) => {
                     error!(%name, "it is not known whether its filter is as meant: {error}");
                     self.watch.unread.push_back(name);
-                    return;
+                    return false;
                 }
             }
         }
+        !self.watch.unread.is_empty()
     }
 
     /// Whether there is more to do at once.
