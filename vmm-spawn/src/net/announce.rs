@@ -1,5 +1,5 @@
 //! Who has an address from now on, told to whoever may know otherwise: the host, other machines and
-//! switches remember for up to a minute which hardware address an address had, and a machine that got it
+//! switches remember for a while which hardware address an address had, and a machine that got it
 //! just now would not be heard of before it speaks.
 //!
 //! Frames are made here in the place of the guest, and go through its filter like all others.
@@ -65,7 +65,6 @@ fn checksum(from: Ipv6Addr, to: Ipv6Addr, message: &[u8]) -> u16 {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::process::Command;
 
     use vmm_proto::id::MachineId;
     use vmm_proto::message::spawn::Interface;
@@ -74,13 +73,7 @@ mod tests {
     use super::*;
     use crate::net::Networks;
     use crate::net::filter::Limits;
-    use crate::net::tests::{empty_network, make_bridge};
-
-    fn ip(arguments: &str) -> String {
-        let output = Command::new("ip").args(arguments.split(' ')).output().unwrap();
-        assert!(output.status.success(), "{arguments}: {output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    }
+    use crate::net::tests::{empty_network, ip, make_bridge};
 
     #[test]
     fn what_a_host_remembers_of_an_address_is_replaced_when_another_machine_gets_it() {

@@ -63,6 +63,17 @@ pub(crate) fn make_bridge(netlink: &mut Netlink, name: &str) -> u32 {
     netlink.link(name).unwrap().unwrap().index
 }
 
+/// Runs `ip` in the namespace of this thread, which must succeed.
+pub(crate) fn ip(arguments: &str) -> String {
+    run(Command::new("ip").args(arguments.split(' ')), arguments)
+}
+
+pub(crate) fn run(command: &mut Command, what: &str) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
 /// A program that owns a table, which nobody else may change as long as it runs.
 pub(crate) struct Holder(Child);
 

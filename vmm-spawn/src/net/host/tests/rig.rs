@@ -18,20 +18,10 @@ use crate::net::host::HostNetworks;
 use crate::net::host::rules::Rules;
 use crate::net::nft::Nft;
 use crate::net::tests::empty_network;
+pub(super) use crate::net::tests::{ip, run};
 
 /// How long a packet may take that must come.
 pub(super) const PATIENCE: Duration = Duration::from_mins(1);
-
-/// Runs `ip` in the namespace of this thread, which must succeed.
-pub(super) fn ip(arguments: &str) -> String {
-    run(Command::new("ip").args(arguments.split(' ')), arguments)
-}
-
-pub(super) fn run(command: &mut Command, what: &str) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
 
 /// Another host: a network namespace that lives as long as a process.
 pub(super) struct Host(Child);
