@@ -37,7 +37,7 @@ pub use revocation::{ListMade, Revoked};
 
 use crate::file::{self, NewFiles};
 use crate::{Error, Refusal};
-use lock::lock;
+use lock::{Locked, lock};
 use record::{Header, Record};
 
 /// The longest line in bytes. The largest certificate (64 KiB) has some 90 KiB in PEM.
@@ -55,7 +55,7 @@ pub struct Database {
     path: PathBuf,
     header: Header,
     /// Open and locked for issuing; `None`: only read, or not there yet.
-    file: Option<File>,
+    file: Option<Locked>,
     /// Bytes that are whole lines; what follows them is dropped before the next record.
     whole: u64,
     /// How many records those lines are, the first line left out.
@@ -86,7 +86,7 @@ impl Database {
             }
             Err(error) => return Err(Error::io("open", path)(error)),
         };
-        lock(&file, path, patience, waiting)?;
+        let file = lock(file, path, patience, waiting)?;
         let mut database = Self::read(path, &file, Some(issuer))?;
         if database.issuer() != issuer {
             return Err(Refusal::WrongDatabase {
@@ -117,14 +117,18 @@ impl Database {
     pub fn list(path: &Path) -> Result<Self, Error> {
         let file = File::open(path).map_err(Error::io("open", path))?;
         // Someone who issues right now may be in the middle of a line: that is no damage.
-        let quiet = file.try_lock_shared().is_ok();
-        let mut database = match Self::read(path, &file, None) {
-            // That line may be the first, and it is written once for each command.
-            Err(Error::Unreadable { .. }) if !quiet => Self::read(path, &file, None)?,
-            read => read?,
-        };
-        database.torn &= quiet;
-        Ok(database)
+        match Locked::with_readers(file) {
+            Ok(quiet) => Self::read(path, &quiet, None),
+            Err((busy, _)) => {
+                let mut database = match Self::read(path, &busy, None) {
+                    // That line may be the first, and it is written once for each command.
+                    Err(Error::Unreadable { .. }) => Self::read(path, &busy, None)?,
+                    read => read?,
+                };
+                database.torn = false;
+                Ok(database)
+            }
+        }
     }
 
     fn absent(path: &Path, issuer: Digest) -> Self {
@@ -270,7 +274,7 @@ impl Database {
             .map_err(failed())?;
         let mut new = NewFiles::default();
         new.adopt(&self.path);
-        file.try_lock().map_err(|error| failed()(error.into()))?;
+        let file = Locked::exclusively(file).map_err(|(_, error)| failed()(error.into()))?;
         let header = self.header.to_line()?;
         file.write_all_at(header.as_bytes(), 0).and_then(|()| file.sync_all()).map_err(failed())?;
         file::sync_directory(&self.path)?;

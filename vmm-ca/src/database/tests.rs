@@ -272,6 +272,17 @@ fn a_second_user_waits_for_the_first() {
 }
 
 #[test]
+fn the_lock_ends_with_its_owner_even_if_a_child_has_the_file_open() {
+    let (_directory, path, _) = filled(1);
+    let database = open(&path).unwrap();
+    // As a child has it that another thread forked.
+    let inherited = database.file.as_ref().unwrap().try_clone().unwrap();
+    drop(database);
+    open(&path).unwrap();
+    drop(inherited);
+}
+
+#[test]
 fn whoever_has_no_more_patience_is_told_and_changes_nothing() {
     let (_directory, path, bytes) = filled(1);
     let _first = open(&path).unwrap();
