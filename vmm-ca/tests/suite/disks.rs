@@ -3,8 +3,11 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use rustix::fs::statvfs;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, mount_remount, unmount,
 };
@@ -48,6 +51,7 @@ impl Disk {
 
     /// Takes all the room there is left, but so many bytes; dropped, it is given back.
     fn fill_but(&self, left: usize) -> Filled {
+        room_is_free_again(&self.0);
         let spare = self.0.join("spare");
         std::fs::write(&spare, vec![b'x'; left]).unwrap();
         let filled = Filled(self.0.join("filled"));
@@ -56,6 +60,7 @@ impl Disk {
             while file.write_all(&vec![b'x'; piece]).is_ok() {}
         }
         std::fs::remove_file(spare).unwrap();
+        room_is_free_again(&self.0);
         filled
     }
 
@@ -79,6 +84,26 @@ struct Filled(PathBuf);
 impl Drop for Filled {
     fn drop(&mut self) {
         std::fs::remove_file(&self.0).unwrap();
+        room_is_free_again(self.0.parent().unwrap());
+    }
+}
+
+/// Waits until only files that have a name take room. A removed one takes it as long as it is open, and
+/// children of other tests have it open, too, until they execute their program.
+fn room_is_free_again(disk: &Path) {
+    let patience = Instant::now() + Duration::from_secs(20);
+    loop {
+        let room = statvfs(disk).unwrap();
+        let named: u64 = std::fs::read_dir(disk)
+            .unwrap()
+            .map(|entry| entry.unwrap().metadata().unwrap().blocks() * 512)
+            .sum();
+        let taken = (room.f_blocks - room.f_bfree) * room.f_frsize;
+        if taken == named {
+            return;
+        }
+        assert!(Instant::now() < patience, "{taken} bytes are taken, {named} of them by files");
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
