@@ -1,4 +1,5 @@
 //! `cargo xtask fuzz`: builds every fuzz target that there is and runs each for a while.
+//! `cargo xtask fuzz --build`: only builds them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,14 +21,8 @@ const EXECUTIONS: &str = "stat::number_of_executed_units:";
 /// # Errors
 /// Something does not compile, there is no C++ compiler, or a target finds something.
 pub fn fuzz(root: &Path, each: Duration) -> Result<ExitCode> {
-    let directory = root.join("fuzz");
-    println!("Building the fuzz targets …");
-    let built = cargo(&directory, &["build", "--quiet", "--release", "--bins", "--locked"])
-        .stdin(Stdio::null())
-        .status()
-        .context("cannot run cargo")?;
-    ensure!(built.success(), "the fuzz targets do not build (libFuzzer wants g++)");
-    let (programs, targets) = targets(&directory)?;
+    build(root)?;
+    let (programs, targets) = targets(&root.join("fuzz"))?;
     ensure!(!targets.is_empty(), "there are no fuzz targets");
     let mut findings = Vec::new();
     for target in targets {
@@ -37,6 +32,21 @@ pub fn fuzz(root: &Path, each: Duration) -> Result<ExitCode> {
     }
     ensure!(findings.is_empty(), "findings, or no runs at all, of: {}", findings.join(", "));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Builds each target.
+///
+/// # Errors
+/// Something does not compile, or there is no C++ compiler.
+pub fn build(root: &Path) -> Result<()> {
+    println!("Building the fuzz targets …");
+    let arguments = ["build", "--quiet", "--release", "--bins", "--locked"];
+    let built = cargo(&root.join("fuzz"), &arguments)
+        .stdin(Stdio::null())
+        .status()
+        .context("cannot run cargo")?;
+    ensure!(built.success(), "the fuzz targets do not build (libFuzzer wants g++)");
+    Ok(())
 }
 
 /// Where the programs are, and their names.

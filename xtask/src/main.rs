@@ -27,6 +27,9 @@ enum Task {
         /// Seconds for each
         #[arg(long, default_value_t = 10)]
         seconds: u64,
+        /// Build them, and run none
+        #[arg(long, conflicts_with = "seconds")]
+        build: bool,
     },
     /// Download the kernel for tests in an emulated PC (Debian; installs nothing)
     Kernel,
@@ -55,7 +58,8 @@ fn main() -> Result<ExitCode> {
             xtask::bench::tender::bench(root, &against, rounds)
         }
         Task::Guests => xtask::guests::build_guests(root).map(|()| ExitCode::SUCCESS),
-        Task::Fuzz { seconds } => xtask::fuzz::fuzz(root, Duration::from_secs(seconds)),
+        Task::Fuzz { build: true, .. } => xtask::fuzz::build(root).map(|()| ExitCode::SUCCESS),
+        Task::Fuzz { seconds, .. } => xtask::fuzz::fuzz(root, Duration::from_secs(seconds)),
         Task::Kernel => {
             println!("{}", vmm_emulated::fetch_kernel(root)?.release());
             Ok(ExitCode::SUCCESS)
