@@ -225,7 +225,8 @@ fn interfaces_are_counted_from_the_machines_side_and_keep_what_they_had() {
         return skipped("counters of interfaces: only root can make a network namespace");
     }
     // The second of the machine's interfaces, in a network namespace of the daemon's own; the host
-    // sends into it: what that counts as sent is what a guest would receive.
+    // sends into it: what that counts as sent is what a guest would receive. An interface that has just
+    // come up drops what is sent, for a moment.
     let name = TapName::of(id(1), 1);
     let mut command = Command::new("unshare");
     let quiet = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
@@ -233,7 +234,8 @@ fn interfaces_are_counted_from_the_machines_side_and_keep_what_they_had() {
         "{{ [ ! -e {quiet} ] || echo 1 >{quiet}; }} && \
          ip link add {name} type veth peer name other && ip address add 10.99.0.1/24 dev {name} && \
          ip link set {name} up && ip link set other up && \
-         echo hello >/dev/udp/10.99.0.2/9 && exec {PROGRAM} \"$@\""
+         until awk '$1 == \"{name}:\" && $11 > 0 {{ sent = 1 }} END {{ exit !sent }}' /proc/net/dev; \
+         do echo hello >/dev/udp/10.99.0.2/9; sleep 0.01; done; exec {PROGRAM} \"$@\""
     );
     command.args(["--net", "bash", "-c", &script, "bash"]);
     let daemon = Daemon::start_by(command);
