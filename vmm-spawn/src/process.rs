@@ -178,6 +178,7 @@ mod tests {
     use rustix::process::{PidfdFlags, pidfd_open};
 
     use super::*;
+    use crate::net::tests::take_turn;
 
     #[expect(clippy::zombie_processes, reason = "that is what this looks at; the caller reaps it")]
     fn ended(script: &str) -> (Pid, Ended) {
@@ -193,6 +194,7 @@ mod tests {
 
     #[test]
     fn the_end_of_a_child_can_be_looked_at_until_it_is_reaped() {
+        take_turn();
         let (pid, first) = ended("exit 3");
         assert_eq!(first.exit, Exit::Code(3));
         assert!(first.max_resident_kib > 0);
@@ -211,6 +213,7 @@ mod tests {
     /// Where the kernel can tell, it tells the truth, and not before it can.
     #[test]
     fn the_end_of_a_reaped_process_is_told_by_the_kernel_or_unknown() {
+        take_turn();
         for (script, exit) in [("exit 7", Exit::Code(7)), ("kill -KILL $$", Exit::Signal(9))] {
             let mut child = Command::new("/bin/sh")
                 .args(["-c", &format!("read x; {script}")])

@@ -127,9 +127,11 @@ fn u16_at(bytes: &[u8], at: usize) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::tests::take_turn;
 
     #[test]
     fn a_program_needs_its_loader_and_the_c_library() {
+        take_turn();
         let files = of(&std::env::current_exe().unwrap()).unwrap();
         let has = |name: &str| files.iter().any(|file| file.to_string_lossy().contains(name));
         assert!(has("/ld-linux") && has("/libc.so"), "{files:?}");

@@ -189,6 +189,7 @@ fn in_use(range: Range) -> io::Result<BTreeSet<u32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::tests::take_turn;
 
     fn users(first: u32, last: u32, others: &[u32]) -> Users {
         let locks = File::open("/dev/null").unwrap();
@@ -222,6 +223,7 @@ mod tests {
 
     #[test]
     fn a_range_is_one_installations() {
+        take_turn();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("uids");
         let (first, second) = (open(&path).unwrap(), open(&path).unwrap());

@@ -37,9 +37,9 @@ pub(crate) fn skipped(what: &str) {
     writeln!(terminal, "SKIPPED: {what}").unwrap();
 }
 
-/// Waits until no other test has a network: what one of them runs has, until it is another program,
-/// copies of all descriptors of this process, and taps are there as long as any of them.
-fn take_turn() {
+/// Waits until no other test has a network or runs a program: that has, until it is another program,
+/// copies of all descriptors of this process. Taps are there as long as any of them, and so are locks.
+pub(crate) fn take_turn() {
     static TURN: Mutex<()> = Mutex::new(());
     thread_local! {
         /// Until the end of the thread, which is that of the test.

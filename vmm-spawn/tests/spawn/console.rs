@@ -98,8 +98,11 @@ fn a_machine_that_never_stops_writing_is_slowed_down_and_others_are_not() {
     let per_second = bytes * 1000 / begin.elapsed().as_millis();
     let rate = u128::from(vmm_spawn::rate::RATE);
     assert!(per_second <= rate * 11 / 10, "{per_second} bytes a second");
-    // The host may be busy; a machine that is never read from again would be at 0.
-    assert!(per_second >= rate / 4, "{per_second} bytes a second");
+    // How much less depends on what else the host does; but it is read from, again and again.
+    for _ in 0..4 {
+        let before = ring.written();
+        eventually("it is read from", || (ring.written() > before + CAPACITY).then_some(()));
+    }
 }
 
 #[test]

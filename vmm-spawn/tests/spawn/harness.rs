@@ -56,8 +56,11 @@ pub(crate) fn program() -> PathBuf {
 
 fn fake_tender(dir: &TempDir) -> PathBuf {
     let tender = dir.path().join("tender");
-    fs::write(&tender, FAKE_TENDER).unwrap();
-    fs::set_permissions(&tender, fs::Permissions::from_mode(0o755)).unwrap();
+    // Not by this process: what it writes could be open in a child that another thread starts, and
+    // what is open for writing cannot be run.
+    let mut writer = Command::new("/bin/sh");
+    writer.args(["-c", "printf %s \"$2\" >\"$1\" && chmod 755 \"$1\"", "sh"]).arg(&tender);
+    assert!(writer.arg(FAKE_TENDER).status().unwrap().success());
     tender
 }
 

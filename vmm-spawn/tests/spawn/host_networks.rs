@@ -18,11 +18,11 @@ fn run(program: &str, arguments: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Everything about this host that a host network could change; but not whether there is a carrier,
-/// which the kernel finds out in its own time.
+/// Everything about this host that a host network could change; but not whether there is a carrier, nor
+/// what comes with it, such as routes of IPv6: the kernel finds that out in its own time.
 fn census() -> Vec<String> {
     let mut census = vec![run("nft", "list ruleset")];
-    let routes = run("ip", "route show table all").replace(" linkdown", "");
+    let routes = run("ip", "-4 route show table all").replace(" linkdown", "");
     census.extend(routes.lines().map(String::from));
     // Both begin with the number of the interface.
     for what in ["-o -4 addr", "-o link show up"] {

@@ -29,18 +29,21 @@ impl Listener {
 #[test]
 fn killed_at_any_moment_it_loses_no_byte_and_doubles_none() {
     const LAST: u32 = 10_000;
-    // Never more than the ring holds while nobody looks.
+    // Never more than the ring holds while nobody looks; and however long a daemon takes to come back,
+    // there are three kills before the last line.
     let script = "say ready; n=0
         while [ $n -lt $1 ]; do n=$((n+1)); echo \"line $n\"
-            [ $((n % 100)) != 0 ] || /bin/sleep 0.01; done
+            [ $((n % 100)) != 0 ] || /bin/sleep 0.01
+            [ $((n % 3000)) != 0 ] || while [ ! -e $2$((n / 3000)) ]; do /bin/sleep 0.01; done; done
         exit 3";
     let mut daemon = Daemon::start();
+    let kill = daemon.dir.path().join("kill-");
     let mut console = daemon.console();
     let mut supervisor = daemon.supervisor();
     let image = daemon.image("image", script);
     let mut listeners = Vec::new();
     for number in 1..=4 {
-        supervisor.run(id(number), &image, &[&LAST.to_string()]);
+        supervisor.run(id(number), &image, &[&LAST.to_string(), kill.to_str().unwrap()]);
         let (_, ring) = console.ring();
         listeners.push(Listener { ring, text: Vec::new() });
     }
@@ -54,9 +57,9 @@ fn killed_at_any_moment_it_loses_no_byte_and_doubles_none() {
         std::thread::sleep(Duration::from_micros(seed >> 50));
         daemon.again(None);
         kills += 1;
+        std::fs::write(daemon.dir.path().join(format!("kill-{kills}")), "").unwrap();
         listeners.iter_mut().for_each(Listener::look);
     }
-    // How often depends on how long a daemon takes to come back, beside other tests.
     assert!(kills > 2, "{kills}");
     for listener in &mut listeners {
         listener.look();

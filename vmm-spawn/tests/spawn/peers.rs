@@ -245,7 +245,9 @@ fn foreign_users_are_sent_away() {
     fs::set_permissions(daemon.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     // This test program may stand where they cannot reach it.
     let program = daemon.dir.path().join("program");
-    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    // Not by this process: what it writes could be open in a child that another thread starts.
+    let copied = Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&program).status();
+    assert!(copied.unwrap().success());
     let connects = |uid| {
         Command::new(&program)
             .args(["--exact", "peers::connects_and_says_hello", "--ignored"])

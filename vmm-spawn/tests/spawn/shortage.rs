@@ -32,7 +32,10 @@ impl Small {
     }
 
     fn make_room(&self) {
-        fs::remove_file(self.0.join("filler")).unwrap();
+        let filler = self.0.join("filler");
+        // Removed, it would take its room as long as a child that another thread starts has it open.
+        File::options().write(true).open(&filler).unwrap().set_len(0).unwrap();
+        fs::remove_file(filler).unwrap();
     }
 }
 
