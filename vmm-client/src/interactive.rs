@@ -26,8 +26,7 @@ pub(crate) async fn session(dialler: &Dialler, screen: &mut Screen) -> Result<()
     })?;
     let mut kept = None;
     loop {
-        screen.prompt(PROMPT);
-        let line = terminal.line().await.map_err(|error| {
+        let line = terminal.line(|| screen.prompt(PROMPT)).await.map_err(|error| {
             Failure::new(Code::Output, format!("cannot read the terminal: {error}"))
         })?;
         match line {
@@ -156,9 +155,12 @@ impl Terminal {
         Ok(Self { lines })
     }
 
-    async fn line(&mut self) -> std::io::Result<Typed> {
-        // Made anew, so that it does not hear what was pressed during a command.
+    /// The next line, once `prompt` has asked for it.
+    async fn line(&mut self, prompt: impl FnOnce()) -> std::io::Result<Typed> {
+        // Made anew, so that it does not hear what was pressed during a command; and before anybody
+        // can see the prompt, so that it hears what is pressed then.
         let mut interrupt = signal(SignalKind::interrupt())?;
+        prompt();
         tokio::select! {
             biased;
             _ = interrupt.recv() => Ok(Typed::Interrupt),

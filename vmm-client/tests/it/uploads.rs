@@ -87,7 +87,7 @@ async fn a_refusal_in_the_middle_ends_the_upload() {
     assert_eq!(ran.code, Some(3));
     assert!(ran.err.contains("1 MiB of images"), "{}", ran.err);
     assert!(rest.len() < 256, "{} pieces were sent after the refusal", rest.len());
-    assert!(begun.elapsed().as_secs() < 5);
+    assert!(begun.elapsed().as_secs() < 20);
 }
 
 #[tokio::test]
