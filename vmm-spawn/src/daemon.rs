@@ -129,7 +129,8 @@ impl Daemon {
         poller.watch(&signals, Token::Signals).map_err(watch)?;
         poller.watch(&listener, Token::Listener).map_err(watch)?;
         let dir = config.dir.canonicalize().map_err(failed("find the directory of --dir"))?;
-        let networks = Networks::open(&config.bridges, config.limits, &dir)?;
+        let mut networks = Networks::open(&config.bridges, config.limits, &dir)?;
+        networks.listen(&poller);
         let listed = config.bridges.iter().map(BridgeName::as_str);
         let host_networks = HostNetworks::new(&dir, listed);
         let jail = Jail::build(&config.jail, &config.tender, &dir)?;
@@ -216,6 +217,7 @@ impl Daemon {
             }
             Token::Console(number) => self.machines.on_console(number, now),
             Token::Statuses => self.machines.on_statuses(&mut self.peers),
+            Token::Rules => self.machines.networks.on_news(&self.poller, now),
             Token::Process(number) => self.machines.on_process(number, now, &mut self.peers),
         }
     }
@@ -248,6 +250,7 @@ impl Daemon {
         for name in &there {
             networks.allow(name);
         }
+        networks.listen(&self.poller);
         self.offered = there;
         let message = self.host_networks.message(self.bridges());
         self.peers.tell(Role::Supervisor, message);

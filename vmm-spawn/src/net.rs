@@ -3,6 +3,7 @@
 //! ```text
 //!   Networks ── which bridges
 //!     ├ watch ── that filters stay as long as machines run, and nothing longer
+//!     │   └ news ── the kernel's word that somebody has changed rules
 //!     └ tap ── one interface of one machine: made, set up, filtered, read back, up
 //!         ├ tun ── the descriptor that frames go through
 //!         ├ link, fdb ── what interfaces are, and what a bridge knows
@@ -26,6 +27,7 @@ pub mod filter;
 pub mod host;
 pub mod link;
 pub mod netlink;
+pub mod news;
 pub mod nft;
 pub mod owner;
 pub mod plug;
@@ -48,6 +50,7 @@ use vmm_proto::resource::{BridgeName, DeviceName, TapName};
 
 use filter::{Limits, Rules};
 use netlink::Netlink;
+use news::News;
 use owner::{Identity, Owner};
 use tap::{Maker, Tap, TapError};
 use watch::Watch;
@@ -109,6 +112,8 @@ pub struct Networks {
     /// Opened when it is needed first, and after it has failed.
     netlink: Option<Netlink>,
     watch: Watch,
+    /// Where the kernel tells of changed rules, if it does.
+    news: Option<News>,
     /// Whether it was said what bridges of this kernel cannot do.
     is_told: bool,
 }
@@ -124,7 +129,7 @@ impl Networks {
         let rules = Rules::new(limits).owned_by(&owner);
         let bridges: BTreeSet<_> = bridges.iter().map(ToString::to_string).collect();
         let (watch, is_told) = (Watch::default(), false);
-        let mut this = Self { bridges, owner, rules, netlink: None, watch, is_told };
+        let mut this = Self { bridges, owner, rules, netlink: None, watch, news: None, is_told };
         if this.bridges.is_empty() {
             return Ok(this);
         }

@@ -28,6 +28,8 @@ pub enum Token {
     Process(u64),
     /// What tenders say before their guests run.
     Statuses,
+    /// The kernel's word that rules of the network have changed.
+    Rules,
 }
 
 /// The numbers' share of a token; the low bits say what kind it is.
@@ -42,6 +44,7 @@ impl Token {
             Self::Console(number) => (number, 3),
             Self::Process(number) => (number, 4),
             Self::Statuses => (0, 5),
+            Self::Rules => (0, 6),
         };
         number << SHIFT | kind
     }
@@ -55,6 +58,7 @@ impl Token {
             3 => Self::Console(number),
             4 => Self::Process(number),
             5 => Self::Statuses,
+            6 => Self::Rules,
             _ => return None,
         })
     }
@@ -160,7 +164,8 @@ mod tests {
         let numbered = [Token::Peer, Token::Console, Token::Process];
         let numbers = [0, 1, u64::MAX >> SHIFT];
         let tokens = numbered.iter().flat_map(|make| numbers.map(make));
-        for token in tokens.chain([Token::Listener, Token::Signals, Token::Statuses]) {
+        for token in tokens.chain([Token::Listener, Token::Signals, Token::Statuses, Token::Rules])
+        {
             assert_eq!(Token::decode(token.encode()), Some(token));
         }
     }

@@ -1,9 +1,9 @@
 //! That machines stay filtered while they run, and that nothing stays of those that do not.
 //!
 //! Whoever changes the rules of a host may take those of taps with them: `nft flush ruleset` does, and
-//! so does Debian's `nftables.service` when it is started again. The kernel counts changes of rules: when
-//! there were some that were not made here, filters that are gone are made again, and those that are
-//! there are read back. Who a guest is, and so what its filter was, is written on its tap.
+//! so does Debian's `nftables.service` when it is started again. The kernel tells of changes
+//! ([`news`](super::news)) and counts them: when there were some that were not made here, filters that
+//! are gone are made again, and those that are there are read back. Who a guest is, and so what its filter was, is written on its tap.
 
 mod left;
 
@@ -18,7 +18,7 @@ use super::Networks;
 use super::filter::read_back::ReadError;
 use super::owner::Identity;
 
-/// How long until it is asked again whether somebody has changed rules.
+/// How long until it is asked again whether somebody has changed rules, when the kernel has not said so.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// How long until what has failed is tried again, and until it is looked also without a reason.
@@ -27,10 +27,10 @@ const LOOK: Duration = Duration::from_secs(10);
 /// Filters that are made again at once. The others follow when others had their turn.
 const AT_ONCE: usize = 50;
 
-/// Filters that are read back at once, and how long until the next ones are: somebody may change rules
-/// all the time.
+/// Filters that are read back at once, and how long until the next ones are, and until it is looked
+/// again because of the kernel's word: somebody may change rules all the time.
 const READ_AT_ONCE: usize = 10;
-const READ_PAUSE: Duration = Duration::from_millis(100);
+const REST: Duration = Duration::from_millis(100);
 
 /// What is to be as it is, and what is to be gone.
 #[derive(Debug, Default)]
@@ -44,6 +44,8 @@ pub struct Watch {
     /// What was counted of changes that others have made.
     changes: Option<u32>,
     again: Option<Instant>,
+    /// When it was looked last.
+    last: Option<Instant>,
     /// When it is looked also without a reason.
     look: Option<Instant>,
 }
@@ -70,6 +72,12 @@ impl Watch {
         self.left.retain(|it| it != name.as_str());
     }
 
+    /// Somebody may have changed rules.
+    pub fn hurry(&mut self, now: Instant) {
+        let soon = self.last.map_or(now, |last| now.max(last + REST));
+        self.again = self.again.map(|again| again.min(soon));
+    }
+
     fn leave(&mut self, name: String) {
         self.left.push_back(name);
         self.again.get_or_insert_with(|| Instant::now() + PAUSE);
@@ -88,6 +96,7 @@ impl Networks {
         if self.watch.again.is_none_or(|again| again > now) {
             return false;
         }
+        self.watch.last = Some(now);
         let changed = self.have_others_changed_rules();
         let is_due = changed || self.watch.look.is_none_or(|look| look <= now);
         let at_once = is_due && self.look();
@@ -98,7 +107,7 @@ impl Networks {
         let pause = if at_once {
             Duration::ZERO
         } else if read_on {
-            READ_PAUSE
+            REST
         } else {
             PAUSE
         };

@@ -1,3 +1,5 @@
+mod told;
+
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
