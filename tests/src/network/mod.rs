@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 
 pub use holdings::Holdings;
 pub use place::Place;
-pub use tenants::{Besides, Tenants, Traffic, address, of_bridge, of_bridge6};
+pub use tenants::{BOTH_ON_EXT, Besides, Tenants, Traffic, address, of_bridge, of_bridge6};
 pub use wire::{Direction, Wire};
 
 use crate::setup::{programs, skipped};

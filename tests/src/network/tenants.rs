@@ -22,6 +22,10 @@ pub fn of_bridge6(bridge: &str, first: u16, last: u16) -> String {
     format!("{bridge}/fd00::{first:x}/fd00::{last:x}/fd00::1/64")
 }
 
+/// Addresses of both families on the bridge `ext`: ten, and sixteen over IPv6.
+pub const BOTH_ON_EXT: [&str; 2] =
+    ["ext/10.0.0.10/10.0.0.19/10.0.0.1/24", "ext/fd00::10/fd00::1f/fd00::1/64"];
+
 /// A running installation, whose top-level delegations have bridges.
 #[derive(Debug)]
 pub struct Tenants {

@@ -1,7 +1,9 @@
 //! Which address a machine has.
 
 use serde_json::{Value, json};
-use vmm_tests::network::{Besides, Site, Tenants, address, of_bridge, of_bridge6, traffic};
+use vmm_tests::network::{
+    BOTH_ON_EXT, Besides, Site, Tenants, address, of_bridge, of_bridge6, traffic,
+};
 use vmm_tests::setup::kinds;
 
 fn networks(tenants: &Tenants, name: &str) -> Value {
@@ -52,9 +54,7 @@ fn an_address_is_reached_at_once_where_another_machine_had_it_a_moment_ago() {
 fn a_name_keeps_its_address_when_it_is_restarted_replaced_and_when_daemons_are_killed() {
     let Some(site) = Site::with(&["ext"]) else { return };
     site.on_host(|| {
-        let ranges = [of_bridge("ext", 10, 19), of_bridge6("ext", 0x10, 0x1f)];
-        let ranges = ranges.each_ref().map(String::as_str);
-        let mut tenants = Tenants::new(&["ext"], &[("alice", &ranges)]);
+        let mut tenants = Tenants::new(&["ext"], &[("alice", &BOTH_ON_EXT)]);
         tenants.echo("alice", "other");
         let (at, at6) = tenants.echo("alice", "echo");
         let before = networks(&tenants, "echo");
@@ -86,10 +86,8 @@ fn a_name_keeps_its_address_when_it_is_restarted_replaced_and_when_daemons_are_k
 fn a_name_keeps_its_address_when_the_host_boots_again() {
     let Some(site) = Site::with(&["ext"]) else { return };
     site.on_host(|| {
-        let ranges = [of_bridge("ext", 10, 19), of_bridge6("ext", 0x10, 0x1f)];
-        let ranges = ranges.each_ref().map(String::as_str);
         let besides = Besides { reboots: true, ..Besides::default() };
-        let mut tenants = Tenants::with(&["ext"], &[("alice", &ranges)], besides);
+        let mut tenants = Tenants::with(&["ext"], &[("alice", &BOTH_ON_EXT)], besides);
         let names = [kinds(), vec!["free", "stopped"]].concat();
         for name in &names {
             let kind = if kinds().contains(name) { name } else { "spt" };
@@ -128,9 +126,7 @@ fn a_name_keeps_its_address_when_the_host_boots_again() {
 fn what_the_arguments_set_is_taken_if_it_may_be_given() {
     let Some(site) = Site::with(&["ext"]) else { return };
     site.on_host(|| {
-        let ranges = [of_bridge("ext", 10, 19), of_bridge6("ext", 0x10, 0x1f)];
-        let ranges = ranges.each_ref().map(String::as_str);
-        let tenants = Tenants::new(&["ext"], &[("alice", &ranges)]);
+        let tenants = Tenants::new(&["ext"], &[("alice", &BOTH_ON_EXT)]);
         let run = |name: &str, argument: &str| {
             tenants.run("alice", name, "echo.spt", &["service=ext"], &["--", argument])
         };

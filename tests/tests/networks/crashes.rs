@@ -1,12 +1,10 @@
 //! Daemons that are killed while machines have networks.
 
-use vmm_tests::network::{Holdings, Site, Tenants, of_bridge, of_bridge6, traffic};
+use vmm_tests::network::{BOTH_ON_EXT, Holdings, Site, Tenants, traffic};
 use xtask::house::{Signal, signal, wait_until};
 
 fn tenants() -> Tenants {
-    let ranges = [of_bridge("ext", 10, 19), of_bridge6("ext", 0x10, 0x1f)];
-    let ranges = ranges.each_ref().map(String::as_str);
-    Tenants::new(&["ext"], &[("alice", &ranges)])
+    Tenants::new(&["ext"], &[("alice", &BOTH_ON_EXT)])
 }
 
 #[test]

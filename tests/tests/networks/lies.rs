@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use vmm_tests::network::{Direction, Site, Tenants, Wire, of_bridge, of_bridge6, traffic};
+use vmm_tests::network::{BOTH_ON_EXT, Direction, Site, Tenants, Wire, traffic};
 use vmm_tests::setup::kinds;
 use xtask::house::wait_until;
 
@@ -78,9 +78,7 @@ fn no_lie_is_heard_by_anybody_and_the_truth_is() {
     let Some(site) = Site::with(&["ext"]) else { return };
     let world = site.in_world(Wire::listen);
     site.on_host(|| {
-        let ranges = [of_bridge("ext", 10, 19), of_bridge6("ext", 0x10, 0x1f)];
-        let ranges = ranges.each_ref().map(String::as_str);
-        let tenants = Tenants::new(&["ext"], &[("alice", &ranges)]);
+        let tenants = Tenants::new(&["ext"], &[("alice", &BOTH_ON_EXT)]);
         let (echo, _) = tenants.echo("alice", "echo");
         traffic::reaches(echo);
         let neighbour = Ears::at(&tenants, "echo");

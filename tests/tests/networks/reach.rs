@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use serde_json::json;
 use vmm_tests::network::{
-    Besides, Direction, Holdings, Site, Tenants, Wire, address, of_bridge, of_bridge6, traffic,
+    BOTH_ON_EXT, Besides, Direction, Holdings, Site, Tenants, Wire, address, of_bridge, of_bridge6,
+    traffic,
 };
 use vmm_tests::setup::kinds;
 use xtask::house::wait_until;
@@ -17,11 +18,10 @@ fn sent(tenants: &Tenants, who: &str, to: IpAddr) -> String {
 }
 
 fn two_tenants(vmmd: &[&str]) -> Tenants {
-    let alice = [of_bridge("ext", 10, 19), of_bridge6("ext", 0x10, 0x1f)];
     let bob = [of_bridge("ext", 20, 29), of_bridge6("ext", 0x20, 0x2f)];
-    let [alice, bob] = [&alice, &bob].map(|range| range.each_ref().map(String::as_str));
+    let bob = bob.each_ref().map(String::as_str);
     let besides = Besides { vmmd, ..Besides::default() };
-    Tenants::with(&["ext"], &[("alice", &alice), ("bob", &bob)], besides)
+    Tenants::with(&["ext"], &[("alice", &BOTH_ON_EXT), ("bob", &bob)], besides)
 }
 
 #[test]
