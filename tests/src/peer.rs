@@ -1,10 +1,9 @@
 //! A client that does what it is told and nothing to help: for bad input on a real connection.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -15,16 +14,12 @@ use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, Error, HandshakeKind, SignatureScheme,
     StreamOwned,
 };
-use vmm_proto::frame::{self, HEADER, Header};
+use vmm_blocking::PATIENCE;
 use vmm_proto::message::ALPN;
 use vmm_proto::message::client::{Reply, ToServer};
-use vmm_proto::message::wire;
 use vmm_service::tls;
 
 use crate::forge::{Forge, Forged};
-
-/// How long a peer waits for an answer.
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Does not look at the server: these tests are about what the server makes of the client.
 #[derive(Debug)]
@@ -166,10 +161,7 @@ impl Peer {
     /// # Errors
     /// When the server has closed.
     pub fn send(&mut self, request: u32, message: &ToServer) -> Result<(), String> {
-        let mut bytes = Vec::new();
-        let body = wire::encode(message).expect("a message");
-        frame::encode(request, &body, &mut bytes).expect("a frame");
-        self.send_bytes(&bytes)
+        vmm_blocking::write(&mut self.stream, request, message).map_err(|error| error.to_string())
     }
 
     /// The next reply; `None` when the server has closed in an orderly way.
@@ -177,21 +169,6 @@ impl Peer {
     /// # Errors
     /// The server's alert, or what else went wrong, in words.
     pub fn receive(&mut self) -> Result<Option<(u32, Reply)>, String> {
-        let mut header = [0; HEADER];
-        match self.stream.read(&mut header[..1]) {
-            Ok(0) => return Ok(None),
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
-            Err(error) => return Err(error.to_string()),
-        }
-        let mut rest = || {
-            self.stream.read_exact(&mut header[1..])?;
-            let header = Header::parse(header).expect("a header from the server");
-            let mut body = vec![0; header.length];
-            self.stream.read_exact(&mut body)?;
-            Ok::<_, std::io::Error>((header.request, body))
-        };
-        let (request, body) = rest().map_err(|error| error.to_string())?;
-        Ok(Some((request, wire::decode(&body).expect("a reply"))))
+        vmm_blocking::read(&mut self.stream).map_err(|error| error.to_string())
     }
 }

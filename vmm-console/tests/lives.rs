@@ -6,7 +6,8 @@ mod fake;
 
 use std::os::unix::fs::PermissionsExt;
 
-use fake::{Daemon, RingWriter, Spawn, id, until};
+use fake::{Daemon, RingWriter, id};
+use vmm_blocking::until;
 use vmm_proto::message::console::{FromConsole, ToConsole};
 use vmm_proto::message::{ConsoleStart, Output};
 
@@ -26,7 +27,7 @@ fn readers_do_not_notice_that_vmm_spawn_was_away() {
     assert_eq!(daemon.attach(id(1), BEGIN, true).bytes(12), "before away ");
 
     let mut ring = ring.taken_over();
-    let spawn = Spawn::listen(daemon.dir.path()).accept_with(1);
+    let spawn = daemon.listen().accept_with(1);
     spawn.send_ring(id(1), &ring);
     ring.write("after");
     assert_eq!(reader.bytes(5), "after");
@@ -44,13 +45,15 @@ fn what_waits_for_a_new_vmm_spawn_is_held_until_the_machine_is_forgotten() {
     for pipe in &waiting {
         rustix::io::write(pipe, b"waits").unwrap();
     }
-    let spawn = Spawn::listen(daemon.dir.path()).accept_with(1);
+    let spawn = daemon.listen().accept_with(1);
     let mut new = RingWriter::new();
     new.write("new");
     spawn.send_ring(id(1), &new);
     assert!(matches!(reader.next(), FromConsole::Output(_)));
     for pipe in &waiting {
-        until(|| (rustix::io::write(pipe, b"x") == Err(rustix::io::Errno::PIPE)).then_some(()));
+        until("what waits is held no more", || {
+            (rustix::io::write(pipe, b"x") == Err(rustix::io::Errno::PIPE)).then_some(())
+        });
     }
 }
 
@@ -62,7 +65,7 @@ fn another_ring_takes_the_place_of_the_one_before() {
     let mut reader = daemon.attach(id(1), BEGIN, true);
     assert_eq!(reader.bytes(10), "of the old");
     drop(spawn);
-    let spawn = Spawn::listen(daemon.dir.path()).accept_with(1);
+    let spawn = daemon.listen().accept_with(1);
     let mut new = RingWriter::new();
     new.write("new");
     spawn.send_ring(id(1), &new);
@@ -81,7 +84,7 @@ fn what_a_new_vmm_spawn_does_not_name_is_gone() {
     let mut reader = daemon.attach(id(2), BEGIN, true);
     assert_eq!(reader.bytes(3), "all");
     drop(spawn);
-    let spawn = Spawn::listen(daemon.dir.path()).accept_with(1);
+    let spawn = daemon.listen().accept_with(1);
     spawn.send_ring(id(1), &kept);
     assert_eq!(reader.next(), FromConsole::End);
     assert_eq!(daemon.attach(id(1), BEGIN, false).next(), FromConsole::End);
@@ -90,7 +93,7 @@ fn what_a_new_vmm_spawn_does_not_name_is_gone() {
 #[test]
 fn after_its_own_end_everything_in_the_rings_is_read_again() {
     let mut daemon = Daemon::start();
-    let listening = Spawn::listen(daemon.dir.path());
+    let listening = daemon.listen();
     let spawn = listening.accept();
     let mut ring = spawn.machine(id(1));
     ring.write("before ");
@@ -109,11 +112,11 @@ fn after_its_own_end_everything_in_the_rings_is_read_again() {
 fn asked_to_end_it_does_and_takes_its_socket_along() {
     let mut daemon = Daemon::start();
     drop(daemon.connect());
-    let path = daemon.dir.path().join("console.sock");
+    let path = daemon.0.socket("console");
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    let pid = rustix::process::Pid::from_child(&daemon.child);
+    let pid = rustix::process::Pid::from_child(&daemon.0.child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    let status = until(|| daemon.child.try_wait().unwrap());
+    let status = until("the daemon ends", || daemon.0.child.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));
     assert!(!path.exists());
 }
@@ -132,7 +135,7 @@ fn an_attachment_says_where_it_stands_and_can_be_gone_on_with_there() {
     drop(spawn);
     daemon.replace();
     ring.write(" and four");
-    let spawn = Spawn::listen(daemon.dir.path()).accept_with(1);
+    let spawn = daemon.listen().accept_with(1);
     spawn.send_ring(id(1), &ring);
     let mut reader = daemon.attach(id(1), ConsoleStart::Position(13), true);
     assert_eq!(reader.any(), FromConsole::At { position: 13 });
@@ -149,7 +152,7 @@ fn when_what_was_written_is_known_after_a_restart_too() {
         panic!("not output")
     };
     // Marks are kept a second apart.
-    let new = until(|| {
+    let new = until("output of a later mark", || {
         ring.write("new\n");
         let FromConsole::Output(Output::Bytes { time_ms, .. }) = reader.next() else {
             panic!("not output")
@@ -158,7 +161,7 @@ fn when_what_was_written_is_known_after_a_restart_too() {
     });
     drop(spawn);
     daemon.replace();
-    let spawn = Spawn::listen(daemon.dir.path()).accept_with(1);
+    let spawn = daemon.listen().accept_with(1);
     spawn.send_ring(id(1), &ring);
     let (begin, _) = daemon.attach(id(1), ConsoleStart::Since(new), false).rest();
     assert!(begin.is_some_and(|begin| begin > 0), "{begin:?}");
@@ -169,8 +172,8 @@ fn when_what_was_written_is_known_after_a_restart_too() {
     };
     assert!((old..new).contains(&time_ms), "{old} {time_ms} {new}");
 
-    let kept = || daemon.dir.path().join("console").join(id(1).to_string()).exists();
+    let kept = || daemon.0.dir.path().join("console").join(id(1).to_string()).exists();
     assert!(kept());
     spawn.send_gone(id(1));
-    until(|| (!kept()).then_some(()));
+    until("its marks are forgotten", || (!kept()).then_some(()));
 }

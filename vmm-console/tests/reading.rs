@@ -7,7 +7,8 @@ mod fake;
 use std::io::Write;
 use std::time::Instant;
 
-use fake::{Daemon, RingWriter, id, until};
+use fake::{Daemon, RingWriter, id};
+use vmm_blocking::until;
 use vmm_proto::message::console::{FromConsole, ToConsole};
 use vmm_proto::message::{ConsoleStart, Output};
 use vmm_proto::ring::CAPACITY;
@@ -139,7 +140,8 @@ fn a_time_selects_the_lines_read_since() {
         time_ms
     };
     let first = time_of("first\n");
-    let second = until(|| Some(time_of("second\n")).filter(|time| *time > first));
+    let later = || Some(time_of("second\n")).filter(|time| *time > first);
+    let second = until("output of a later time", later);
     let since = |time| daemon.attach(id(1), ConsoleStart::Since(time), false).rest().1;
     assert!(since(first).starts_with("first\nsecond\n"));
     assert!(!since(second).contains("first\n"));

@@ -9,7 +9,8 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
-use served::{Daemon, durable, event, events, until};
+use served::{Daemon, durable, event, events};
+use vmm_blocking::until;
 use vmm_proto::message::log::{Event, FromLog, ToLog};
 
 #[test]
@@ -78,13 +79,13 @@ fn killed_at_any_moment_it_has_each_event_once_and_an_intact_chain() {
             // Several requests are on their way at any time, also when it is killed.
             if next > acknowledged + 20 || killed {
                 match writer.try_next() {
-                    Ok((_, FromLog::Durable { sequence, .. })) => acknowledged = sequence,
-                    Ok(other) => panic!("{other:?}"),
-                    Err(_) => break,
+                    Ok(Some((_, FromLog::Durable { sequence, .. }))) => acknowledged = sequence,
+                    Ok(Some(other)) => panic!("{other:?}"),
+                    Ok(None) | Err(_) => break,
                 }
             }
             if acknowledged > kill_after && !killed {
-                daemon.child.kill().unwrap();
+                daemon.0.child.kill().unwrap();
                 killed = true;
             }
         }
@@ -117,7 +118,7 @@ fn a_disk_that_refuses_is_said_to_and_tried_again() {
     assert_eq!(daemon.read("", false).numbers(), (1..=sequence).collect::<Vec<_>>());
     assert_eq!(daemon.verify().1, Some(0), "nothing half written is left");
 
-    let pid = Some(Pid::from_child(&daemon.child));
+    let pid = Some(Pid::from_child(&daemon.0.child));
     prlimit(pid, Resource::Fsize, Rlimit { current: None, maximum: None }).unwrap();
     assert_eq!(writer.append(events(sequence + 1..=sequence + 9)), durable(sequence + 9));
     assert_eq!(daemon.read("", false).numbers(), (1..=sequence + 9).collect::<Vec<_>>());
@@ -167,7 +168,7 @@ fn a_peer_that_breaks_the_protocol_ends_only_its_own_connection() {
     bad.0.write_all(&[0xff; 64]).unwrap();
     assert_eq!(bad.0.read(&mut [0; 16]).unwrap_or(0), 0);
     let mut worse = daemon.read("", true);
-    assert!(matches!(worse.try_next(), Ok((_, FromLog::At(_)))));
+    assert!(matches!(worse.try_next(), Ok(Some((_, FromLog::At(_))))));
     worse.tell(5, &ToLog::Append(events(1..=1)));
     assert_eq!(worse.0.read(&mut [0; 16]).unwrap_or(0), 0);
     assert_eq!(good.append(events(1..=1)), durable(1));
@@ -181,10 +182,10 @@ fn asked_to_end_it_finishes_what_it_writes_and_takes_its_socket_along() {
         writer.tell(5, &ToLog::Append(events(sequence..=sequence)));
     }
     assert_eq!(writer.next(), durable(1));
-    let path = daemon.dir.path().join("log.sock");
+    let path = daemon.0.socket("log");
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    kill_process(Pid::from_child(&daemon.child), Signal::TERM).unwrap();
-    let status = until(|| daemon.child.try_wait().unwrap());
+    kill_process(Pid::from_child(&daemon.0.child), Signal::TERM).unwrap();
+    let status = until("the daemon ends", || daemon.0.child.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));
     assert!(!path.exists());
     let (said, code) = daemon.verify();

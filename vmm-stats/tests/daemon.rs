@@ -5,23 +5,17 @@
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use vmm_proto::frame::{self, HEADER, Header};
+use vmm_blocking::{receive, until, write};
 use vmm_proto::id::MachineId;
+use vmm_proto::message::Sample;
 use vmm_proto::message::stats::{FromStats, MAX_MACHINES, Measured, Running, ToStats};
-use vmm_proto::message::{Hello, Sample, wire};
 use vmm_proto::resource::TapName;
-
-const DEADLINE: Duration = Duration::from_secs(20);
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_vmm-stats");
 
-struct Daemon {
-    dir: tempfile::TempDir,
-    child: Child,
-}
+struct Daemon(vmm_blocking::Daemon);
 
 impl Daemon {
     fn start() -> Self {
@@ -35,27 +29,12 @@ impl Daemon {
     }
 
     /// Starts it by a command that takes its options.
-    fn start_by(mut command: Command) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let child = command.arg("--dir").arg(dir.path()).stdin(Stdio::null()).spawn().unwrap();
-        Self { dir, child }
+    fn start_by(command: Command) -> Self {
+        Self(vmm_blocking::Daemon::start(command))
     }
 
     fn connect(&self) -> Connection {
-        let path = self.dir.path().join("stats.sock");
-        let mut stream = until(|| UnixStream::connect(&path).ok());
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        write(&mut stream, 0, &Hello::of("test"));
-        let (request, hello): (u32, Hello) = read(&mut stream);
-        assert_eq!((request, hello), (0, Hello::of("vmm-stats")));
-        Connection(stream)
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        Connection(self.0.connect("stats"))
     }
 }
 
@@ -63,7 +42,7 @@ struct Connection(UnixStream);
 
 impl Connection {
     fn tell(&mut self, message: &ToStats) {
-        write(&mut self.0, 1, message);
+        write(&mut self.0, 1, message).unwrap();
     }
 
     fn query(&mut self, machines: &[MachineId], samples: u16) -> Vec<Vec<Sample>> {
@@ -72,37 +51,11 @@ impl Connection {
 
     fn measured(&mut self, machines: &[MachineId], samples: u16) -> Vec<Measured> {
         let query = ToStats::Query { machines: machines.to_vec(), samples };
-        write(&mut self.0, 7, &query);
-        let (request, FromStats::Report(report)) = read(&mut self.0);
+        write(&mut self.0, 7, &query).unwrap();
+        let (request, FromStats::Report(report)) = receive(&mut self.0);
         assert_eq!(request, 7);
         assert!(report.iter().map(|measured| measured.machine).eq(machines.iter().copied()));
         report
-    }
-}
-
-fn write<T: bincode::Encode>(stream: &mut UnixStream, request: u32, message: &T) {
-    let mut bytes = Vec::new();
-    frame::encode(request, &wire::encode(message).unwrap(), &mut bytes).unwrap();
-    stream.write_all(&bytes).unwrap();
-}
-
-fn read<T: bincode::Decode<()>>(stream: &mut UnixStream) -> (u32, T) {
-    let mut header = [0; HEADER];
-    stream.read_exact(&mut header).unwrap();
-    let Header { length, request } = Header::parse(header).unwrap();
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).unwrap();
-    (request, wire::decode(&body).unwrap())
-}
-
-fn until<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(result) = attempt() {
-            return result;
-        }
-        assert!(begun.elapsed() < DEADLINE, "it did not happen in time");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -123,7 +76,7 @@ fn a_machine_has_a_sample_right_after_its_start_and_more_each_second() {
     assert!(samples[0][0].resident > 100 << 10, "{samples:?}");
     assert!(samples[1].is_empty(), "an unknown machine has none: {samples:?}");
 
-    let more = until(|| {
+    let more = until("four samples", || {
         let mut samples = connection.query(&[id(1)], 10);
         (samples[0].len() >= 4).then(|| samples.remove(0))
     });
@@ -187,11 +140,11 @@ fn a_peer_that_breaks_the_rules_ends_only_its_own_connection() {
 fn asked_to_end_it_does_and_takes_its_socket_along() {
     let mut daemon = Daemon::start();
     drop(daemon.connect());
-    let path = daemon.dir.path().join("stats.sock");
+    let path = daemon.0.socket("stats");
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    let pid = rustix::process::Pid::from_child(&daemon.child);
+    let pid = rustix::process::Pid::from_child(&daemon.0.child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    assert_eq!(daemon.child.wait().unwrap().code(), Some(0));
+    assert_eq!(daemon.0.child.wait().unwrap().code(), Some(0));
     assert!(!path.exists());
 }
 
@@ -204,7 +157,7 @@ fn a_question_right_after_the_start_waits_for_word_of_what_runs() {
     tells.tell(&ToStats::Reset(Vec::new()));
     tells.tell(&ToStats::Watch(running(1, std::process::id())));
     tells.tell(&ToStats::Told);
-    let (_, FromStats::Report(report)) = read(&mut asks.0);
+    let (_, FromStats::Report(report)) = receive(&mut asks.0);
     assert_eq!(report[0].samples.len(), 1, "{report:?}");
 }
 
@@ -249,7 +202,7 @@ fn interfaces_are_counted_from_the_machines_side_and_keep_what_they_had() {
     assert!(counted.received_packets >= 1 && counted.received_bytes >= 42, "{counted:?}");
     assert_eq!((counted.sent_packets, counted.sent_bytes), (0, 0), "{counted:?}");
 
-    let namespace = format!("--net=/proc/{}/ns/net", daemon.child.id());
+    let namespace = format!("--net=/proc/{}/ns/net", daemon.0.child.id());
     let deleted = Command::new("nsenter")
         .args([&namespace, "ip", "link", "delete", name.as_str()])
         .status()

@@ -3,14 +3,13 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary takes what it needs of this")]
 
 use std::fs::File;
-use std::io::{IoSlice, IoSliceMut, Read, Write};
+use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -19,66 +18,46 @@ use rustix::net::{
     SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
 use rustix::pipe::PipeFlags;
-use vmm_proto::frame::{self, HEADER, Header};
+use vmm_blocking::{read, receive, until, write};
 use vmm_proto::id::MachineId;
 use vmm_proto::message::console::{FromConsole, ToConsole};
 use vmm_proto::message::spawn::{FromSpawn, Role, ToSpawn};
-use vmm_proto::message::{ConsoleStart, Hello, Output, VERSION, wire};
+use vmm_proto::message::{ConsoleStart, Output, VERSION, wire};
 use vmm_proto::ring::{CAPACITY, CLAIMED, FILE_SIZE, WRITTEN, encode_counter, pieces};
 
-pub const DEADLINE: Duration = Duration::from_secs(20);
+const PROGRAM: &str = env!("CARGO_BIN_EXE_vmm-console");
 
 pub fn id(number: u8) -> MachineId {
     MachineId([number; 16])
 }
 
-/// Tries until it works or takes too long.
-pub fn until<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(result) = attempt() {
-            return result;
-        }
-        assert!(begun.elapsed() < DEADLINE, "it did not happen in time");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-/// The daemon under test, in a directory of its own.
-pub struct Daemon {
-    pub dir: tempfile::TempDir,
-    pub child: Child,
-}
+/// The daemon under test.
+pub struct Daemon(pub vmm_blocking::Daemon);
 
 impl Daemon {
     pub fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let child = spawn_daemon(dir.path());
-        Self { dir, child }
+        Self(vmm_blocking::Daemon::start(Command::new(PROGRAM)))
     }
 
     /// With a `vmm-spawn` that it has found.
     pub fn with_spawn() -> (Self, Spawn) {
         let daemon = Self::start();
-        let spawn = Spawn::listen(daemon.dir.path()).accept();
+        let spawn = daemon.listen().accept();
         (daemon, spawn)
     }
 
     /// Kills it and starts another.
     pub fn replace(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        self.child = spawn_daemon(self.dir.path());
+        self.0.replace(Command::new(PROGRAM));
+    }
+
+    /// A `vmm-spawn` that waits for it.
+    pub fn listen(&self) -> Listening {
+        Listening::at(&self.0.socket("spawn"))
     }
 
     pub fn connect(&self) -> Attached {
-        let path = self.dir.path().join("console.sock");
-        let mut stream = until(|| UnixStream::connect(&path).ok());
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        write(&mut stream, 0, &Hello::of("test"));
-        let (request, hello): (u32, Hello) = read(&mut stream).unwrap();
-        assert_eq!((request, hello), (0, Hello::of("vmm-console")));
-        Attached { stream, position: 0 }
+        Attached { stream: self.0.connect("console"), position: 0 }
     }
 
     pub fn attach(&self, machine: MachineId, start: ConsoleStart, follow: bool) -> Attached {
@@ -86,22 +65,6 @@ impl Daemon {
         attached.tell(&ToConsole::Attach { machine, start, follow });
         attached
     }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-fn spawn_daemon(dir: &Path) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_vmm-console"))
-        .arg("--dir")
-        .arg(dir)
-        .stdin(Stdio::null())
-        .spawn()
-        .unwrap()
 }
 
 /// A reader.
@@ -113,7 +76,7 @@ pub struct Attached {
 
 impl Attached {
     pub fn tell(&mut self, message: &ToConsole) {
-        write(&mut self.stream, 3, message);
+        write(&mut self.stream, 3, message).unwrap();
     }
 
     /// The next message but those that say where the attachment stands.
@@ -127,7 +90,7 @@ impl Attached {
     }
 
     pub fn any(&mut self) -> FromConsole {
-        let (request, message) = read(&mut self.stream).expect("a message");
+        let (request, message) = receive(&mut self.stream);
         assert_eq!(request, 3);
         message
     }
@@ -177,40 +140,39 @@ impl Attached {
     pub fn is_closed(&mut self) -> bool {
         loop {
             match read::<FromConsole>(&mut self.stream) {
-                Ok((_, FromConsole::At { .. })) => {}
-                Ok(_) => return false,
+                Ok(Some((_, FromConsole::At { .. }))) => {}
+                Ok(next) => return next.is_none(),
                 Err(error) => return error.kind() != std::io::ErrorKind::WouldBlock,
             }
         }
     }
 }
 
-pub fn write<T: bincode::Encode>(stream: &mut UnixStream, request: u32, message: &T) {
-    let mut bytes = Vec::new();
-    frame::encode(request, &wire::encode(message).unwrap(), &mut bytes).unwrap();
-    stream.write_all(&bytes).unwrap();
-}
-
-pub fn read<T: bincode::Decode<()>>(stream: &mut UnixStream) -> std::io::Result<(u32, T)> {
-    let mut header = [0; HEADER];
-    stream.read_exact(&mut header)?;
-    let Header { length, request } = Header::parse(header).unwrap();
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body)?;
-    Ok((request, wire::decode(&body).unwrap()))
-}
-
 /// A `vmm-spawn` that waits for `vmm-console`.
 pub struct Listening(OwnedFd);
 
 impl Listening {
+    fn at(path: &Path) -> Self {
+        if path.exists() {
+            std::fs::remove_file(path).unwrap();
+        }
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let kind = SocketType::SEQPACKET;
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, kind, flags, None).unwrap();
+        rustix::net::bind(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
+        rustix::net::listen(&socket, 8).unwrap();
+        Self(socket)
+    }
+
     pub fn accept(&self) -> Spawn {
         self.accept_with(0)
     }
 
     /// A connection on which so many rings are announced.
     pub fn accept_with(&self, known: u32) -> Spawn {
-        let socket = until(|| rustix::net::accept_with(&self.0, SocketFlags::CLOEXEC).ok());
+        let socket = until("vmm-console connects to vmm-spawn", || {
+            rustix::net::accept_with(&self.0, SocketFlags::CLOEXEC).ok()
+        });
         let mut bytes = vec![0; 1024];
         let mut beside = RecvAncillaryBuffer::default();
         let into = &mut [IoSliceMut::new(&mut bytes)];
@@ -230,19 +192,6 @@ impl Listening {
 pub struct Spawn(OwnedFd);
 
 impl Spawn {
-    pub fn listen(dir: &Path) -> Listening {
-        let path = dir.join("spawn.sock");
-        if path.exists() {
-            std::fs::remove_file(&path).unwrap();
-        }
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let kind = SocketType::SEQPACKET;
-        let socket = rustix::net::socket_with(AddressFamily::UNIX, kind, flags, None).unwrap();
-        rustix::net::bind(&socket, &SocketAddrUnix::new(&path).unwrap()).unwrap();
-        rustix::net::listen(&socket, 8).unwrap();
-        Listening(socket)
-    }
-
     fn send(&self, message: &FromSpawn, descriptors: &[&OwnedFd]) {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
         let mut beside = SendAncillaryBuffer::new(&mut space);

@@ -2,17 +2,16 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary takes what it needs of this")]
 
-use std::io::{Read, Write};
+use std::io;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::process::Command;
 
-use vmm_proto::frame::{self, HEADER, Header};
+use vmm_blocking::{read, receive, write};
 use vmm_proto::message::log::{Event, FromLog, ToLog};
-use vmm_proto::message::{Hello, wire};
 
-pub const DEADLINE: Duration = Duration::from_secs(30);
+const PROGRAM: &str = env!("CARGO_BIN_EXE_vmm-log");
+
 pub const SOURCE: [u8; 16] = [7; 16];
 
 pub fn event(sequence: u64) -> Event {
@@ -31,66 +30,42 @@ pub fn events(sequences: std::ops::RangeInclusive<u64>) -> Vec<Event> {
     sequences.map(event).collect()
 }
 
-pub fn until<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(result) = attempt() {
-            return result;
-        }
-        assert!(begun.elapsed() < DEADLINE, "it did not happen in time");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-pub struct Daemon {
-    pub dir: tempfile::TempDir,
-    pub child: Child,
-}
+/// The daemon under test.
+pub struct Daemon(pub vmm_blocking::Daemon);
 
 impl Daemon {
     pub fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let child = command(dir.path()).spawn().unwrap();
-        Self { dir, child }
+        Self(vmm_blocking::Daemon::start(Command::new(PROGRAM)))
     }
 
     /// In a shell that says something first.
     pub fn start_after(prelude: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let child = Command::new("sh")
-            .args(["-c", &format!("{prelude}; exec \"$0\" --dir \"$1\"")])
-            .arg(env!("CARGO_BIN_EXE_vmm-log"))
-            .arg(dir.path())
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self { dir, child }
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{prelude}; exec \"$0\" \"$@\""), PROGRAM]);
+        Self(vmm_blocking::Daemon::start(shell))
     }
 
     pub fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.0.kill();
     }
 
     pub fn restart(&mut self) {
-        self.kill();
-        self.child = command(self.dir.path()).spawn().unwrap();
+        self.0.replace(Command::new(PROGRAM));
     }
 
     pub fn file(&self) -> PathBuf {
-        self.dir.path().join("log/events.jsonl")
+        self.0.dir.path().join("log/events.jsonl")
     }
 
     /// What `vmm-log --verify` says, and its exit code.
     pub fn verify(&self) -> (String, Option<i32>) {
-        let output = command(self.dir.path()).arg("--verify").output().unwrap();
+        let mut command = Command::new(PROGRAM);
+        let output = command.arg("--dir").arg(self.0.dir.path()).arg("--verify").output().unwrap();
         (String::from_utf8(output.stdout).unwrap(), output.status.code())
     }
 
     pub fn connect(&self) -> Connection {
-        let path = self.dir.path().join("log.sock");
-        // A socket of a killed daemon may still be there for a moment.
-        until(|| Connection::open(&path).ok())
+        Connection(self.0.connect("log"))
     }
 
     pub fn read(&self, path: &str, follow: bool) -> Connection {
@@ -102,61 +77,25 @@ impl Daemon {
     }
 }
 
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-fn command(dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vmm-log"));
-    command.arg("--dir").arg(dir).stdin(Stdio::null());
-    command
-}
-
 pub struct Connection(pub UnixStream);
 
 impl Connection {
-    fn open(path: &Path) -> std::io::Result<Self> {
-        let mut connection = Self(UnixStream::connect(path)?);
-        connection.0.set_read_timeout(Some(DEADLINE))?;
-        connection.write(0, &Hello::of("test"))?;
-        let (_, hello): (u32, Hello) = connection.receive()?;
-        assert_eq!(hello, Hello::of("vmm-log"));
-        Ok(connection)
-    }
-
-    fn write<T: bincode::Encode>(&mut self, request: u32, message: &T) -> std::io::Result<()> {
-        let mut bytes = Vec::new();
-        frame::encode(request, &wire::encode(message).unwrap(), &mut bytes).unwrap();
-        self.0.write_all(&bytes)
-    }
-
-    fn receive<T: bincode::Decode<()>>(&mut self) -> std::io::Result<(u32, T)> {
-        let mut header = [0; HEADER];
-        self.0.read_exact(&mut header)?;
-        let Header { length, request } = Header::parse(header).unwrap();
-        let mut body = vec![0; length];
-        self.0.read_exact(&mut body)?;
-        Ok((request, wire::decode(&body).unwrap()))
-    }
-
-    pub fn try_tell(&mut self, request: u32, message: &ToLog) -> std::io::Result<()> {
-        self.write(request, message)
+    pub fn try_tell(&mut self, request: u32, message: &ToLog) -> io::Result<()> {
+        write(&mut self.0, request, message)
     }
 
     pub fn tell(&mut self, request: u32, message: &ToLog) {
-        self.write(request, message).unwrap();
+        write(&mut self.0, request, message).unwrap();
     }
 
-    pub fn try_next(&mut self) -> std::io::Result<(u32, FromLog)> {
-        self.receive()
+    pub fn try_next(&mut self) -> io::Result<Option<(u32, FromLog)>> {
+        read(&mut self.0)
     }
 
     /// The next message but those that say where reading stands.
     pub fn next(&mut self) -> FromLog {
         loop {
-            match self.receive().unwrap().1 {
+            match receive(&mut self.0).1 {
                 FromLog::At(_) => {}
                 other => return other,
             }
@@ -165,7 +104,7 @@ impl Connection {
 
     pub fn append(&mut self, events: Vec<Event>) -> FromLog {
         self.tell(5, &ToLog::Append(events));
-        let (request, answer) = self.receive().unwrap();
+        let (request, answer) = receive(&mut self.0);
         assert_eq!(request, 5);
         answer
     }

@@ -4,19 +4,15 @@ use std::cell::RefCell;
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
 use nix::sched::{CloneFlags, unshare};
 use rustix::process::geteuid;
+use vmm_blocking::until;
 
 use super::netlink::Netlink;
-
-/// For what another program does.
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A network namespace for this thread, in which there is nothing but a loopback interface; `None`,
 /// said loudly, for those who cannot have one.
@@ -85,15 +81,11 @@ impl Holder {
         let words = format!("add table {table} {{ flags owner; }}\n");
         this.0.stdin.as_mut().unwrap().write_all(words.as_bytes()).unwrap();
         // Not what it prints itself: it repeats its input before it does anything.
-        let deadline = Instant::now() + PATIENCE;
-        loop {
+        until(&format!("{table} has an owner"), || {
             let listed = Command::new("/usr/sbin/nft").args(["list", "ruleset"]).output().unwrap();
-            if String::from_utf8_lossy(&listed.stdout).contains("flags owner") {
-                return this;
-            }
-            assert!(Instant::now() < deadline, "{table} has no owner");
-            thread::sleep(Duration::from_millis(5));
-        }
+            String::from_utf8_lossy(&listed.stdout).contains("flags owner").then_some(())
+        });
+        this
     }
 }
 

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use vmm_blocking::until;
 use vmm_proto::message::Exit;
 use vmm_proto::ring::CAPACITY;
 
-use crate::harness::{Daemon, eventually, id, run_of};
+use crate::harness::{Daemon, id, run_of};
 
 /// Writes `count` numbered lines of 16 bytes.
 const LINES: &str = "say ready; n=0
@@ -82,7 +83,7 @@ fn a_machine_that_never_stops_writing_is_slowed_down_and_others_are_not() {
     let chatter = daemon.image("chatter", "say ready; exec /bin/cat /dev/zero");
     supervisor.run(id(1), &chatter, &[]);
     let (_, ring) = console.ring();
-    eventually("the burst is over", || (ring.written() > CAPACITY).then_some(()));
+    until("the burst is over", || (ring.written() > CAPACITY).then_some(()));
     let (begin, before) = (Instant::now(), ring.written());
     // Others come and go meanwhile.
     let quick = daemon.image("quick", "say ready; echo done");
@@ -101,7 +102,7 @@ fn a_machine_that_never_stops_writing_is_slowed_down_and_others_are_not() {
     // How much less depends on what else the host does; but it is read from, again and again.
     for _ in 0..4 {
         let before = ring.written();
-        eventually("it is read from", || (ring.written() > before + CAPACITY).then_some(()));
+        until("it is read from", || (ring.written() > before + CAPACITY).then_some(()));
     }
 }
 

@@ -4,10 +4,11 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, getsid};
+use vmm_blocking::until;
 use vmm_proto::message::Exit;
 use vmm_proto::message::spawn::ToSpawn;
 
-use crate::harness::{Daemon, eventually, id, run_of, skipped};
+use crate::harness::{Daemon, id, run_of, skipped};
 
 /// A daemon with the real tender, and a guest's image.
 fn with_guest(name: &str) -> Option<(Daemon, File)> {
@@ -43,7 +44,7 @@ fn ticker_ticks_until_it_is_stopped_in_a_session_of_its_own() {
     let mut supervisor = daemon.supervisor();
     let pid = supervisor.run(id(1), &image, &["--every=10"]);
     let (_, ring) = console.ring();
-    eventually("tick 5", || ring.text().contains("tick 5\n").then_some(()));
+    until("tick 5", || ring.text().contains("tick 5\n").then_some(()));
     let number = pid;
     let pid = Pid::from_raw(pid.try_into().unwrap());
     assert_eq!(Some(getsid(pid).unwrap()), pid);

@@ -21,15 +21,12 @@ use rustix::net::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use vmm_blocking::{PATIENCE, until};
 use vmm_proto::id::MachineId;
 use vmm_proto::message::spawn::{FromSpawn, Role, Start, ToSpawn};
 use vmm_proto::message::{Exit, VERSION, wire};
 use vmm_proto::ring;
 use vmm_spawn::birth::Born;
-
-/// How long anything may take that should happen at once, on a machine that is busy with other
-/// tests.
-pub(crate) const SOON: Duration = Duration::from_mins(1);
 
 /// Takes its image for a shell script to run once it has seen to its arguments. There is no PATH.
 /// It needs the host's files, which machines see only where they are told to.
@@ -143,7 +140,7 @@ impl Daemon {
     }
 
     fn listens(&self, times: usize) {
-        eventually("the daemon listens", || {
+        until("the daemon listens", || {
             (self.log().matches("listening on").count() >= times).then_some(())
         });
     }
@@ -197,7 +194,7 @@ impl Daemon {
     }
 
     pub(crate) fn logs(&self, text: &str) {
-        eventually(text, || self.log().contains(text).then_some(()));
+        until(text, || self.log().contains(text).then_some(()));
     }
 
     pub(crate) fn supervisor(&self) -> Client {
@@ -234,7 +231,7 @@ impl Daemon {
     }
 
     pub(crate) fn comes_back_to(&self, census: (usize, usize)) {
-        eventually(&format!("the census is {census:?} again"), || {
+        until(&format!("the census is {census:?} again"), || {
             (self.census() == census).then_some(())
         });
     }
@@ -257,7 +254,7 @@ impl Daemon {
     }
 
     pub(crate) fn ended(&mut self) -> ExitStatus {
-        eventually("the daemon ends", || self.child.try_wait().unwrap())
+        until("the daemon ends", || self.child.try_wait().unwrap())
     }
 }
 
@@ -272,8 +269,8 @@ impl Daemon {
             }
             fs::remove_dir(home).is_ok() || !home.exists()
         };
-        let until = Instant::now() + SOON;
-        while !homes.lines().all(|home| removed(Path::new(home))) && Instant::now() < until {
+        let end = Instant::now() + PATIENCE;
+        while !homes.lines().all(|home| removed(Path::new(home))) && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -304,18 +301,6 @@ pub(crate) fn command(dir: &Path) -> Command {
     let mut command = Command::new(program());
     command.arg("--dir").arg(dir).stdin(Stdio::null()).stdout(Stdio::null());
     command
-}
-
-/// Looks until there is something. What it looks at changes without a way to wait for it.
-pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + SOON;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "not within {SOON:?}: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 /// One side of a connection.
@@ -388,8 +373,8 @@ impl Client {
     /// The next message, or `None` at the end.
     pub(crate) fn receive(&mut self) -> Option<Incoming> {
         let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
-        let timeout = Timespec { tv_sec: SOON.as_secs().try_into().unwrap(), tv_nsec: 0 };
-        assert_eq!(poll(&mut fds, Some(&timeout)), Ok(1), "no message within {SOON:?}");
+        let timeout = Timespec { tv_sec: PATIENCE.as_secs().try_into().unwrap(), tv_nsec: 0 };
+        assert_eq!(poll(&mut fds, Some(&timeout)), Ok(1), "no message within {PATIENCE:?}");
         self.receive_now().expect("there was something")
     }
 
@@ -514,7 +499,7 @@ impl Ring {
     }
 
     pub(crate) fn counter(&self, offset: u64) -> u64 {
-        eventually("a whole counter", || {
+        until("a whole counter", || {
             let mut bytes = [0; 16];
             assert_eq!(pread(&self.file, &mut bytes, offset), Ok(16));
             ring::decode_counter(bytes)

@@ -6,10 +6,11 @@ use std::process::Command;
 
 use nix::sched::{CloneFlags, unshare};
 use rustix::process::geteuid;
+use vmm_blocking::until;
 use vmm_proto::message::spawn::{FromSpawn, HostNetwork, Role, ToSpawn};
 use vmm_spawn::failpoint::OF_NETWORKS;
 
-use crate::harness::{Daemon, eventually, skipped};
+use crate::harness::{Daemon, skipped};
 
 fn run(program: &str, arguments: &str) -> String {
     let output = Command::new(program).args(arguments.split(' ')).output().unwrap();
@@ -48,7 +49,7 @@ fn network(number: u8, uplink: Option<&str>) -> HostNetwork {
 
 /// Tells which there are to be; returns what is wrong, or nothing if the daemon died of it.
 fn tell(daemon: &Daemon, networks: &[HostNetwork]) -> Option<Vec<String>> {
-    let mut supervisor = eventually("a daemon", || daemon.try_join(Role::Supervisor));
+    let mut supervisor = until("a daemon", || daemon.try_join(Role::Supervisor));
     let told = ToSpawn::HostNetworks { number: 1, networks: networks.to_vec() };
     assert!(supervisor.try_send(&told, &[]));
     match supervisor.try_receive()?.0 {

@@ -10,10 +10,11 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
+use vmm_blocking::until;
 use vmm_proto::message::Exit;
 use vmm_proto::message::spawn::{FromSpawn, Start, ToSpawn};
 
-use crate::harness::{Daemon, command, eventually, id, run_of, skipped, start};
+use crate::harness::{Daemon, command, id, run_of, skipped, start};
 
 /// Names the program where it cannot be built: in an emulated machine.
 pub(crate) const HOSTILE: &str = "VMM_HOSTILE";
@@ -227,7 +228,7 @@ fn a_machine_that_takes_more_memory_than_it_has_is_reported_as_such() {
 
 /// There is no cgroup of this installation but these, which may take a moment.
 fn nothing_is_left(daemon: &Daemon, but: &[PathBuf]) {
-    eventually("no cgroup is left", || (cgroups(daemon) == but).then_some(()));
+    until("no cgroup is left", || (cgroups(daemon) == but).then_some(()));
 }
 
 #[test]
@@ -266,7 +267,7 @@ fn machines_that_run_have_users_and_cgroups_of_their_own_and_give_them_back() {
     }
     let third = format!("{}-{}", id(3), run_of(id(3)));
     let of_third = |dir: &PathBuf| dir.ends_with(&third) || sets.contains(dir);
-    eventually("only those of the third are left", || {
+    until("only those of the third are left", || {
         let left = cgroups(&daemon);
         (left.len() == own.len() / 3 + sets.len() && left.iter().all(of_third)).then_some(())
     });

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Output, Stdio};
 
 use rustix::process::{Pid, Signal, test_kill_process};
+use vmm_blocking::until;
 use vmm_proto::message::Exit;
 
 use crate::harness::{Daemon, command, id};
@@ -31,7 +32,7 @@ fn a_socket_left_behind_is_replaced_and_another_file_is_not() {
     let run = daemon.dir.path().join("run");
     let mut again =
         command(&run).args(["--tender", "/bin/sh"]).stderr(Stdio::null()).spawn().unwrap();
-    crate::harness::eventually("it listens", || (test_connect(&daemon.socket())).then_some(()));
+    until("it listens", || (test_connect(&daemon.socket())).then_some(()));
     again.kill().unwrap();
     again.wait().unwrap();
     fs::remove_file(daemon.socket()).unwrap();

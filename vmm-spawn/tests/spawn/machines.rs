@@ -5,10 +5,11 @@ use std::os::fd::AsFd;
 
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use vmm_blocking::until;
 use vmm_proto::message::Exit;
 use vmm_proto::message::spawn::{FromSpawn, ToSpawn};
 
-use crate::harness::{Daemon, eventually, id, run_of, start};
+use crate::harness::{Daemon, id, run_of, start};
 
 #[test]
 fn a_machine_runs_and_its_status_and_whole_output_arrive() {
@@ -136,7 +137,7 @@ fn why_a_start_failed_is_told_and_nothing_is_left() {
     for (script, expected) in cases {
         supervisor.start(id(1), daemon.image("image", script), &[]);
         if script == KILLED {
-            let pid = eventually("it is there", || Some(daemon.machines().first()?.pid));
+            let pid = until("it is there", || Some(daemon.machines().first()?.pid));
             kill_process(pid, Signal::KILL).unwrap();
         }
         assert_eq!(supervisor.start_fails(id(1)), expected);
@@ -362,5 +363,5 @@ fn orders_about_machines_that_nobody_knows_do_nothing() {
     let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
     kill_process(pid, Signal::KILL).unwrap();
     assert_eq!(supervisor.exit(id(2)).0, Exit::Signal(9));
-    eventually("the log says so", || daemon.log().contains("not known").then_some(()));
+    until("the log says so", || daemon.log().contains("not known").then_some(()));
 }

@@ -14,6 +14,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
 use nix::sched::{CloneFlags, unshare};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
+use vmm_blocking::until;
 use vmm_proto::message::Exit;
 use vmm_proto::message::spawn::{FromSpawn, Interface, Role, Start, ToSpawn};
 use vmm_proto::resource::TapName;
@@ -22,7 +23,7 @@ use vmm_spawn::net::netlink::Netlink;
 use vmm_spawn::net::owner::Owner;
 use vmm_spawn::net::tun;
 
-use crate::harness::{Client, Daemon, eventually, id, program, run_of, skipped, start};
+use crate::harness::{Client, Daemon, id, program, run_of, skipped, start};
 use crate::jail::hostile;
 
 /// A network, as this test's thread and what it starts are in it.
@@ -81,7 +82,7 @@ impl Host {
 
     fn becomes_empty(&mut self) {
         let empty = || (self.taps().is_empty() && filters().is_empty()).then_some(());
-        eventually("all taps and their filters are gone", empty);
+        until("all taps and their filters are gone", empty);
     }
 }
 
@@ -203,7 +204,7 @@ fn a_machine_has_its_taps_until_it_ends() {
     // Its own copies are closed: what the daemon has more are those of any machine, but for the moment
     // in which it asks the kernel something.
     daemon.comes_back_to((census.0 + 5, census.1 + 1));
-    let text = eventually("its words", || Some(ring.text()).filter(|text| text.ends_with('\n')));
+    let text = until("its words", || Some(ring.text()).filter(|text| text.ends_with('\n')));
     let words: Vec<_> = text.split_whitespace().collect();
     let [net, mac, mtu, net2, mac2, mtu2] = words[..] else { panic!("{text}") };
     assert!(net.starts_with("--net=service=@") && net2.starts_with("--net=storage=@"), "{text}");
@@ -257,7 +258,7 @@ fn machines_keep_their_taps_when_the_daemon_is_killed_and_lose_them_at_their_end
     drop(held);
     // A child that another thread starts has it, too, until it is another program.
     let gone = || (host.taps().iter().all(|tap| tap.name != "foreign")).then_some(());
-    eventually("the foreign tap is gone", gone);
+    until("the foreign tap is gone", gone);
     let mut supervisor = daemon.supervisor();
     assert_eq!(supervisor.known, 1);
     assert!(matches!(supervisor.next(), FromSpawn::Known { pid: Some(_), .. }));
@@ -283,7 +284,7 @@ fn a_machine_is_filtered_again_after_a_flush_by_its_daemon_and_by_the_next_one()
     assert!(rules.contains(TapName::of(id(1), 0).as_str()) && rules.contains("vmm-groups"));
     nft(&["flush", "ruleset"]);
     daemon.logs("its filter is made again while its machine runs: it was gone");
-    eventually("all rules", || (nft(&["list", "ruleset"]) == rules).then_some(()));
+    until("all rules", || (nft(&["list", "ruleset"]) == rules).then_some(()));
     daemon.kill();
     nft(&["flush", "ruleset"]);
     daemon.again(None);
@@ -299,7 +300,7 @@ fn dying_between_tap_and_process_leaves_neither() {
         let image = daemon.image("image", "say ready");
         daemon.again(Some(point));
         daemon.logs("listening on");
-        let supervisor = eventually("the daemon is joined", || daemon.try_join(Role::Supervisor));
+        let supervisor = until("the daemon is joined", || daemon.try_join(Role::Supervisor));
         supervisor.start_on(1, &image, &[], &[network("service", "ext", 1)]);
         assert!(!daemon.ended().success(), "{point}");
         daemon.again(None);

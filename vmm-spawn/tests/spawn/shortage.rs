@@ -9,10 +9,11 @@ use std::process::Command;
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::process::geteuid;
+use vmm_blocking::until;
 use vmm_proto::message::Exit;
 use vmm_proto::message::spawn::{FromSpawn, ToSpawn};
 
-use crate::harness::{Daemon, PROGRAM, eventually, id, program, run_of, skipped};
+use crate::harness::{Daemon, PROGRAM, id, program, run_of, skipped};
 use crate::survive::{lines, told, wait_for};
 
 /// A small file system in memory, for a daemon's directory.
@@ -75,7 +76,7 @@ fn without_room_starts_are_refused_output_waits_and_ends_are_kept() {
     let (mut supervisor, known) = told(&daemon);
     assert!(matches!(known[..], [FromSpawn::Known { pid: Some(_), ready: true, .. }]), "{known:?}");
     small.make_room();
-    eventually("all output", || (ring.written() == lines(6000).len() as u64).then_some(()));
+    until("all output", || (ring.written() == lines(6000).len() as u64).then_some(()));
     assert_eq!(ring.text(), lines(6000));
 
     small.fill();
@@ -88,7 +89,7 @@ fn without_room_starts_are_refused_output_waits_and_ends_are_kept() {
     assert_eq!(supervisor.exit(id(1)), (exit, output_end), "it was kept");
     supervisor.send(&ToSpawn::EndSeen { id: id(1), run: run_of(id(1)) });
     let seen = daemon.place(id(1)).join("seen-1");
-    eventually("it is acknowledged", || seen.exists().then_some(()));
+    until("it is acknowledged", || seen.exists().then_some(()));
     small.fill();
     supervisor.start(id(1), &image, &[]);
     assert!(supervisor.start_fails(id(1)).contains("No space left"));

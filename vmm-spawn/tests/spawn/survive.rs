@@ -8,10 +8,11 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use vmm_blocking::until;
 use vmm_proto::message::Exit;
 use vmm_proto::message::spawn::{FromSpawn, ToSpawn};
 
-use crate::harness::{Client, Daemon, eventually, id, run_of, start};
+use crate::harness::{Client, Daemon, id, run_of, start};
 
 /// Prints numbered lines and says when it has printed the last.
 pub(crate) const LINES: &str = "say ready; n=0
@@ -28,7 +29,7 @@ fn pid(number: u32) -> Pid {
 
 /// Waits until there is no such process any more.
 fn is_gone(what: &str, process: Pid) {
-    eventually(what, || test_kill_process(process).is_err().then_some(()));
+    until(what, || test_kill_process(process).is_err().then_some(()));
 }
 
 /// What a supervisor that has just joined is told.
@@ -59,7 +60,7 @@ fn a_machine_runs_on_and_its_output_and_its_end_are_whole() {
     let (image, go) = waits_for_a_file(&daemon);
     let number = supervisor.run(id(1), &image, &[]);
     let (_, ring) = console.ring();
-    eventually("the first line", || (ring.text() == "before\n").then_some(()));
+    until("the first line", || (ring.text() == "before\n").then_some(()));
 
     daemon.again(None);
     let (mut supervisor, known) = told(&daemon);
@@ -193,7 +194,7 @@ fn of_a_start_that_failed_while_nobody_was_there_the_reason_is_kept() {
     let wait = wait_for(&go);
     supervisor.start(id(1), daemon.image("bad", &format!("{wait}; say no; exit 1")), &[]);
     daemon.logs("starting id=01010101");
-    let machine = eventually("its birth", || daemon.machines().pop()).pid;
+    let machine = until("its birth", || daemon.machines().pop()).pid;
     daemon.kill();
     fs::write(&go, "").unwrap();
     is_gone("it ends", machine);
@@ -201,7 +202,7 @@ fn of_a_start_that_failed_while_nobody_was_there_the_reason_is_kept() {
     let (mut supervisor, _) = told(&daemon);
     assert_eq!(supervisor.start_fails(id(1)), "no");
     supervisor.send(&ToSpawn::EndSeen { id: id(1), run: 1 });
-    eventually("nothing is left", || (!daemon.place(id(1)).exists()).then_some(()));
+    until("nothing is left", || (!daemon.place(id(1)).exists()).then_some(()));
 }
 
 #[test]
@@ -223,7 +224,7 @@ fn a_process_with_the_same_number_is_not_taken_for_a_machine() {
     assert!(matches!(known[..], [FromSpawn::Known { pid: None, .. }]), "{known:?}");
     assert_eq!(supervisor.exit(id(1)).0, Exit::Unknown);
     supervisor.send(&ToSpawn::Forget { id: id(1) });
-    eventually("it is forgotten", || (!daemon.place(id(1)).exists()).then_some(()));
+    until("it is forgotten", || (!daemon.place(id(1)).exists()).then_some(()));
     test_kill_process(born.pid).unwrap();
     kill_process(born.pid, Signal::KILL).unwrap();
 }

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rustix::io::ioctl_fionread;
 use rustix::pipe::fcntl_getpipe_size;
 use rustix::process::{Pid, Signal, kill_process};
+use vmm_blocking::until;
 
-use crate::support::{End, Kind, Running, guest, run, tender, within_a_minute};
+use crate::support::{End, Kind, Running, guest, run, tender};
 
 #[test]
 fn hello_prints_its_name_and_its_arguments_and_exits_as_told() {
@@ -179,10 +180,10 @@ fn sigterm_ends_a_machine_whose_console_is_full_and_unread() {
         let mut machine = Running(command.spawn().unwrap());
         drop(command);
         let room = fcntl_getpipe_size(&reader).unwrap() as u64;
-        within_a_minute(|| (ioctl_fionread(&reader).unwrap() == room).then_some(()));
+        until("a full console", || (ioctl_fionread(&reader).unwrap() == room).then_some(()));
         let id = Pid::from_raw(machine.0.id().cast_signed()).unwrap();
         kill_process(id, Signal::TERM).unwrap();
-        let status = within_a_minute(|| machine.0.try_wait().unwrap());
+        let status = until("the end of the machine", || machine.0.try_wait().unwrap());
         match kind {
             Kind::Spt => assert_eq!(status.signal(), Some(15)),
             Kind::Hvt => assert_eq!(status.code(), Some(1)),

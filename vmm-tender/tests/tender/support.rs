@@ -11,7 +11,6 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
 use crate::stock_kvm::STOCK_KVM;
 
@@ -132,18 +131,6 @@ pub(crate) fn memory_of_host() -> u64 {
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
     };
     (of("MemTotal:") + of("SwapTotal:")) / 1024
-}
-
-/// Asks again and again until there is an answer.
-pub(crate) fn within_a_minute<T>(mut question: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(answer) = question() {
-            return answer;
-        }
-        assert!(start.elapsed() < Duration::from_mins(1), "no answer within a minute");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// A machine that runs; killed when dropped.

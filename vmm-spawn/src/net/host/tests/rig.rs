@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns};
+use vmm_blocking::until;
 use vmm_proto::message::spawn::{FromSpawn, HostNetwork};
 
 use crate::net::host::HostNetworks;
@@ -32,11 +33,9 @@ impl Host {
         let mut command = Command::new("unshare");
         let child = command.args(["--net", "cat"]).stdin(Stdio::piped()).spawn().unwrap();
         let this = Self(child);
-        let deadline = Instant::now() + PATIENCE;
-        while fs::read_link(this.namespace()).is_ok_and(|its| its == own) {
-            assert!(Instant::now() < deadline, "there is no other namespace");
-            thread::sleep(Duration::from_millis(5));
-        }
+        until("another namespace", || {
+            (!fs::read_link(this.namespace()).is_ok_and(|its| its == own)).then_some(())
+        });
         this
     }
 
@@ -234,11 +233,8 @@ pub(super) fn flags(interface: &str) -> String {
 
 /// Waits until an interface is gone: the kernel removes it some time after the host behind it.
 pub(super) fn gone(interface: &str) {
-    let deadline = Instant::now() + PATIENCE;
-    while ip("-br link").contains(interface) {
-        assert!(Instant::now() < deadline, "{interface} is still there");
-        thread::sleep(Duration::from_millis(5));
-    }
+    let what = format!("{interface} is gone");
+    until(&what, || (!ip("-br link").contains(interface)).then_some(()));
 }
 
 /// From now on, every order to the packet filter fails.
