@@ -15,9 +15,10 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
+use vmm_testkit::skipped;
 
 use vmm_tests::network::{Site, Tenants, of_bridge, traffic};
-use vmm_tests::setup::{Setup, kinds, programs, skipped};
+use vmm_tests::setup::{Setup, kinds, programs};
 
 /// Bytes in a datagram.
 const SIZES: [usize; 2] = [64, 1400];

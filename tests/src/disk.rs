@@ -9,8 +9,9 @@ use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, mount_remount, unmount,
 };
 use rustix::process::geteuid;
+use vmm_testkit::skipped;
 
-use crate::setup::{Setup, skipped};
+use crate::setup::Setup;
 
 /// A small file system in memory. Unmounted when dropped.
 #[derive(Debug)]

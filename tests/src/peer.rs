@@ -14,10 +14,10 @@ use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, Error, HandshakeKind, SignatureScheme,
     StreamOwned,
 };
-use vmm_blocking::PATIENCE;
 use vmm_proto::message::ALPN;
 use vmm_proto::message::client::{Reply, ToServer};
 use vmm_service::tls;
+use vmm_testkit::PATIENCE;
 
 use crate::forge::{Forge, Forged};
 
@@ -161,7 +161,7 @@ impl Peer {
     /// # Errors
     /// When the server has closed.
     pub fn send(&mut self, request: u32, message: &ToServer) -> Result<(), String> {
-        vmm_blocking::write(&mut self.stream, request, message).map_err(|error| error.to_string())
+        vmm_testkit::write(&mut self.stream, request, message).map_err(|error| error.to_string())
     }
 
     /// The next reply; `None` when the server has closed in an orderly way.
@@ -169,6 +169,6 @@ impl Peer {
     /// # Errors
     /// The server's alert, or what else went wrong, in words.
     pub fn receive(&mut self) -> Result<Option<(u32, Reply)>, String> {
-        vmm_blocking::read(&mut self.stream).map_err(|error| error.to_string())
+        vmm_testkit::read(&mut self.stream).map_err(|error| error.to_string())
     }
 }

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 use tempfile::TempDir;
+use vmm_testkit::skipped;
 use xtask::guests::build_guests;
 use xtask::house::{House, Programs, wait_until};
 
@@ -44,16 +45,6 @@ pub fn kinds() -> Vec<&'static str> {
             vec!["spt"]
         }
     }
-}
-
-/// Says loudly what is not tested and why; with `CI=true` that is a failure.
-pub fn skipped(what: &str) {
-    assert_ne!(
-        std::env::var("CI").as_deref(),
-        Ok("true"),
-        "with CI=true nothing is skipped: {what}"
-    );
-    eprintln!("SKIPPED: {what}");
 }
 
 /// What a command came to.

@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+use vmm_testkit::skipped;
 use vmm_tests::census::{Census, children};
-use vmm_tests::setup::{Setup, skipped};
+use vmm_tests::setup::Setup;
 use xtask::house::wait_until;
 
 /// Fewer boundaries than the scenario has, and more.

@@ -7,8 +7,9 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use vmm_testkit::skipped;
 use vmm_tests::managed::{activated, packets, unix};
-use vmm_tests::setup::{Setup, programs, skipped};
+use vmm_tests::setup::{Setup, programs};
 use xtask::house::wait_until;
 
 fn packaging() -> PathBuf {

@@ -5,10 +5,11 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
+use vmm_testkit::skipped;
 use vmm_tests::forge::Forge;
 use vmm_tests::forge::times::Time;
 use vmm_tests::reboot;
-use vmm_tests::setup::{Setup, skipped};
+use vmm_tests::setup::Setup;
 use xtask::house::wait_until;
 
 /// How many machines are started at a time after a reboot (`BOOT_AT_ONCE` of the engine).

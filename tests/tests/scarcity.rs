@@ -6,9 +6,10 @@
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use vmm_testkit::skipped;
 use vmm_tests::census::Census;
 use vmm_tests::disk::Disk;
-use vmm_tests::setup::{Done, Setup, skipped};
+use vmm_tests::setup::{Done, Setup};
 use xtask::house::wait_until;
 
 /// How far a process may raise one of its limits; `None`: without end.

@@ -4,8 +4,9 @@
 
 use std::os::unix::fs::{PermissionsExt, chown};
 
+use vmm_testkit::skipped;
 use vmm_tests::links;
-use vmm_tests::setup::{Setup, programs, skipped};
+use vmm_tests::setup::{Setup, programs};
 use xtask::house::{DAEMONS, wait_until};
 
 /// The group of all daemons, and a user for each but `vmm-spawn`: numbers that no host gives away.

@@ -7,9 +7,9 @@ mod fake;
 use std::os::unix::fs::PermissionsExt;
 
 use fake::{Daemon, RingWriter, id};
-use vmm_blocking::until;
 use vmm_proto::message::console::{FromConsole, ToConsole};
 use vmm_proto::message::{ConsoleStart, Output};
+use vmm_testkit::until;
 
 const BEGIN: ConsoleStart = ConsoleStart::Position(0);
 

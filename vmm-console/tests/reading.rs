@@ -8,10 +8,10 @@ use std::io::Write;
 use std::time::Instant;
 
 use fake::{Daemon, RingWriter, id};
-use vmm_blocking::until;
 use vmm_proto::message::console::{FromConsole, ToConsole};
 use vmm_proto::message::{ConsoleStart, Output};
 use vmm_proto::ring::CAPACITY;
+use vmm_testkit::until;
 
 const BEGIN: ConsoleStart = ConsoleStart::Position(0);
 

@@ -10,8 +10,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use served::{Daemon, durable, event, events};
-use vmm_blocking::until;
 use vmm_proto::message::log::{Event, FromLog, ToLog};
+use vmm_testkit::until;
 
 #[test]
 fn what_is_acknowledged_can_be_read_and_verified() {

@@ -7,15 +7,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
-use vmm_blocking::{receive, until, write};
 use vmm_proto::id::MachineId;
 use vmm_proto::message::Sample;
 use vmm_proto::message::stats::{FromStats, MAX_MACHINES, Measured, Running, ToStats};
 use vmm_proto::resource::TapName;
+use vmm_testkit::{receive, skipped, until, write};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_vmm-stats");
 
-struct Daemon(vmm_blocking::Daemon);
+struct Daemon(vmm_testkit::Daemon);
 
 impl Daemon {
     fn start() -> Self {
@@ -30,7 +30,7 @@ impl Daemon {
 
     /// Starts it by a command that takes its options.
     fn start_by(command: Command) -> Self {
-        Self(vmm_blocking::Daemon::start(command))
+        Self(vmm_testkit::Daemon::start(command))
     }
 
     fn connect(&self) -> Connection {
@@ -219,13 +219,4 @@ fn interfaces_are_counted_from_the_machines_side_and_keep_what_they_had() {
     assert_eq!(ended.traffic, gone, "also when the machine has ended");
     connection.tell(&ToStats::Forget { machine: id(1) });
     assert_eq!(connection.measured(&[id(1)], 1).remove(0).traffic, []);
-}
-
-/// Says loudly what is not tested and why; with `CI=true` that is a failure.
-fn skipped(what: &str) {
-    eprintln!("SKIPPED: {what}");
-    assert!(
-        std::env::var_os("CI").is_none_or(|ci| ci != "true"),
-        "with CI=true nothing is skipped: {what}"
-    );
 }

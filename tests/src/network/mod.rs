@@ -12,13 +12,14 @@ mod wire;
 
 use std::fs::File;
 use std::process::{Command, Stdio};
+use vmm_testkit::skipped;
 
 pub use holdings::Holdings;
 pub use place::Place;
 pub use tenants::{BOTH_ON_EXT, Besides, Tenants, Traffic, address, of_bridge, of_bridge6};
 pub use wire::{Direction, Wire};
 
-use crate::setup::{programs, skipped};
+use crate::setup::programs;
 
 /// A host with bridges, and the world.
 ///

@@ -17,6 +17,7 @@ mod weather;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use vmm_testkit::on_ci;
 use vmm_tests::census::Census;
 use vmm_tests::links;
 use vmm_tests::setup::Setup;
@@ -29,7 +30,7 @@ use crate::crew::Crew;
 const TENANTS: u64 = 3;
 
 fn duration() -> Duration {
-    let usual = if std::env::var("CI").as_deref() == Ok("true") { 60 } else { 20 };
+    let usual = if on_ci() { 60 } else { 20 };
     let given = std::env::var("VMM_STORM_SECONDS").ok();
     Duration::from_secs(given.map_or(usual, |text| text.parse().expect("VMM_STORM_SECONDS")))
 }

@@ -1,6 +1,7 @@
 //! Other programs that look at what is made here.
 
 use std::process::{Command, Output};
+use vmm_testkit::skipped;
 
 use crate::desk::Desk;
 
@@ -8,9 +9,7 @@ use crate::desk::Desk;
 pub(crate) fn has(program: &str, probe: &[&str]) -> bool {
     let there = Command::new(program).args(probe).output().is_ok_and(|out| out.status.success());
     if !there {
-        let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
-        assert!(!ci, "{program} {probe:?} must work on CI");
-        eprintln!("SKIPPED: {program} {probe:?} does not work here");
+        skipped(&format!("{program} {probe:?} does not work here"));
     }
     there
 }

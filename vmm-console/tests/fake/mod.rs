@@ -18,12 +18,12 @@ use rustix::net::{
     SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
 use rustix::pipe::PipeFlags;
-use vmm_blocking::{read, receive, until, write};
 use vmm_proto::id::MachineId;
 use vmm_proto::message::console::{FromConsole, ToConsole};
 use vmm_proto::message::spawn::{FromSpawn, Role, ToSpawn};
 use vmm_proto::message::{ConsoleStart, Output, VERSION, wire};
 use vmm_proto::ring::{CAPACITY, CLAIMED, FILE_SIZE, WRITTEN, encode_counter, pieces};
+use vmm_testkit::{read, receive, until, write};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_vmm-console");
 
@@ -32,11 +32,11 @@ pub fn id(number: u8) -> MachineId {
 }
 
 /// The daemon under test.
-pub struct Daemon(pub vmm_blocking::Daemon);
+pub struct Daemon(pub vmm_testkit::Daemon);
 
 impl Daemon {
     pub fn start() -> Self {
-        Self(vmm_blocking::Daemon::start(Command::new(PROGRAM)))
+        Self(vmm_testkit::Daemon::start(Command::new(PROGRAM)))
     }
 
     /// With a `vmm-spawn` that it has found.

@@ -7,8 +7,8 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
 
-use vmm_blocking::{read, receive, write};
 use vmm_proto::message::log::{Event, FromLog, ToLog};
+use vmm_testkit::{read, receive, write};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_vmm-log");
 
@@ -31,18 +31,18 @@ pub fn events(sequences: std::ops::RangeInclusive<u64>) -> Vec<Event> {
 }
 
 /// The daemon under test.
-pub struct Daemon(pub vmm_blocking::Daemon);
+pub struct Daemon(pub vmm_testkit::Daemon);
 
 impl Daemon {
     pub fn start() -> Self {
-        Self(vmm_blocking::Daemon::start(Command::new(PROGRAM)))
+        Self(vmm_testkit::Daemon::start(Command::new(PROGRAM)))
     }
 
     /// In a shell that says something first.
     pub fn start_after(prelude: &str) -> Self {
         let mut shell = Command::new("sh");
         shell.args(["-c", &format!("{prelude}; exec \"$0\" \"$@\""), PROGRAM]);
-        Self(vmm_blocking::Daemon::start(shell))
+        Self(vmm_testkit::Daemon::start(shell))
     }
 
     pub fn kill(&mut self) {

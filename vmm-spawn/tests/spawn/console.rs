@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use vmm_blocking::until;
 use vmm_proto::message::Exit;
 use vmm_proto::ring::CAPACITY;
+use vmm_testkit::until;
 
 use crate::harness::{Daemon, id, run_of};
 

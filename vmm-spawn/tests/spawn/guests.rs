@@ -4,11 +4,11 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, getsid};
-use vmm_blocking::until;
 use vmm_proto::message::Exit;
 use vmm_proto::message::spawn::ToSpawn;
+use vmm_testkit::{skipped, until};
 
-use crate::harness::{Daemon, id, run_of, skipped};
+use crate::harness::{Daemon, id, run_of};
 
 /// A daemon with the real tender, and a guest's image.
 fn with_guest(name: &str) -> Option<(Daemon, File)> {

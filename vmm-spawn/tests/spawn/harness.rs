@@ -21,12 +21,12 @@ use rustix::net::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use vmm_blocking::{PATIENCE, until};
 use vmm_proto::id::MachineId;
 use vmm_proto::message::spawn::{FromSpawn, Role, Start, ToSpawn};
 use vmm_proto::message::{Exit, VERSION, wire};
 use vmm_proto::ring;
 use vmm_spawn::birth::Born;
+use vmm_testkit::{PATIENCE, until};
 
 /// Takes its image for a shell script to run once it has seen to its arguments. There is no PATH.
 /// It needs the host's files, which machines see only where they are told to.
@@ -530,15 +530,4 @@ impl Ring {
         assert_eq!(gap, 0);
         String::from_utf8(data).unwrap()
     }
-}
-
-/// Says on the terminal, past the test harness, that a test did not test; with `CI=true` that is a
-/// failure.
-#[track_caller]
-pub(crate) fn skipped(what: &str) {
-    use std::io::Write;
-    let ci = std::env::var_os("CI").is_some_and(|ci| ci == "true");
-    assert!(!ci, "with CI=true nothing is skipped: {what}");
-    let mut terminal = std::io::stderr().lock();
-    writeln!(terminal, "SKIPPED: {what}").unwrap();
 }

@@ -10,11 +10,11 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
-use vmm_blocking::until;
 use vmm_proto::message::Exit;
 use vmm_proto::message::spawn::{FromSpawn, Start, ToSpawn};
+use vmm_testkit::{skipped, until};
 
-use crate::harness::{Daemon, command, id, run_of, skipped, start};
+use crate::harness::{Daemon, command, id, run_of, start};
 
 /// Names the program where it cannot be built: in an emulated machine.
 pub(crate) const HOSTILE: &str = "VMM_HOSTILE";

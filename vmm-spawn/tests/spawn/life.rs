@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Output, Stdio};
 
 use rustix::process::{Pid, Signal, test_kill_process};
-use vmm_blocking::until;
 use vmm_proto::message::Exit;
+use vmm_testkit::until;
 
 use crate::harness::{Daemon, command, id};
 

@@ -5,9 +5,9 @@ use std::os::fd::AsFd;
 
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-use vmm_blocking::until;
 use vmm_proto::message::Exit;
 use vmm_proto::message::spawn::{FromSpawn, ToSpawn};
+use vmm_testkit::until;
 
 use crate::harness::{Daemon, id, run_of, start};
 

@@ -14,7 +14,6 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
 use nix::sched::{CloneFlags, unshare};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
-use vmm_blocking::until;
 use vmm_proto::message::Exit;
 use vmm_proto::message::spawn::{FromSpawn, Interface, Role, Start, ToSpawn};
 use vmm_proto::resource::TapName;
@@ -22,8 +21,9 @@ use vmm_spawn::net::link::Link;
 use vmm_spawn::net::netlink::Netlink;
 use vmm_spawn::net::owner::Owner;
 use vmm_spawn::net::tun;
+use vmm_testkit::{skipped, until};
 
-use crate::harness::{Client, Daemon, id, program, run_of, skipped, start};
+use crate::harness::{Client, Daemon, id, program, run_of, start};
 use crate::jail::hostile;
 
 /// A network, as this test's thread and what it starts are in it.

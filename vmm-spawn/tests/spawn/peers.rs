@@ -10,8 +10,9 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 use vmm_proto::message::spawn::{FromSpawn, MAX_PACKET, Role, ToSpawn};
 use vmm_proto::message::{Exit, VERSION, wire};
+use vmm_testkit::skipped;
 
-use crate::harness::{Client, Daemon, id, run_of, skipped, start};
+use crate::harness::{Client, Daemon, id, run_of, start};
 
 #[test]
 fn the_welcome_says_what_of_the_jail_is_missing_and_so_does_the_log() {

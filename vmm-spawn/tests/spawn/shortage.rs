@@ -9,11 +9,11 @@ use std::process::Command;
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::process::geteuid;
-use vmm_blocking::until;
 use vmm_proto::message::Exit;
 use vmm_proto::message::spawn::{FromSpawn, ToSpawn};
+use vmm_testkit::{skipped, until};
 
-use crate::harness::{Daemon, PROGRAM, id, program, run_of, skipped};
+use crate::harness::{Daemon, PROGRAM, id, program, run_of};
 use crate::survive::{lines, told, wait_for};
 
 /// A small file system in memory, for a daemon's directory.

@@ -1,5 +1,7 @@
 //! Guests that use vector and floating-point instructions.
 
+use vmm_testkit::untested_here;
+
 use crate::stock_kvm::STOCK_KVM;
 use crate::support::{End, Kind, kvm, run};
 
@@ -23,7 +25,7 @@ fn vectors() -> bool {
         return true;
     }
     assert!(std::env::var_os(STOCK_KVM).is_none(), "a stock KVM is expected: {}", end.stderr);
-    eprintln!("SKIPPED: hvt guests with SSE, as KVM emulates its guests; see stock_kvm.rs");
+    untested_here("hvt guests with SSE, as KVM emulates its guests; see stock_kvm.rs");
     false
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rustix::io::ioctl_fionread;
 use rustix::pipe::fcntl_getpipe_size;
 use rustix::process::{Pid, Signal, kill_process};
-use vmm_blocking::until;
+use vmm_testkit::until;
 
 use crate::support::{End, Kind, Running, guest, run, tender};
 

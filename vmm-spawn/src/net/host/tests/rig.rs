@@ -12,8 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns};
-use vmm_blocking::until;
 use vmm_proto::message::spawn::{FromSpawn, HostNetwork};
+use vmm_testkit::until;
 
 use crate::net::host::HostNetworks;
 use crate::net::host::rules::Rules;
