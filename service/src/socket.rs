@@ -1,11 +1,15 @@
 //! Unix sockets between the parts of one host.
 
+use std::fs::TryLockError;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow};
+use rustix::fs::{FlockOperation, fcntl_lock};
+use rustix::io::Errno;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
@@ -15,6 +19,9 @@ use crate::options::Access;
 
 /// How long a part waits before it tries again to reach another, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// How long a process may take from its birth to its program. It takes milliseconds.
+const BIRTH: Duration = Duration::from_secs(10);
 
 /// What the socket of a part is made of, and who may connect to it.
 #[derive(Debug, Default)]
@@ -173,7 +180,6 @@ impl Drop for Listener {
 
 /// Whether an accept may succeed later: out of descriptors or memory, or the peer has gone.
 pub fn is_passing(error: &std::io::Error) -> bool {
-    use rustix::io::Errno;
     let passing = [
         Errno::MFILE,
         Errno::NFILE,
@@ -201,15 +207,28 @@ fn only_one(path: &Path) -> anyhow::Result<std::fs::File> {
         .write(true)
         .open(&lock_path)
         .with_context(|| format!("cannot open {}", lock_path.display()))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            bail!("another process serves {} already; stop it first", path.display())
-        }
-        Err(std::fs::TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("cannot lock {}", lock_path.display()))
+    let not_locked = || format!("cannot lock {}", lock_path.display());
+    // This lock is of the process, and gone with it at once.
+    match fcntl_lock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK | Errno::ACCESS) => return Err(served_already(path)),
+        Err(error) => return Err(error).with_context(not_locked),
+    }
+    // This one is of the open file. A child that a killed daemon was about to start has it as well, and
+    // the daemon's other files and sockets, until it executes its program.
+    let until = Instant::now() + BIRTH;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => sleep(RETRY.0),
+            Err(TryLockError::WouldBlock) => return Err(served_already(path)),
+            Err(TryLockError::Error(error)) => return Err(error).with_context(not_locked),
         }
     }
+}
+
+fn served_already(path: &Path) -> anyhow::Error {
+    anyhow!("another process serves {} already; stop it first", path.display())
 }
 
 /// Whether a peer is this process's own user, or root.
@@ -232,5 +251,27 @@ impl Backoff {
     pub async fn wait(&mut self) {
         tokio::time::sleep(self.0).await;
         self.0 = (self.0 * 2).min(RETRY.1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn a_claim_waits_for_a_child_of_a_killed_daemon_that_has_its_files_still() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("part.sock");
+        let inherited = std::fs::File::create(path.with_extension("lock")).unwrap();
+        inherited.lock().unwrap();
+        let (sender, claimed) = channel();
+        let claim = move || sender.send(Claim::of(&path)).unwrap();
+        let waiting = std::thread::spawn(claim);
+        assert!(claimed.recv_timeout(Duration::from_millis(100)).is_err(), "it waits");
+        inherited.unlock().unwrap();
+        claimed.recv().unwrap().unwrap();
+        waiting.join().unwrap();
     }
 }
