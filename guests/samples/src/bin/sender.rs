@@ -18,8 +18,8 @@ use solo5::{Arguments, Declared, Net, println, time};
 
 solo5::unikernel!(main, [Declared::Net("service")]);
 
-/// How long is waited for an answer after the last one.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long is waited for an answer after the last one: hosts may pause for seconds.
+const PATIENCE: Duration = Duration::from_secs(10);
 const OWN_PORT: u16 = 49152;
 
 fn main(arguments: Arguments) -> i32 {
