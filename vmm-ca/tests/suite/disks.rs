@@ -90,7 +90,7 @@ impl Drop for Filled {
 /// Waits until only files that have a name take room. A removed one takes it as long as it is open, and
 /// children of other tests have it open, too, until they execute their program.
 fn room_is_free_again(disk: &Path) {
-    let patience = Instant::now() + Duration::from_secs(20);
+    let patience = Instant::now() + Duration::from_mins(1);
     loop {
         let room = statvfs(disk).unwrap();
         let named: u64 = std::fs::read_dir(disk)

@@ -376,13 +376,16 @@ fn user_ids_of_another_installation_are_refused() {
     if !root() {
         return;
     }
-    let range = ["--uids", "1900000000-1900000999"];
+    // Another run of these tests on this host has others.
+    let first = 1_900_000_000 + std::process::id() % 90_000 * 1000;
+    let ids = format!("{first}-{}", first + 999);
+    let range = ["--uids", &ids];
     let _first = Daemon::start_with_options(hostile(), &range);
     let dir = tempfile::tempdir().unwrap();
     let second =
         command(&dir.path().join("run")).args(range).arg("--tender").arg(hostile()).output();
     let said = String::from_utf8_lossy(&second.unwrap().stderr).into_owned();
-    assert!(said.contains("1900000000-1900000999 are in use by another vmm-spawn"), "{said}");
+    assert!(said.contains(&format!("{ids} are in use by another vmm-spawn")), "{said}");
 }
 
 #[test]

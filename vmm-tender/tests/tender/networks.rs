@@ -16,7 +16,7 @@ const GUEST: [u8; 6] = [2, 0, 0, 0, 0, 9];
 const BROADCAST: [u8; 6] = [0xFF; 6];
 const OUR_ADDRESS: [u8; 4] = [10, 0, 0, 1];
 const GUEST_ADDRESS: [u8; 4] = [10, 0, 0, 2];
-const TIMEOUT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 const IFF_TAP: u16 = 2;
 const IFF_NO_PI: u16 = 0x1000;

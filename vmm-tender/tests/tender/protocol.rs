@@ -2,6 +2,9 @@
 
 use std::io::Read;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use vmm_testkit::until;
+
 use crate::support::image::{self, Files};
 use crate::support::{End, Kind, Running, guest, has_memory, kvm, memory_of_host, shell, tender};
 
@@ -58,6 +61,12 @@ fn a_machine_whose_status_nobody_reads_does_not_run() {
     for kind in Kind::available() {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
+        // A child that another thread starts has it, too, until it is another program.
+        until("a broken pipe", || {
+            let mut fds = [PollFd::new(&writer, PollFlags::OUT)];
+            poll(&mut fds, Some(&Timespec::default())).unwrap();
+            fds[0].revents().contains(PollFlags::ERR).then_some(())
+        });
         let mut command = shell("exec \"$@\" 4>&1 >/dev/null", ["run", "--status", "@4"]);
         let end = End::of(command.arg(guest("hello", kind)).stdout(writer));
         let message =
