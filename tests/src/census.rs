@@ -30,17 +30,19 @@ pub fn children(parent: u32) -> Vec<u32> {
 }
 
 impl Census {
-    /// Counts when nothing has changed for a tenth of a second: daemons open files for a moment.
+    /// Counts when nothing has changed for some tenths of a second: daemons open files for a moment. It
+    /// is looked often meanwhile: in a pause of the whole host, nothing changes either.
     pub fn of(setup: &Setup) -> Self {
         let mut last = Self::now(setup);
-        let mut since = Instant::now();
+        let (mut since, mut looks) = (Instant::now(), 0);
         let still = wait_until("a quiet installation", || {
             let now = Self::now(setup);
             if now != last {
                 last = now;
-                since = Instant::now();
+                (since, looks) = (Instant::now(), 0);
             }
-            since.elapsed() > Duration::from_millis(100)
+            looks += 1;
+            since.elapsed() > Duration::from_millis(300) && looks > 20
         });
         still.expect("a quiet installation");
         last

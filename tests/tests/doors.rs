@@ -60,11 +60,8 @@ fn a_machine_that_fails_on_probation_gives_its_place_back() {
         machine["id"] == first && machine["state"] == "running"
     };
     wait_until("the former machine", back).unwrap();
-    assert!(
-        kinds(&setup, "tick").contains(&"rolled-back".to_owned()),
-        "{:?}",
-        kinds(&setup, "tick")
-    );
+    let logged = || kinds(&setup, "tick").contains(&"rolled-back".to_owned());
+    wait_until("that in the log", logged).unwrap();
     failing(&["--probation", "0"]).expect(0);
     setup.wait_for("/dev/tick", "exited");
     assert_ne!(setup.json("admin", &["info", "tick"])[0]["id"], first);

@@ -11,7 +11,7 @@ use vmm_tests::setup::Setup;
 use xtask::house::wait_until;
 
 /// Seconds until something is due: enough for a deploy before that.
-const SOON_S: i64 = 15;
+const SOON_S: i64 = 30;
 
 fn now_s() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();

@@ -6,7 +6,7 @@
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
-use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 use vmm_proto::message::client::{Reply, Request, ToServer};
 use vmm_tests::forge::Forge;
 use vmm_tests::peer::{Credentials, Peer};
@@ -38,7 +38,8 @@ fn gets_in(setup: &Setup) -> bool {
 
 /// A connection from 127.0.0.`last` that says nothing.
 fn silent(setup: &Setup, last: u8) -> TcpStream {
-    let stream = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    let flags = SocketFlags::CLOEXEC;
+    let stream = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap();
     bind(&stream, &SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0))).unwrap();
     connect(&stream, &setup.house.address).unwrap();
     stream.into()

@@ -17,7 +17,7 @@ use vmm_tests::setup::Setup;
 use xtask::house::wait_until;
 
 /// Seconds that a certificate is valid: long enough for a handshake and a request before its end.
-const SHORT_S: i64 = 10;
+const SHORT_S: i64 = 25;
 
 fn now_s() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();

@@ -19,6 +19,7 @@ use vmm_tests::deploy;
 use vmm_tests::forge::{Forge, Forged};
 use vmm_tests::peer::{Credentials, Peer};
 use vmm_tests::setup::Setup;
+use xtask::house::wait_until;
 
 fn described(name: &str, replace: bool) -> Described {
     let machine = Machine { memory_mib: 1, replace, ..deploy::machine([1; 32], 4096) };
@@ -221,8 +222,11 @@ fn a_leaf_sees_and_reaches_all_below_its_path_and_nothing_beside() {
     for who in ["top", "middle", "alice"] {
         assert_eq!(setup.json(who, &["info"])[0]["name"], "dev/alice/tick", "{who}");
         assert_eq!(setup.json(who, &["statistics"])[0]["name"], "dev/alice/tick", "{who}");
-        let log = setup.json(who, &["log", "/dev/alice/tick"]);
-        assert!(log.as_array().unwrap().iter().any(|it| it["kind"] == "started"), "{who}");
+        let started = || {
+            let log = setup.json(who, &["log", "/dev/alice/tick"]);
+            log.as_array().unwrap().iter().any(|it| it["kind"] == "started")
+        };
+        wait_until(&format!("its start in the log for {who}"), started).unwrap();
         let console = setup.client(who, &["attach", "/dev/alice/tick", "--no-follow"]);
         console.expect(0);
     }
@@ -275,8 +279,9 @@ fn the_log_of_a_name_that_never_was_is_no_such_name() {
     setup.client("dev", &run).expect(0);
     setup.client("dev", &["log", "tick"]).expect(0);
     setup.client("dev", &["destroy", "tick"]).expect(0);
-    let log = setup.client("dev", &["log", "tick"]);
-    assert!(log.expect(0).out.contains("destroyed /dev/tick"), "{}", log.out);
+    let log = || setup.client("dev", &["log", "tick"]);
+    let destroyed = || log().code == Some(0) && log().out.contains("destroyed /dev/tick");
+    wait_until("its end in the log", destroyed).unwrap();
     // It was, though nothing has happened to it since.
     let since = setup.client("dev", &["log", "tick", "--since", "0s"]);
     assert_eq!(since.expect(0).out, "");

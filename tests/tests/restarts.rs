@@ -9,17 +9,21 @@ use vmm_tests::setup::Setup;
 use xtask::house::{DAEMONS, House, Signal, signal, wait_until};
 
 fn tick(setup: &Setup) {
-    let run = ["run", "tick", "ticker.spt", "--memory", "64", "--cpu", "0", "--", "--every", "10"];
-    setup.client("dev", &run).expect(0);
+    tick_with(setup, &[]);
+}
+
+fn tick_with(setup: &Setup, options: &[&str]) {
+    let run = ["run", "tick", "ticker.spt", "--memory", "64", "--cpu", "0"];
+    setup.client("dev", &[&run[..], options, &["--", "--every", "10"]].concat()).expect(0);
 }
 
 fn pid_of(setup: &Setup, name: &str) -> serde_json::Value {
     setup.json("admin", &["info", name])[0]["pid"].clone()
 }
 
-/// The numbers of the last lines of `tick`.
+/// The numbers of all lines of `tick`.
 fn numbers(setup: &Setup) -> Vec<u64> {
-    let done = setup.client("admin", &["attach", "tick", "--no-follow", "--count", "1000"]);
+    let done = setup.client("admin", &["attach", "tick", "--no-follow", "--count", "100000"]);
     let number = |line: &str| line.strip_prefix("tick ").unwrap().parse().unwrap();
     done.expect(0).out.lines().map(number).collect()
 }
@@ -101,11 +105,15 @@ fn hung_daemons_degrade_their_own_feature_and_nothing_else() {
     let setup = Setup::new();
     for name in ["vmm-stats", "vmm-log", "vmm-console"] {
         stopped(&setup.house, name, || {
-            let begun = Instant::now();
-            tick(&setup);
-            setup.client("admin", &["info"]).expect(0);
-            setup.client("admin", &["quota"]).expect(0);
-            assert!(begun.elapsed() < Duration::from_secs(10), "{name} held up others");
+            // Once in a while the host itself may pause.
+            let held_up = (0..3).all(|_| {
+                let begun = Instant::now();
+                tick_with(&setup, &["--replace"]);
+                setup.client("admin", &["info"]).expect(0);
+                setup.client("admin", &["quota"]).expect(0);
+                begun.elapsed() > Duration::from_secs(10)
+            });
+            assert!(!held_up, "{name} held up others");
             let own = match name {
                 "vmm-stats" => "statistics",
                 "vmm-log" => "log",
@@ -188,6 +196,8 @@ fn a_new_supervisor_goes_on_with_what_runs_and_ends_what_nobody_owns() {
         setup.house.start_with("vmmd", &[]).unwrap();
         assert_eq!(pid_of(&setup, "tick"), pid);
     }
+    let started = || kinds(&events_of(&setup, "tick")).contains(&"started");
+    wait_until("its start in the log", started).unwrap();
     assert_eq!(kinds(&events_of(&setup, "tick")), ["deployed", "started"]);
     setup.client("admin", &["restart", "tick"]).expect(0);
     assert!(!runs());

@@ -267,7 +267,7 @@ fn a_peer_that_stalls_is_given_up_while_others_go_on() {
     assert!(error.message.contains("not finished"), "{error}");
     let error = refusal(&mut in_upload, 1);
     assert!(error.message.contains("30 seconds"), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(45));
+    assert!(begun.elapsed() < Duration::from_secs(90));
     drop((in_frame, in_upload));
     setup.admin(&["destroy", "/dev/hello"]).expect(0);
     before.wait_for_again(&setup);

@@ -86,8 +86,11 @@ fn all_but_vmm_spawn_work_as_users_without_privileges() {
         setup.client("admin", &["attach", "tick", "--no-follow"]).expect(0).out.clone()
     };
     wait_until("output", || lines(&setup).contains("tick 3")).unwrap();
-    let used = |setup: &Setup| setup.json("admin", &["statistics", "tick"]).to_string();
-    wait_until("samples", || used(&setup).contains("resident")).unwrap();
+    let used = |setup: &Setup| {
+        let done = setup.client("admin", &["--format", "json", "statistics", "tick"]);
+        done.code == Some(0) && done.out.contains("resident")
+    };
+    wait_until("samples", || used(&setup)).unwrap();
 
     // Each may be replaced, and the others take the new one.
     for name in ["vmm-console", "vmm-log", "vmm-stats"] {
@@ -95,10 +98,13 @@ fn all_but_vmm_spawn_work_as_users_without_privileges() {
         start(&mut setup, name);
     }
     assert!(lines(&setup).contains("tick 1\n"));
-    assert!(used(&setup).contains("resident"));
+    wait_until("samples of the new one", || used(&setup)).unwrap();
     setup.client("admin", &["stop", "tick"]).expect(0);
-    let log = setup.json("admin", &["log", "tick"]);
-    assert!(log.as_array().unwrap().iter().any(|record| record["kind"] == "stopped"), "{log}");
+    let stopped = || {
+        let log = setup.json("admin", &["log", "tick"]);
+        log.as_array().unwrap().iter().any(|record| record["kind"] == "stopped")
+    };
+    wait_until("its end in the log", stopped).unwrap();
     setup.client("admin", &["destroy", "tick"]).expect(0);
 }
 

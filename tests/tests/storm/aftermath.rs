@@ -119,6 +119,19 @@ impl Log {
         }
     }
 
+    /// The machines whose last record of a start or an end is of a start.
+    pub(crate) fn running(&self) -> BTreeSet<&str> {
+        let mut runs = BTreeSet::new();
+        for entry in &self.0 {
+            match (entry.kind.as_str(), entry.machine.as_deref()) {
+                ("started", Some(machine)) => _ = runs.insert(machine),
+                ("exited", Some(machine)) => _ = runs.remove(machine),
+                _ => {}
+            }
+        }
+        runs
+    }
+
     /// A machine starts, then it ends, then it may start again.
     pub(crate) fn has_a_record_of_every_start_and_every_end(&self) {
         let mut runs: BTreeSet<&str> = BTreeSet::new();

@@ -58,6 +58,9 @@ fn nobody_below_notices_a_storm_among_the_daemons() {
     aftermath::everything_that_should_run_runs_once(&setup, &crew);
     aftermath::whoever_is_steady_goes_on(&setup, &crew);
     crew.stop(&setup);
+    // The log may be behind what happens, on a slow disk too.
+    let all_ended = || aftermath::Log::read(&setup).running().is_empty();
+    wait_until("all ends in the log", all_ended).unwrap();
     let log = aftermath::Log::read(&setup);
     log.has_each_event_once();
     log.has_a_record_of_every_start_and_every_end();
