@@ -1,7 +1,9 @@
 //! A server that is not who it should be, or none at all.
 
+use std::net::SocketAddr;
+
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::authority::Authority;
 use crate::client::{self, run, with};
@@ -57,20 +59,24 @@ async fn a_server_of_another_protocol_is_no_server() {
 async fn nobody_there_and_somebody_else_there_are_no_connection() {
     let authority = Authority::new();
     let server = Server::new(&authority).await;
-    let client = client::to(&authority, &server, &authority.admin());
-    drop(server);
-    let ran = run(with(client, &["info"])).await;
+    let usual = client::to(&authority, &server, &authority.admin());
+    let info_at = |address: SocketAddr| {
+        let address = address.to_string();
+        let mut words: Vec<_> = usual.get_args().map(|word| word.to_str().unwrap()).collect();
+        words[3] = &address;
+        run(with(client::program(), &[&words[..], &["info"]].concat()))
+    };
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    // Nobody listens there, and nobody else gets it: one that was closed could still be open in a child
+    // that another test starts.
+    let nobody = TcpSocket::new_v4().unwrap();
+    nobody.bind(any).unwrap();
+    let ran = info_at(nobody.local_addr().unwrap()).await;
     assert_eq!(ran.code, Some(5));
     assert!(ran.err.contains("cannot connect to 127.0.0.1:"), "{}", ran.err);
 
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let server = Server::new(&authority).await;
-    let client = client::to(&authority, &server, &authority.admin());
-    let address = format!("127.0.0.1:{port}");
-    let mut words: Vec<_> = client.get_args().map(|word| word.to_str().unwrap()).collect();
-    words[3] = &address;
-    let client = tokio::spawn(run(with(client::program(), &[&words[..], &["info"]].concat())));
+    let listener = TcpListener::bind(any).await.unwrap();
+    let client = tokio::spawn(info_at(listener.local_addr().unwrap()));
     let (mut stream, _) = listener.accept().await.unwrap();
     stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
     let ran = client.await.unwrap();
