@@ -182,6 +182,8 @@ pub(super) fn behind(port: &str, bridge: &str, address: &str) -> Host {
     ip(&format!("link set {port} address fe:00:00:00:00:{number:02x}"));
     ip(&format!("link set {port} master {bridge}"));
     ip(&format!("link set {port} up"));
+    // One that the kernel makes up begins as that of a host's side once in 64 times.
+    inside.ip(&format!("link set eth0 address 02:00:00:00:00:{number:02x}"));
     inside.ip(&format!("addr add {address} dev eth0"));
     inside.ip("link set eth0 up");
     inside
