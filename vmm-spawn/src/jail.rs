@@ -100,11 +100,12 @@ impl Jail {
     /// something is missing and all of it is wanted.
     pub fn build(wanted: &Wanted, tender: &Path, dir: &Path) -> Result<Self, Error> {
         let mut missing = Vec::new();
+        let root = root_of(wanted, tender, dir)?;
         let users = reserve(wanted.users, &mut missing)?;
+        // What fails from here on takes these with it.
         let name = cgroup::name_of(dir);
         let (cgroups, lacking) = Cgroups::prepare(&name, wanted.cgroup.as_deref());
         missing.extend(lacks(lacking));
-        let root = root_of(wanted, tender, dir)?;
         let user = users.as_ref().map(|users| users.range().first());
         let (namespaces, lacking) = Namespaces::survey(root, user);
         missing.extend(lacking);

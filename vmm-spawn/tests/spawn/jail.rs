@@ -75,21 +75,30 @@ impl Said {
     }
 }
 
-/// The cgroups that there are of an installation: the directories of its machines.
-fn cgroups(daemon: &Daemon) -> Vec<PathBuf> {
-    let name = daemon.dir.path().join("run").to_string_lossy().replace('/', "-");
-    let mut found = Vec::new();
+/// The cgroups that there are of the installation in a directory as a whole, one for each hierarchy.
+fn homes(dir: &Path) -> Vec<PathBuf> {
+    let name = format!("vmm@{}", dir.to_string_lossy().replace('/', "-"));
     let mut left = vec![PathBuf::from("/sys/fs/cgroup")];
+    let mut found = Vec::new();
     while let Some(dir) = left.pop() {
-        let Ok(entries) = fs::read_dir(&dir) else { continue };
-        for entry in entries.flatten().filter(|it| it.file_type().is_ok_and(|it| it.is_dir())) {
-            if dir.file_name().is_some_and(|it| it.to_string_lossy() == format!("vmm@{name}")) {
-                found.push(entry.path());
-            }
-            left.push(entry.path());
+        if dir.ends_with(&name) {
+            found.push(dir.clone());
         }
+        left.extend(directories(&dir));
     }
     found
+}
+
+/// The cgroups that there are of an installation: the directories of its machines.
+fn cgroups(daemon: &Daemon) -> Vec<PathBuf> {
+    homes(&daemon.dir.path().join("run")).iter().flat_map(|home| directories(home)).collect()
+}
+
+/// Those in a directory, which may just be gone.
+fn directories(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let entries = entries.filter(|it| it.file_type().is_ok_and(|it| it.is_dir()));
+    entries.map(|it| it.path()).collect()
 }
 
 /// Processes of the host, with their user ids.
@@ -333,12 +342,11 @@ fn an_installation_that_ends_leaves_no_cgroup() {
     let mut daemon = Daemon::start_with_options(hostile(), &["--stop-machines"]);
     let mut supervisor = daemon.supervisor();
     supervisor.run(id(1), daemon.image("image", ""), &["wait"]);
-    let homes: Vec<PathBuf> =
-        cgroups(&daemon).iter().map(|dir| dir.parent().unwrap().to_owned()).collect();
-    assert!(!homes.is_empty());
+    let run = daemon.dir.path().join("run");
+    assert!(!homes(&run).is_empty());
     daemon.signal(Signal::TERM);
     assert!(daemon.ended().success());
-    assert!(homes.iter().all(|home| !home.exists()), "{homes:?}");
+    assert!(homes(&run).is_empty());
 }
 
 #[test]
@@ -354,6 +362,7 @@ fn whoever_requires_the_jail_gets_all_of_it_or_nothing() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("--require-jail is given, and not all of the jail"), "{said}");
     assert!(said.contains("its root directory is not empty"), "{said}");
+    assert!(homes(&run).is_empty());
     let missing = daemon().supervisor().jail;
     if missing.is_empty() {
         let daemon = Daemon::start_with_options(hostile(), &["--require-jail"]);
@@ -395,7 +404,9 @@ fn a_script_is_no_tender_without_a_root_directory_that_has_what_it_needs() {
     fs::write(&script, "#!/bin/sh\n").unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(&script, mode).unwrap();
-    let output = command(&dir.path().join("run")).arg("--tender").arg(&script).output().unwrap();
+    let run = dir.path().join("run");
+    let output = command(&run).arg("--tender").arg(&script).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("--machine-root DIR gives machines another"), "{said}");
+    assert!(homes(&run).is_empty());
 }

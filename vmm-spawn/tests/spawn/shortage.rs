@@ -43,6 +43,8 @@ impl Small {
 impl Drop for Small {
     fn drop(&mut self) {
         unmount(&self.0, UnmountFlags::DETACH).unwrap_or_default();
+        // The daemon, which has read there until it was dropped, could not remove it with its directory.
+        fs::remove_dir_all(self.0.parent().unwrap()).unwrap_or_default();
     }
 }
 
