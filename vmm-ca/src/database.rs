@@ -37,7 +37,7 @@ pub use revocation::{ListMade, Revoked};
 
 use crate::file::{self, NewFiles};
 use crate::{Error, Refusal};
-use lock::{Locked, lock};
+use lock::{Lockable, lock};
 use record::{Header, Record};
 
 /// The longest line in bytes. The largest certificate (64 KiB) has some 90 KiB in PEM.
@@ -55,7 +55,7 @@ pub struct Database {
     path: PathBuf,
     header: Header,
     /// Open and locked for issuing; `None`: only read, or not there yet.
-    file: Option<Locked>,
+    file: Option<Lockable>,
     /// Bytes that are whole lines; what follows them is dropped before the next record.
     whole: u64,
     /// How many records those lines are, the first line left out.
@@ -80,13 +80,13 @@ impl Database {
         waiting: impl FnOnce(),
     ) -> Result<Self, Error> {
         let file = match OpenOptions::new().read(true).write(true).open(path) {
-            Ok(file) => file,
+            Ok(file) => Lockable(file),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Ok(Self::absent(path, issuer));
             }
             Err(error) => return Err(Error::io("open", path)(error)),
         };
-        let file = lock(file, path, patience, waiting)?;
+        lock(&file, path, patience, waiting)?;
         let mut database = Self::read(path, &file, Some(issuer))?;
         if database.issuer() != issuer {
             return Err(Refusal::WrongDatabase {
@@ -115,20 +115,16 @@ impl Database {
     /// # Errors
     /// [`Error::Io`], [`Error::Unreadable`] for damage
     pub fn list(path: &Path) -> Result<Self, Error> {
-        let file = File::open(path).map_err(Error::io("open", path))?;
+        let file = Lockable(File::open(path).map_err(Error::io("open", path))?);
         // Someone who issues right now may be in the middle of a line: that is no damage.
-        match Locked::with_readers(file) {
-            Ok(quiet) => Self::read(path, &quiet, None),
-            Err((busy, _)) => {
-                let mut database = match Self::read(path, &busy, None) {
-                    // That line may be the first, and it is written once for each command.
-                    Err(Error::Unreadable { .. }) => Self::read(path, &busy, None)?,
-                    read => read?,
-                };
-                database.torn = false;
-                Ok(database)
-            }
-        }
+        let quiet = file.try_lock_shared().is_ok();
+        let mut database = match Self::read(path, &file, None) {
+            // That line may be the first, and it is written once for each command.
+            Err(Error::Unreadable { .. }) if !quiet => Self::read(path, &file, None)?,
+            read => read?,
+        };
+        database.torn &= quiet;
+        Ok(database)
     }
 
     fn absent(path: &Path, issuer: Digest) -> Self {
@@ -274,7 +270,8 @@ impl Database {
             .map_err(failed())?;
         let mut new = NewFiles::default();
         new.adopt(&self.path);
-        let file = Locked::exclusively(file).map_err(|(_, error)| failed()(error.into()))?;
+        let file = Lockable(file);
+        file.try_lock().map_err(|error| failed()(error.into()))?;
         let header = self.header.to_line()?;
         file.write_all_at(header.as_bytes(), 0).and_then(|()| file.sync_all()).map_err(failed())?;
         file::sync_directory(&self.path)?;

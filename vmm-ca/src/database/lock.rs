@@ -11,29 +11,11 @@ use crate::Error;
 /// How often to try. A lock that is waited for without end is there (flock), one with an end is not.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A file whose lock this process has, until it is dropped.
+/// An open file, whose lock ends when this is dropped, if it has one.
 #[derive(Debug)]
-pub(super) struct Locked(File);
+pub(super) struct Lockable(pub(super) File);
 
-impl Locked {
-    /// Locks the file if nobody has the lock; otherwise gives the file back.
-    pub(super) fn exclusively(file: File) -> Result<Self, (File, TryLockError)> {
-        match file.try_lock() {
-            Ok(()) => Ok(Self(file)),
-            Err(error) => Err((file, error)),
-        }
-    }
-
-    /// The same beside others who only read.
-    pub(super) fn with_readers(file: File) -> Result<Self, (File, TryLockError)> {
-        match file.try_lock_shared() {
-            Ok(()) => Ok(Self(file)),
-            Err(error) => Err((file, error)),
-        }
-    }
-}
-
-impl Deref for Locked {
+impl Deref for Lockable {
     type Target = File;
 
     fn deref(&self) -> &File {
@@ -41,7 +23,7 @@ impl Deref for Locked {
     }
 }
 
-impl Drop for Locked {
+impl Drop for Lockable {
     /// Closing is not enough: a child that another thread has just forked has the file open, too, until
     /// it executes its program, and the lock with it. Taken off, it is off for the child as well.
     fn drop(&mut self) {
@@ -53,25 +35,29 @@ impl Drop for Locked {
 /// Locks the file, or gives up when `patience` is at its end. `waiting` is called once, when someone
 /// else has the lock.
 pub(super) fn lock(
-    mut file: File,
+    file: &File,
     path: &Path,
     patience: Duration,
     waiting: impl FnOnce(),
-) -> Result<Locked, Error> {
+) -> Result<(), Error> {
+    if try_lock(file, path)? {
+        return Ok(());
+    }
+    waiting();
     let begin = Instant::now();
-    let mut waiting = Some(waiting);
-    loop {
-        file = match Locked::exclusively(file) {
-            Ok(locked) => return Ok(locked),
-            Err((file, TryLockError::WouldBlock)) => file,
-            Err((_, TryLockError::Error(error))) => return Err(Error::io("lock", path)(error)),
-        };
-        if let Some(waiting) = waiting.take() {
-            waiting();
-        }
-        if begin.elapsed() >= patience {
-            return Err(Error::InUse { file: path.to_owned(), seconds: patience.as_secs() });
-        }
+    while begin.elapsed() < patience {
         sleep(PAUSE);
+        if try_lock(file, path)? {
+            return Ok(());
+        }
+    }
+    Err(Error::InUse { file: path.to_owned(), seconds: patience.as_secs() })
+}
+
+fn try_lock(file: &File, path: &Path) -> Result<bool, Error> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(Error::io("lock", path)(error)),
     }
 }
