@@ -102,7 +102,7 @@ impl Jail {
         let mut missing = Vec::new();
         let root = root_of(wanted, tender, dir)?;
         let users = reserve(wanted.users, &mut missing)?;
-        // What fails from here on takes these with it.
+        // Whatever fails once these are made has to remove them.
         let name = cgroup::name_of(dir);
         let (cgroups, lacking) = Cgroups::prepare(&name, wanted.cgroup.as_deref());
         missing.extend(lacks(lacking));

@@ -3,7 +3,8 @@
 //! Whoever changes the rules of a host may take those of taps with them: `nft flush ruleset` does, and
 //! so does Debian's `nftables.service` when it is started again. The kernel tells of changes
 //! ([`news`](super::news)) and counts them: when there were some that were not made here, filters that
-//! are gone are made again, and those that are there are read back. Who a guest is, and so what its filter was, is written on its tap.
+//! are gone are made again, and those that are there are read back. Who a guest is, and so what its
+//! filter was, is written on its tap.
 
 mod left;
 
